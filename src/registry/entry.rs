@@ -1,0 +1,219 @@
+//! One model of a catalog, read leniently from the feed.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use serde_json::Value;
+
+/// One active model of a [`Catalog`](crate::Catalog).
+///
+/// The feed's optional fields are read leniently: one of an unexpected type
+/// counts as absent, so that a publisher's slip in one of them never takes a
+/// model out of service.
+#[derive(Clone, Debug)]
+pub struct ModelEntry {
+    name: Arc<str>,
+    id: Arc<str>,
+    id_literal: Bytes,
+    model_type: ModelType,
+    tags: Vec<String>,
+    created_at: u64,
+    owner: Option<String>,
+    venice_id: Option<String>,
+}
+
+impl ModelEntry {
+    /// The model's name, spelled as in the catalog.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The model's ID, which is what goes upstream in place of the name.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What the model does.
+    pub fn model_type(&self) -> &ModelType {
+        &self.model_type
+    }
+
+    /// The publisher's tags, in their order.
+    pub fn tags(&self) -> &[String] {
+        &self.tags
+    }
+
+    /// When the model was published, in seconds since the Unix epoch; 0 when
+    /// the feed does not say.
+    pub fn created_at(&self) -> u64 {
+        self.created_at
+    }
+
+    /// Who published the model (an address on Morpheus).
+    pub fn owner(&self) -> Option<&str> {
+        self.owner.as_deref()
+    }
+
+    /// The name as a cheap handle: a request that spells it as the catalog
+    /// does needs no copy of it.
+    pub(crate) fn shared_name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The ID as a JSON string literal, ready to be spliced into a body.
+    pub(crate) fn id_literal(&self) -> &Bytes {
+        &self.id_literal
+    }
+
+    pub(super) fn venice_id(&self) -> Option<&str> {
+        self.venice_id.as_deref()
+    }
+
+    /// Reads one element of the feed's `models` array. `None`: deleted, or
+    /// without a usable `Name` or `Id`.
+    pub(super) fn from_value(value: &Value) -> Option<Self> {
+        if value.get("IsDeleted") == Some(&Value::Bool(true)) {
+            return None;
+        }
+        let text = |key: &str| {
+            let text = value.get(key)?.as_str()?.trim();
+            (!text.is_empty()).then_some(text)
+        };
+        let id = text("Id")?;
+        Some(Self {
+            name: text("Name")?.into(),
+            id: id.into(),
+            id_literal: Value::from(id).to_string().into(),
+            model_type: ModelType::parse(text("ModelType")),
+            tags: value
+                .get("Tags")
+                .and_then(Value::as_array)
+                .map(|tags| {
+                    tags.iter()
+                        .filter_map(Value::as_str)
+                        .map(String::from)
+                        .collect()
+                })
+                .unwrap_or_default(),
+            created_at: value.get("CreatedAt").and_then(Value::as_u64).unwrap_or(0),
+            owner: text("Owner").map(String::from),
+            venice_id: value
+                .pointer("/enrichment/veniceId")
+                .and_then(Value::as_str)
+                .map(String::from),
+        })
+    }
+}
+
+/// What kind of inference a model does: the feed's `ModelType`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ModelType {
+    /// Text generation.
+    Llm,
+    /// Embeddings.
+    Embedding,
+    /// Text to speech.
+    Tts,
+    /// Speech to text.
+    Stt,
+    /// The feed says `UNKNOWN` or nothing; such a model suits every endpoint.
+    Unknown,
+    /// A type this version has not heard of, as the feed spells it; such a
+    /// model suits every endpoint.
+    Other(Box<str>),
+}
+
+impl ModelType {
+    /// The type as the feed spells it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Llm => "LLM",
+            Self::Embedding => "EMBEDDING",
+            Self::Tts => "TTS",
+            Self::Stt => "STT",
+            Self::Unknown => "UNKNOWN",
+            Self::Other(name) => name,
+        }
+    }
+
+    fn parse(name: Option<&str>) -> Self {
+        let Some(name) = name else {
+            return Self::Unknown;
+        };
+        [
+            Self::Llm,
+            Self::Embedding,
+            Self::Tts,
+            Self::Stt,
+            Self::Unknown,
+        ]
+        .into_iter()
+        .find(|known| known.as_str().eq_ignore_ascii_case(name))
+        .unwrap_or_else(|| Self::Other(name.into()))
+    }
+}
+
+impl fmt::Display for ModelType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_deleted_nameless_or_idless_entry_is_left_out() {
+        for value in [
+            json!({"Id": "0x1", "Name": "a", "IsDeleted": true}),
+            json!({"Id": "0x1"}),
+            json!({"Id": "0x1", "Name": " "}),
+            json!({"Id": "0x1", "Name": 7}),
+            json!({"Name": "a"}),
+            json!({"Name": "a", "Id": ""}),
+            json!("a"),
+            json!(null),
+        ] {
+            assert!(ModelEntry::from_value(&value).is_none(), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_slip_in_an_optional_field_keeps_the_entry() {
+        let entry = ModelEntry::from_value(&json!({
+            "Id": "0x1", "Name": "a", "IsDeleted": null, "ModelType": 3, "Tags": "x",
+            "CreatedAt": "yesterday", "Owner": [], "enrichment": "none",
+        }))
+        .unwrap();
+        assert_eq!(entry.model_type(), &ModelType::Unknown);
+        assert!(entry.tags().is_empty());
+        assert_eq!(entry.created_at(), 0);
+        assert_eq!((entry.owner(), entry.venice_id()), (None, None));
+    }
+
+    #[test]
+    fn every_type_is_read_in_any_case_and_an_unheard_of_one_is_kept() {
+        for (spelling, expected) in [
+            ("LLM", ModelType::Llm),
+            ("embedding", ModelType::Embedding),
+            ("Tts", ModelType::Tts),
+            ("STT", ModelType::Stt),
+            ("unknown", ModelType::Unknown),
+            ("IMAGE", ModelType::Other("IMAGE".into())),
+        ] {
+            assert_eq!(ModelType::parse(Some(spelling)), expected);
+        }
+        assert_eq!(ModelType::parse(None), ModelType::Unknown);
+    }
+
+    #[test]
+    fn the_id_literal_is_the_id_as_json() {
+        let entry = ModelEntry::from_value(&json!({"Id": "a\"b\\c\n", "Name": "a"})).unwrap();
+        let decoded: String = serde_json::from_slice(entry.id_literal()).unwrap();
+        assert_eq!(decoded, entry.id());
+    }
+}
