@@ -252,3 +252,6 @@ impl Validity {
 fn later(at: Instant, by: Duration) -> Instant {
     at.checked_add(by).unwrap_or_else(|| at + FAR_FUTURE)
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::BytesMut;
 use reqwest::header::{ACCEPT, CONTENT_ENCODING, ETAG, IF_NONE_MATCH};
-use reqwest::redirect::{Attempt, Policy};
+use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, RootCertStore};
@@ -255,13 +255,12 @@ fn build_client(url: &Url) -> Result<Client, SourceError> {
     };
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
 
-    let redirects =
-        Policy::custom(
-            move |attempt| match refuse_redirect(&attempt, no_certificates.as_ref()) {
-                Some(refused) => attempt.error(refused),
-                None => attempt.follow(),
-            },
-        );
+    let redirects = Policy::custom(move |attempt| {
+        match refusal(attempt.previous(), attempt.url(), no_certificates.as_ref()) {
+            Some(refused) => attempt.error(refused),
+            None => attempt.follow(),
+        }
+    });
     let builder = Client::builder()
         .tls_backend_preconfigured(tls)
         .user_agent(USER_AGENT)
@@ -278,15 +277,17 @@ fn build_client(url: &Url) -> Result<Client, SourceError> {
         .map_err(|error| failed(error.without_url().into()))
 }
 
-fn refuse_redirect(
-    attempt: &Attempt<'_>,
+/// Why a redirect to `next` is not followed, if it is not. `previous` begins with the URL we started
+/// from.
+fn refusal(
+    previous: &[Url],
+    next: &Url,
     no_certificates: Option<&NoCertificates>,
 ) -> Option<RefusedRedirect> {
-    let from_https = attempt.previous().iter().any(|url| url.scheme() == "https");
-    match attempt.url().scheme() {
-        // The URL we started from is among the previous ones.
-        _ if attempt.previous().len() > MAX_REDIRECTS => Some(RefusedRedirect::TooMany),
-        "http" if from_https => Some(RefusedRedirect::Downgrade),
+    let secure = previous.iter().any(|url| url.scheme() == "https");
+    match next.scheme() {
+        _ if previous.len() > MAX_REDIRECTS => Some(RefusedRedirect::TooMany),
+        "http" if secure => Some(RefusedRedirect::Downgrade),
         "http" => None,
         "https" => no_certificates.cloned().map(RefusedRedirect::from),
         _ => Some(RefusedRedirect::Scheme),
@@ -311,4 +312,79 @@ fn redacted(url: &Url) -> String {
     url.set_query(None);
     url.set_fragment(None);
     url.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn urls(urls: &[&str]) -> Vec<Url> {
+        urls.iter().map(|url| Url::parse(url).unwrap()).collect()
+    }
+
+    fn refused(previous: &[&str], next: &str) -> Option<String> {
+        let next = Url::parse(next).unwrap();
+        refusal(&urls(previous), &next, None).map(|refused| refused.to_string())
+    }
+
+    #[test]
+    fn a_redirect_never_leads_from_https_to_http() {
+        assert_eq!(refused(&["http://a/"], "http://b/"), None);
+        assert_eq!(refused(&["http://a/"], "https://b/"), None);
+        assert_eq!(refused(&["https://a/"], "https://b/"), None);
+        for previous in [&["https://a/"][..], &["http://a/", "https://b/"]] {
+            let refused = refused(previous, "http://c/").unwrap();
+            assert!(refused.contains("from https to http"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_fourth_redirect_is_refused() {
+        let mut previous = vec!["http://a/"; 3];
+        assert_eq!(refused(&previous, "http://b/"), None);
+        previous.push("http://a/");
+        assert!(refused(&previous, "http://b/").unwrap().contains("3"));
+    }
+
+    #[test]
+    fn a_redirect_leads_to_http_or_https_only() {
+        assert!(refused(&["http://a/"], "ftp://b/").is_some());
+    }
+
+    #[test]
+    fn a_redirect_to_https_needs_certificates() {
+        let next = Url::parse("https://b/").unwrap();
+        let none = NoCertificates(rustls::Error::General("none".to_owned()));
+        let refused = refusal(&urls(&["http://a/"]), &next, Some(&none)).unwrap();
+        assert!(refused.to_string().contains("CA certificates"), "{refused}");
+    }
+
+    #[test]
+    fn only_http_and_https_urls_are_taken_and_errors_do_not_repeat_them() {
+        for url in [
+            "",
+            "models.json",
+            "ftp://h/",
+            "file:///etc/models",
+            "user:secret@host",
+            "http://",
+            "http://user:secret@:80/",
+            "https://user:secret@h:port/",
+        ] {
+            let error = ReqwestSource::new(url).unwrap_err();
+            let text = format!("{error} {error:?} {:?}", error.source());
+            assert!(!text.contains("secret"), "{text}");
+        }
+        for url in ["http://h", "HTTPS://h/x", " https://h/x\n"] {
+            ReqwestSource::new(url).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_location_has_neither_credentials_nor_query() {
+        let source =
+            ReqwestSource::new("https://user:secret@h:8443/models.json?key=secret#secret").unwrap();
+        assert_eq!(source.location(), "https://h:8443/models.json");
+        assert!(!format!("{source:?}").contains("secret"));
+    }
 }

@@ -371,3 +371,6 @@ impl Drop for Landing {
         self.outcome.send_replace(Some(shared.land(result)));
     }
 }
+
+#[cfg(test)]
+mod tests;
