@@ -84,7 +84,7 @@ impl ReqwestSource {
         if let Some(etag) = etag {
             request = request.header(IF_NONE_MATCH, etag);
         }
-        let response = request.send().await.map_err(|e| self.explain(e))?;
+        let response = request.send().await.map_err(Self::explain)?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NOT_MODIFIED if etag.is_some() => return Ok(Fetched::NotModified),
@@ -98,14 +98,14 @@ impl ReqwestSource {
         }
         let etag = response.headers().get(ETAG).and_then(|v| v.to_str().ok());
         let etag = etag.map(str::to_owned);
-        let document = Fetched::document(self.body(response).await?);
+        let document = Fetched::document(Self::body(response).await?);
         Ok(match etag {
             Some(etag) => document.with_etag(etag),
             None => document,
         })
     }
 
-    async fn body(&self, mut response: Response) -> Result<BytesMut, SourceError> {
+    async fn body(mut response: Response) -> Result<BytesMut, SourceError> {
         let too_large = || {
             SourceError::new(format!(
                 "the answer is larger than {} MiB: is this the URL of a model list?",
@@ -117,7 +117,7 @@ impl ReqwestSource {
             return Err(too_large());
         }
         let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| self.explain(e))? {
+        while let Some(chunk) = response.chunk().await.map_err(Self::explain)? {
             if chunk.len() > MAX_BODY_BYTES - body.len() {
                 return Err(too_large());
             }
@@ -134,16 +134,15 @@ impl ReqwestSource {
         Ok(self.client.get_or_init(|| client))
     }
 
-    fn explain(&self, error: reqwest::Error) -> SourceError {
-        let host = self.url.host_str().unwrap_or_default();
+    fn explain(error: reqwest::Error) -> SourceError {
         let message = if error.is_redirect() {
-            "a redirect was not followed".to_owned()
+            "a redirect was not followed"
         } else if error.is_connect() {
-            format!("no connection: check the name {host}, the port, the proxy and the certificate")
+            "no connection: check the host name, the port, the proxy and the certificate"
         } else if error.is_body() || error.is_decode() {
-            "the answer broke off".to_owned()
+            "the answer broke off"
         } else {
-            "no answer".to_owned()
+            "no answer"
         };
         SourceError::new(message).with_source(error.without_url())
     }
@@ -151,18 +150,17 @@ impl ReqwestSource {
     fn unexpected_status(&self, response: &Response) -> SourceError {
         let status = response.status();
         let hint = match status.as_u16() {
-            304 => "although nothing was asked that allows it",
-            300..=399 => "without a place to go on to",
+            304 => "nothing was asked that allows it",
+            300..=399 => "there is no usable Location to go on to",
             401 | 403 => "check the credentials, and whether this machine has access",
             404 | 410 => "check the path",
             429 => "too many fetches: a longer TTL helps",
             500..=599 => "the server is in trouble",
             _ => "only 200 carries a list",
         };
-        let place = if *response.url() == self.url {
-            String::new()
-        } else {
-            format!(" at {} after a redirect", redacted(response.url()))
+        let place = match redacted(response.url()) {
+            place if place == self.location() => String::new(),
+            place => format!(" at {place} after a redirect"),
         };
         SourceError::new(format!("HTTP status {status}{place}: {hint}"))
     }

@@ -2,4 +2,7 @@
 
 #[cfg(feature = "reqwest")]
 mod registry_http;
+// The environment decides about certificates on this platform only.
+#[cfg(all(feature = "reqwest", target_os = "linux"))]
+mod registry_https;
 mod support;

@@ -121,7 +121,7 @@ async fn only_200_carries_a_list() {
         (429, "TTL"),
         (206, "only 200"),
         (203, "only 200"),
-        (300, "place to go"),
+        (300, "no usable Location"),
     ] {
         let error = failure_with(one().with_status(status)).await;
         assert!(error.contains(&format!("HTTP status {status}")), "{error}");
