@@ -121,7 +121,7 @@ pub(crate) enum FetchFailure {
     InvalidList(BodyStart, #[source] CatalogError),
     #[error("the source said that the list had not changed, but it was not asked that")]
     UnexpectedNotModified,
-    #[error("the source panicked")]
+    #[error("the fetch panicked; the message is on stderr")]
     Panicked,
     #[error("the fetch was cut off: the Tokio runtime that ran it was shut down")]
     CutOff,

@@ -78,8 +78,9 @@ pub use self::stats::{RegistryHealth, RegistryStats};
 ///
 /// # Runtime
 ///
-/// Refreshes need a Tokio runtime with its timer enabled. Where there is none, they fail like any
-/// other refresh, and the list at hand goes on being used.
+/// Refreshes need a Tokio runtime with its timer enabled. Where there is no runtime, they fail like
+/// any other refresh, and the list at hand goes on being used; where there is one without a timer,
+/// waiting for them panics.
 #[derive(Clone)]
 pub struct Registry {
     shared: Arc<Shared>,
