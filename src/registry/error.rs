@@ -125,6 +125,10 @@ pub(crate) enum FetchFailure {
     Panicked,
     #[error("the fetch was cut off: the Tokio runtime that ran it was shut down")]
     CutOff,
+    #[error(
+        "the fetch took far too long: was this process suspended, or its Tokio runtime stopped?"
+    )]
+    Overdue,
     #[error("the fetch could not be started: there is no Tokio runtime here")]
     NoRuntime,
 }

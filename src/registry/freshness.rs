@@ -15,6 +15,8 @@ const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 /// A pause is shortened at random to between this part of it and all of it.
 const BACKOFF_JITTER: f64 = 0.5;
+/// How long after its time limit a fetch has certainly ended, unless the process was suspended.
+const OVERDUE_AFTER: Duration = Duration::from_secs(1);
 /// Stands in for instants too far away to be represented.
 const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
@@ -247,6 +249,11 @@ impl Validity {
     fn usable(&self, now: Instant) -> bool {
         self.unusable_at.is_none_or(|at| now < at)
     }
+}
+
+/// From when on a fetch that has not ended yet is not to be counted on.
+pub(super) fn overdue_at(policy: &RegistryPolicy, started: Instant) -> Instant {
+    later(started, policy.fetch_timeout.saturating_add(OVERDUE_AFTER))
 }
 
 fn later(at: Instant, by: Duration) -> Instant {

@@ -6,6 +6,7 @@
 mod catalog;
 mod entry;
 mod error;
+mod flight;
 mod freshness;
 #[cfg(feature = "reqwest")]
 mod http;
@@ -168,7 +169,7 @@ impl Registry {
 
     /// The policy this registry was made with.
     pub fn policy(&self) -> &RegistryPolicy {
-        self.shared.policy()
+        &self.shared.policy
     }
 
     /// The list for a request. Synchronous, and without a lock or an allocation, unless a refresh is

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::Refreshed;
 use super::catalog::{Catalog, sha256};
 use super::error::{BodyStart, FetchFailure, RegistryError};
 use super::freshness::Times;
@@ -34,6 +35,15 @@ pub(super) enum News {
         catalog: Arc<Catalog>,
         etag: Option<Arc<str>>,
     },
+}
+
+impl News {
+    pub(super) fn kind(&self) -> Refreshed {
+        match self {
+            Self::Unchanged { .. } => Refreshed::Unchanged,
+            Self::Changed { .. } => Refreshed::Changed,
+        }
+    }
 }
 
 impl Snapshot {

@@ -32,7 +32,7 @@ use super::error::SourceError;
 /// }
 /// ```
 ///
-/// The registry calls a source from a task of its own, never twice at the same time, and drops the
+/// The registry calls a source from a task of its own, once at a time, and drops the
 /// future when it takes longer than [`RegistryPolicy::fetch_timeout`](crate::RegistryPolicy) or
 /// when nobody holds the registry any more. A source that panics counts as one that failed.
 pub trait RegistrySource: Send + Sync + 'static {

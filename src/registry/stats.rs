@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::Refreshed;
 use super::policy::RegistryPolicy;
 use super::snapshot::Snapshot;
 
@@ -128,6 +129,15 @@ pub(super) struct Counters {
     pub(super) changed: u64,
     pub(super) unchanged: u64,
     pub(super) failed: u64,
+}
+
+impl Counters {
+    pub(super) fn count(&mut self, refreshed: Refreshed) {
+        match refreshed {
+            Refreshed::Changed => self.changed += 1,
+            Refreshed::Unchanged => self.unchanged += 1,
+        }
+    }
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::*;
-use crate::registry::{FetchFuture, Fetched, Registry, RegistryHealth, SourceError, Unavailable};
+use crate::registry::{
+    FetchFuture, Fetched, Refreshed, Registry, RegistryHealth, SourceError, Unavailable,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const FETCH: Duration = Duration::from_millis(240);
@@ -885,6 +887,57 @@ fn a_runtime_that_is_shutting_down_is_no_deadlock() {
     runtime.block_on(tokio::task::yield_now());
     drop(runtime);
     assert!(last_error(&registry).contains("runtime"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_that_was_frozen_with_the_process_counts_for_nothing() {
+    for frozen in [Answer::List("b"), Answer::Fail] {
+        let fake = Fake::new(Answer::List("a"));
+        let registry = warm(&fake, RegistryPolicy::default()).await;
+        sleep(290 * SECOND).await;
+        fake.answers(frozen);
+        assert_eq!(at_once(&registry), "a");
+        tokio::task::yield_now().await;
+        tokio::time::advance(3600 * SECOND).await;
+        fake.answers(Answer::List("c"));
+        let (result, waited) = request(&registry).await;
+        assert_eq!((result.unwrap().as_str(), waited), ("c", FETCH));
+        assert_eq!(registry.stats().health(), RegistryHealth::Healthy);
+        assert_eq!(fake.calls(), 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_on_a_runtime_that_nobody_drives_blocks_nothing() {
+    let fake = Fake::new(Answer::List("a"));
+    let registry = registry(&fake);
+    let stopped = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    {
+        let _inside = stopped.enter();
+        drop(registry.acquire());
+    }
+    let (result, waited) = request(&registry).await;
+    let error = result.unwrap_err();
+    assert!((10 * SECOND..12 * SECOND).contains(&waited), "{waited:?}");
+    assert!(
+        error
+            .cause()
+            .unwrap()
+            .report()
+            .to_string()
+            .contains("suspended")
+    );
+    assert_eq!(request(&registry).await.0.unwrap(), "a");
+    // The late one does not get in the way of the one that took its place.
+    stopped.shutdown_background();
+    assert_eq!(at_once(&registry), "a");
+    let stats = registry.stats();
+    assert_eq!((stats.fetches, fake.calls()), (2, 1));
+    assert_eq!(stats.health(), RegistryHealth::Healthy);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
