@@ -7,5 +7,11 @@ mod registry;
 mod resolve;
 
 pub use endpoint::Endpoint;
-pub use registry::{Catalog, CatalogError, ModelEntry, ModelType, ResolvedBy};
+pub use registry::{
+    Catalog, CatalogError, FetchFuture, Fetched, ModelEntry, ModelType, Refreshed, Registry,
+    RegistryError, RegistryHealth, RegistryPolicy, RegistrySource, RegistryStats, ResolvedBy,
+    SourceError, Unavailable,
+};
+#[cfg(feature = "reqwest")]
+pub use registry::{InvalidRegistryUrl, ReqwestSource};
 pub use resolve::{RoutedModel, UnknownModel};

@@ -1,8 +1,208 @@
-//! Under construction.
+//! The model list and our cached copy of it.
+//!
+//! [`Registry`] is the handle, [`RegistrySource`] is where the list comes from, [`Catalog`] is the
+//! list as it was at one moment, and [`RegistryPolicy`] says how long it is good for.
 
 mod catalog;
 mod entry;
+mod error;
+mod flight;
+mod freshness;
+#[cfg(feature = "reqwest")]
+mod http;
+mod policy;
+mod refresh;
+mod snapshot;
+mod source;
+mod stats;
 
-pub(crate) use catalog::slug;
-pub use catalog::{Catalog, CatalogError, ResolvedBy};
-pub use entry::{ModelEntry, ModelType};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use self::refresh::Shared;
+
+pub(crate) use self::catalog::slug;
+pub use self::catalog::{Catalog, CatalogError, ResolvedBy};
+pub use self::entry::{ModelEntry, ModelType};
+pub use self::error::{RegistryError, SourceError, Unavailable};
+#[cfg(feature = "reqwest")]
+pub use self::http::{InvalidRegistryUrl, ReqwestSource};
+pub use self::policy::RegistryPolicy;
+pub use self::source::{FetchFuture, Fetched, RegistrySource};
+pub use self::stats::{RegistryHealth, RegistryStats};
+
+/// A cached copy of a remote model list.
+///
+/// Clones are cheap and share one copy. There is no background task: requests themselves start the
+/// refreshes, in tasks of their own, and never two at a time.
+///
+/// | the list is | when | what [`Registry::catalog`] does |
+/// |---|---|---|
+/// | fresh | younger than about 80 % of the TTL | returns it |
+/// | stale | up to the TTL | returns it, and starts a refresh |
+/// | expired | past the TTL, after idling | waits for a refresh, but not long, and returns what there is |
+/// | failing | the last refresh failed | returns it; tries again after a pause of 1 s that doubles up to 60 s |
+/// | missing | not fetched yet, or older than [`RegistryPolicy::max_stale`] | waits for the one fetch all callers share |
+///
+/// A refresh that fails in any way leaves the list as it was.
+///
+/// # Examples
+///
+/// ```
+/// use tower_model_routing::{FetchFuture, Fetched, Registry, RegistrySource};
+///
+/// struct Fixed;
+///
+/// impl RegistrySource for Fixed {
+///     fn fetch<'a>(&'a self, _etag: Option<&'a str>) -> FetchFuture<'a> {
+///         let list = br#"{"models":[{"Id":"0xb603","Name":"venice-uncensored"}]}"#;
+///         Box::pin(async { Ok(Fetched::document(&list[..])) })
+///     }
+///
+///     fn location(&self) -> String {
+///         "a fixed list".to_owned()
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let registry = Registry::new(Fixed);
+/// let catalog = registry.catalog().await?;
+/// let (entry, _) = catalog.find("Venice-Uncensored").expect("it is in the list");
+/// assert_eq!(entry.id(), "0xb603");
+/// assert_eq!(registry.stats().fetches, 1);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Runtime
+///
+/// Refreshes need a Tokio runtime with its timer enabled. Where there is no runtime, they fail like
+/// any other refresh, and the list at hand goes on being used; where there is one without a timer,
+/// waiting for them panics.
+#[derive(Clone)]
+pub struct Registry {
+    shared: Arc<Shared>,
+}
+
+/// What a refresh that succeeded has brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refreshed {
+    /// A list that we did not have.
+    Changed,
+    /// A confirmation of the one we had.
+    Unchanged,
+}
+
+impl Registry {
+    /// A registry with the default policy. Nothing is fetched yet.
+    pub fn new(source: impl RegistrySource) -> Self {
+        Self::with_policy(Arc::new(source), RegistryPolicy::default(), None)
+    }
+
+    /// A registry with a policy of its own, and perhaps with a list to start from.
+    ///
+    /// `initial` is used from the first request on, but that request also starts a refresh: nobody
+    /// knows how old the list is.
+    pub fn with_policy(
+        source: Arc<dyn RegistrySource>,
+        policy: RegistryPolicy,
+        initial: Option<Catalog>,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared::new(source, policy, initial)),
+        }
+    }
+
+    /// The list as it is now, whatever its age. Waits for nothing and starts nothing.
+    pub fn snapshot(&self) -> Option<Arc<Catalog>> {
+        self.shared.catalog()
+    }
+
+    /// The list as a request gets it: see the table above.
+    ///
+    /// # Errors
+    ///
+    /// There is no list that may be used, and the fetch for one has failed just now.
+    ///
+    /// # Cancel safety
+    ///
+    /// The fetch runs in a task of its own. Dropping this future stops the waiting only.
+    pub async fn catalog(&self) -> Result<Arc<Catalog>, Unavailable> {
+        match self.acquire() {
+            Acquired::Ready(catalog) => Ok(catalog),
+            Acquired::Wait(future) => future.await,
+            Acquired::Unavailable(error) => Err(error),
+        }
+    }
+
+    /// Refreshes the list now, whatever its age, and waits for the result.
+    ///
+    /// Joins a refresh under way. Good before the first request, and after a change that should be
+    /// seen at once.
+    ///
+    /// # Errors
+    ///
+    /// The list could not be fetched. The one there was stays in use.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping this future stops the waiting only; the refresh goes on.
+    pub async fn refresh(&self) -> Result<Refreshed, RegistryError> {
+        self.shared.refresh().await
+    }
+
+    /// Numbers for health pages and metrics.
+    ///
+    /// Starts nothing. A health page on a server that no requests reach should call
+    /// [`Registry::catalog`] first, so that the list it speaks of is one that requests would get.
+    pub fn stats(&self) -> RegistryStats {
+        self.shared.stats()
+    }
+
+    /// Where the list comes from, without credentials or query.
+    pub fn location(&self) -> &str {
+        self.shared.location()
+    }
+
+    /// The policy this registry was made with.
+    pub fn policy(&self) -> &RegistryPolicy {
+        &self.shared.policy
+    }
+
+    /// The list for a request. Synchronous, and without a lock or an allocation, unless a refresh is
+    /// due.
+    pub(crate) fn acquire(&self) -> Acquired {
+        self.shared.acquire()
+    }
+
+    /// The list for a request whose name is not in the one it has: a newer one to wait for, or `None`
+    /// when there is none to be had.
+    pub(crate) fn revalidate_for_miss(
+        &self,
+    ) -> Option<Pin<Box<dyn Future<Output = Arc<Catalog>> + Send>>> {
+        self.shared.revalidate_for_miss()
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("location", &self.location())
+            .field("policy", self.policy())
+            .field("models", &self.snapshot().map(|catalog| catalog.len()))
+            .finish()
+    }
+}
+
+/// What a request gets from the registry.
+pub(crate) enum Acquired {
+    /// A list.
+    Ready(Arc<Catalog>),
+    /// A list or an error, later.
+    Wait(Pin<Box<dyn Future<Output = Result<Arc<Catalog>, Unavailable>> + Send>>),
+    /// No list, and no sense in waiting.
+    Unavailable(Unavailable),
+}

@@ -1,0 +1,264 @@
+//! When a list is used, refreshed, or waited for. Pure: the time is an argument, and so is chance.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::policy::RegistryPolicy;
+
+/// The part of the TTL after which a list is refreshed in the background.
+const REFRESH_AT: f64 = 0.8;
+/// How far that point moves to either side, so that many gateways do not fetch in step.
+const REFRESH_JITTER: f64 = 0.1;
+/// The pause after the first failure. It doubles with each further one.
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
+/// A pause is shortened at random to between this part of it and all of it.
+const BACKOFF_JITTER: f64 = 0.5;
+/// How long after its time limit a fetch has certainly ended, unless the process was suspended.
+const OVERDUE_AFTER: Duration = Duration::from_secs(1);
+/// Stands in for instants too far away to be represented.
+const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
+/// The instants of one snapshot from which every decision follows.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Times {
+    validity: Option<Validity>,
+    failure: Option<Failure>,
+}
+
+/// How long the list of a snapshot is good for.
+#[derive(Debug, Clone, PartialEq)]
+struct Validity {
+    validated_at: Instant,
+    refresh_at: Instant,
+    expires_at: Instant,
+    /// From then on the list counts as none.
+    unusable_at: Option<Instant>,
+    /// The list was given at start, and nobody knows how old it was then.
+    given: bool,
+}
+
+/// The failures since the last success.
+#[derive(Debug, Clone, PartialEq)]
+struct Failure {
+    consecutive: u32,
+    retry_at: Instant,
+}
+
+/// What a request does about the list.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Step {
+    /// Use the list there is.
+    Use,
+    /// Use the list there is, and start a refresh that nobody waits for.
+    UseAndRefresh,
+    /// Join the refresh under way or start one, wait for it until then, and use what there is.
+    RefreshUntil(Instant),
+    /// There is nothing to use: join the fetch under way or start one, and wait for its end.
+    Fetch,
+    /// There is nothing to use, and the next try is that far away.
+    Unavailable(Duration),
+}
+
+/// What a request does whose name is not in the list.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum MissStep {
+    /// The list is recent enough, or cannot be had any newer now.
+    Use,
+    /// Wait for the refresh under way until then.
+    Join(Instant),
+    /// Start a refresh and wait for it until then.
+    Start(Instant),
+}
+
+impl Times {
+    /// No list yet, and no attempt to get one.
+    pub(super) fn cold() -> Self {
+        Self {
+            validity: None,
+            failure: None,
+        }
+    }
+
+    /// A list that was given at start: stale from the first moment on.
+    pub(super) fn given(policy: &RegistryPolicy, now: Instant) -> Self {
+        let mut times = Self::validated(policy, now, 0.0);
+        if let Some(validity) = &mut times.validity {
+            validity.refresh_at = now;
+            validity.given = true;
+        }
+        times
+    }
+
+    /// A list that was fetched or confirmed just now. `chance` is in `0.0..1.0`.
+    pub(super) fn validated(policy: &RegistryPolicy, now: Instant, chance: f64) -> Self {
+        let jitter = 1.0 + REFRESH_JITTER * (2.0 * chance - 1.0);
+        Self {
+            validity: Some(Validity {
+                validated_at: now,
+                refresh_at: later(now, policy.ttl.mul_f64(REFRESH_AT * jitter)),
+                expires_at: later(now, policy.ttl),
+                unusable_at: policy.max_stale.map(|age| later(now, age)),
+                given: false,
+            }),
+            failure: None,
+        }
+    }
+
+    /// The same list after one more failure. `chance` is in `0.0..1.0`.
+    pub(super) fn failed(&self, policy: &RegistryPolicy, now: Instant, chance: f64) -> Self {
+        let consecutive = self.failures().saturating_add(1);
+        let doublings = (consecutive - 1).min(16);
+        let backoff = FIRST_BACKOFF
+            .saturating_mul(1 << doublings)
+            .min(MAX_BACKOFF)
+            .min(policy.ttl)
+            .mul_f64(1.0 - BACKOFF_JITTER * chance);
+        let retry_at = later(now, backoff);
+        // While the list is still good, the next try does not come after it has gone bad.
+        let retry_at = match &self.validity {
+            Some(validity) if now < validity.expires_at => retry_at.min(validity.expires_at),
+            _ => retry_at,
+        };
+        Self {
+            validity: self.validity.clone(),
+            failure: Some(Failure {
+                consecutive,
+                retry_at,
+            }),
+        }
+    }
+
+    /// Whether a request uses the list without a further look: the hot path.
+    pub(super) fn settled(&self, now: Instant) -> bool {
+        let Some(validity) = &self.validity else {
+            return false;
+        };
+        let next_check = match &self.failure {
+            None => validity.refresh_at,
+            Some(failure) => failure.retry_at,
+        };
+        now < next_check && validity.usable(now)
+    }
+
+    /// What a request does now. `flight` is when the refresh under way was started.
+    pub(super) fn assess(
+        &self,
+        policy: &RegistryPolicy,
+        flight: Option<Instant>,
+        now: Instant,
+    ) -> Step {
+        let usable = self.validity.as_ref().filter(|v| v.usable(now));
+        match (usable, &self.failure, flight) {
+            (None, _, Some(_)) => Step::Fetch,
+            (None, Some(failure), None) if now < failure.retry_at => {
+                Step::Unavailable(failure.retry_at - now)
+            }
+            (None, _, None) => Step::Fetch,
+
+            (Some(_), Some(failure), None) if now >= failure.retry_at => Step::UseAndRefresh,
+            (Some(_), Some(_), _) => Step::Use,
+
+            (Some(validity), None, None) if now < validity.refresh_at => Step::Use,
+            (Some(validity), None, None) if now < validity.expires_at => Step::UseAndRefresh,
+            (Some(_), None, None) if policy.max_refresh_wait.is_zero() => Step::UseAndRefresh,
+            (Some(_), None, None) => Step::RefreshUntil(later(now, policy.max_refresh_wait)),
+
+            // A refresh that was started in time is traffic's own doing: nobody waits for it.
+            (Some(validity), None, Some(started)) if started < validity.expires_at => Step::Use,
+            (Some(_), None, Some(started)) => {
+                let until = later(started, policy.max_refresh_wait);
+                if now < until {
+                    Step::RefreshUntil(until)
+                } else {
+                    Step::Use
+                }
+            }
+        }
+    }
+
+    /// What a request does whose name is not in the list. `last_miss` is when a request like it
+    /// last started a refresh.
+    pub(super) fn assess_miss(
+        &self,
+        policy: &RegistryPolicy,
+        last_miss: Option<Instant>,
+        flight: Option<Instant>,
+        now: Instant,
+    ) -> MissStep {
+        let Some(validity) = &self.validity else {
+            return MissStep::Use;
+        };
+        let old_enough = |since: Instant| now.duration_since(since) >= policy.miss_refresh;
+        if !validity.given && !old_enough(validity.validated_at) {
+            return MissStep::Use;
+        }
+        if let Some(started) = flight {
+            let until = later(started, policy.max_refresh_wait);
+            return if now < until {
+                MissStep::Join(until)
+            } else {
+                MissStep::Use
+            };
+        }
+        let backing_off = self.failure.as_ref().is_some_and(|f| now < f.retry_at);
+        if backing_off || !last_miss.is_none_or(old_enough) {
+            return MissStep::Use;
+        }
+        MissStep::Start(later(now, policy.max_refresh_wait))
+    }
+
+    /// The failures since the last success.
+    pub(super) fn failures(&self) -> u32 {
+        self.failure.as_ref().map_or(0, |f| f.consecutive)
+    }
+
+    /// How long no fetch is tried because the last one failed.
+    pub(super) fn backoff_left(&self, now: Instant) -> Duration {
+        self.failure
+            .as_ref()
+            .map_or(Duration::ZERO, |f| f.retry_at.duration_since(now))
+    }
+
+    /// The age of the list.
+    pub(super) fn age(&self, now: Instant) -> Option<Duration> {
+        let validity = self.validity.as_ref()?;
+        Some(now.duration_since(validity.validated_at))
+    }
+
+    /// How long until the TTL ends. Zero once it has.
+    pub(super) fn until_expiry(&self, now: Instant) -> Option<Duration> {
+        let validity = self.validity.as_ref()?;
+        Some(validity.expires_at.duration_since(now))
+    }
+
+    /// How long ago the TTL ended. Zero while it lasts.
+    pub(super) fn since_expiry(&self, now: Instant) -> Option<Duration> {
+        let validity = self.validity.as_ref()?;
+        Some(now.duration_since(validity.expires_at))
+    }
+
+    /// Whether there is a list that may still be used.
+    pub(super) fn usable(&self, now: Instant) -> bool {
+        self.validity.as_ref().is_some_and(|v| v.usable(now))
+    }
+}
+
+impl Validity {
+    fn usable(&self, now: Instant) -> bool {
+        self.unusable_at.is_none_or(|at| now < at)
+    }
+}
+
+/// From when on a fetch that has not ended yet is not to be counted on.
+pub(super) fn overdue_at(policy: &RegistryPolicy, started: Instant) -> Instant {
+    later(started, policy.fetch_timeout.saturating_add(OVERDUE_AFTER))
+}
+
+fn later(at: Instant, by: Duration) -> Instant {
+    at.checked_add(by).unwrap_or_else(|| at + FAR_FUTURE)
+}
+
+#[cfg(test)]
+mod tests;

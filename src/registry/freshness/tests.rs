@@ -1,0 +1,431 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+/// Chance that puts the refresh at exactly 80 % of the TTL.
+const MIDDLE: f64 = 0.5;
+/// Chance that makes a backoff as long as it gets.
+const LONGEST: f64 = 0.0;
+const SHORTEST: f64 = 1.0;
+
+fn secs(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds)
+}
+
+fn policy() -> RegistryPolicy {
+    RegistryPolicy::default()
+}
+
+fn with_max_stale(seconds: f64) -> RegistryPolicy {
+    RegistryPolicy {
+        max_stale: Some(secs(seconds)),
+        ..policy()
+    }
+}
+
+fn start() -> Instant {
+    Instant::now()
+}
+
+#[test]
+fn a_fresh_list_is_used() {
+    let t = start();
+    let times = Times::validated(&policy(), t, MIDDLE);
+    for age in [0.0, 1.0, 239.9] {
+        let now = t + secs(age);
+        assert!(times.settled(now), "{age}");
+        assert_eq!(times.assess(&policy(), None, now), Step::Use, "{age}");
+    }
+}
+
+#[test]
+fn a_stale_list_is_used_and_refreshed_once() {
+    let t = start();
+    let times = Times::validated(&policy(), t, MIDDLE);
+    for age in [240.1, 270.0, 299.9] {
+        let now = t + secs(age);
+        assert!(!times.settled(now), "{age}");
+        assert_eq!(times.assess(&policy(), None, now), Step::UseAndRefresh);
+        let flight = Some(now - secs(0.05));
+        assert_eq!(times.assess(&policy(), flight, now), Step::Use);
+    }
+}
+
+#[test]
+fn an_expired_list_waits_for_the_refresh_but_not_long() {
+    let t = start();
+    let times = Times::validated(&policy(), t, MIDDLE);
+    let now = t + secs(300.0);
+    let until = now + 2 * SECOND;
+    assert_eq!(
+        times.assess(&policy(), None, now),
+        Step::RefreshUntil(until)
+    );
+    // Those who come later wait for the same refresh, and no longer than the first.
+    assert_eq!(
+        times.assess(&policy(), Some(now), now + SECOND),
+        Step::RefreshUntil(until)
+    );
+    assert_eq!(times.assess(&policy(), Some(now), until), Step::Use);
+}
+
+#[test]
+fn an_expired_list_is_used_while_a_refresh_that_began_in_time_is_under_way() {
+    let t = start();
+    let times = Times::validated(&policy(), t, MIDDLE);
+    let flight = Some(t + secs(299.9));
+    assert_eq!(times.assess(&policy(), flight, t + secs(300.1)), Step::Use);
+}
+
+#[test]
+fn without_a_wait_an_expired_list_is_refreshed_in_the_background() {
+    let t = start();
+    let policy = RegistryPolicy {
+        max_refresh_wait: Duration::ZERO,
+        ..policy()
+    };
+    let now = t + secs(301.0);
+    let times = Times::validated(&policy, t, MIDDLE);
+    assert_eq!(times.assess(&policy, None, now), Step::UseAndRefresh);
+    assert_eq!(times.assess(&policy, Some(now), now), Step::Use);
+}
+
+#[test]
+fn a_failing_list_is_used_at_once_whatever_its_age() {
+    let t = start();
+    for age in [250.0, 299.0, 301.0, 100_000.0] {
+        let failed_at = t + secs(age);
+        let times = Times::validated(&policy(), t, MIDDLE).failed(&policy(), failed_at, LONGEST);
+        let soon = failed_at + secs(0.9);
+        assert!(times.settled(soon), "{age}");
+        assert_eq!(times.assess(&policy(), None, soon), Step::Use, "{age}");
+        let due = failed_at + SECOND;
+        assert!(!times.settled(due), "{age}");
+        assert_eq!(times.assess(&policy(), None, due), Step::UseAndRefresh);
+        assert_eq!(times.assess(&policy(), Some(due), due), Step::Use);
+        let much_later = due + secs(10_000.0);
+        assert_eq!(times.assess(&policy(), Some(due), much_later), Step::Use);
+    }
+}
+
+#[test]
+fn backoffs_double_up_to_a_minute() {
+    let t = start();
+    let expected = [1, 2, 4, 8, 16, 32, 60, 60, 60];
+    for (chance, part) in [(LONGEST, 1.0), (SHORTEST, 0.5)] {
+        let mut times = Times::cold();
+        for seconds in expected {
+            times = times.failed(&policy(), t, chance);
+            assert_eq!(times.backoff_left(t), secs(part * f64::from(seconds)));
+        }
+        assert_eq!(times.failures(), 9);
+    }
+    let mut times = Times::cold();
+    for _ in 0..200 {
+        times = times.failed(&policy(), t, LONGEST);
+    }
+    assert_eq!(times.backoff_left(t), MAX_BACKOFF);
+}
+
+#[test]
+fn a_backoff_never_outlasts_the_ttl() {
+    let t = start();
+    let times = Times::validated(&policy(), t, MIDDLE);
+    let late = t + secs(299.5);
+    let failed = times.failed(&policy(), late, LONGEST);
+    assert_eq!(failed.backoff_left(late), secs(0.5));
+
+    let short = RegistryPolicy {
+        ttl: secs(0.1),
+        ..policy()
+    };
+    let failed = Times::cold().failed(&short, t, LONGEST);
+    assert_eq!(failed.backoff_left(t), secs(0.1));
+}
+
+#[test]
+fn success_forgets_the_failures() {
+    let t = start();
+    let times = Times::validated(&policy(), t, MIDDLE);
+    assert_eq!(times.failures(), 0);
+    assert_eq!(times.backoff_left(t), Duration::ZERO);
+}
+
+#[test]
+fn a_cold_registry_fetches_and_everybody_waits() {
+    let t = start();
+    let cold = Times::cold();
+    assert!(!cold.settled(t));
+    assert_eq!(cold.assess(&policy(), None, t), Step::Fetch);
+    assert_eq!(cold.assess(&policy(), Some(t), t + 9 * SECOND), Step::Fetch);
+}
+
+#[test]
+fn a_cold_registry_that_failed_is_unavailable_until_the_next_try() {
+    let t = start();
+    let failed = Times::cold().failed(&policy(), t, LONGEST);
+    assert_eq!(
+        failed.assess(&policy(), None, t + secs(0.25)),
+        Step::Unavailable(secs(0.75))
+    );
+    assert_eq!(failed.assess(&policy(), None, t + SECOND), Step::Fetch);
+    let flight = Some(t + SECOND);
+    assert_eq!(
+        failed.assess(&policy(), flight, t + 2 * SECOND),
+        Step::Fetch
+    );
+}
+
+#[test]
+fn a_list_older_than_max_stale_counts_as_none() {
+    let t = start();
+    let policy = with_max_stale(600.0);
+    let times = Times::validated(&policy, t, MIDDLE);
+    let last = t + secs(599.9);
+    assert!(matches!(
+        times.assess(&policy, None, last),
+        Step::RefreshUntil(_)
+    ));
+    let too_old = t + secs(600.0);
+    assert_eq!(times.assess(&policy, None, too_old), Step::Fetch);
+    assert!(!times.usable(too_old));
+
+    // In the middle of a backoff too.
+    let failed_at = t + secs(599.5);
+    let failing = times.failed(&policy, failed_at, LONGEST);
+    assert!(failing.settled(last));
+    assert!(!failing.settled(too_old));
+    assert_eq!(
+        failing.assess(&policy, None, too_old),
+        Step::Unavailable(secs(0.5))
+    );
+    let due = failed_at + SECOND;
+    assert_eq!(failing.assess(&policy, None, due), Step::Fetch);
+    assert_eq!(failing.assess(&policy, Some(due), due), Step::Fetch);
+}
+
+#[test]
+fn a_given_list_is_stale_from_the_start() {
+    let t = start();
+    let given = Times::given(&policy(), t);
+    assert!(!given.settled(t));
+    assert_eq!(given.assess(&policy(), None, t), Step::UseAndRefresh);
+    assert_eq!(given.assess(&policy(), Some(t), t), Step::Use);
+    assert_eq!(given.age(t + SECOND), Some(SECOND));
+    assert!(matches!(
+        given.assess(&policy(), None, t + secs(300.0)),
+        Step::RefreshUntil(_)
+    ));
+}
+
+#[test]
+fn a_miss_revalidates_a_list_that_is_old_enough() {
+    let t = start();
+    let times = Times::validated(&policy(), t, MIDDLE);
+    let young = t + secs(9.9);
+    assert_eq!(
+        times.assess_miss(&policy(), None, None, young),
+        MissStep::Use
+    );
+    let old = t + secs(10.0);
+    assert_eq!(
+        times.assess_miss(&policy(), None, None, old),
+        MissStep::Start(old + 2 * SECOND)
+    );
+}
+
+#[test]
+fn misses_start_one_refresh_in_a_while() {
+    let t = start();
+    let times = Times::validated(&policy(), t, MIDDLE);
+    let now = t + secs(100.0);
+    let last = Some(now - secs(9.9));
+    assert_eq!(times.assess_miss(&policy(), last, None, now), MissStep::Use);
+    let last = Some(now - secs(10.0));
+    assert!(matches!(
+        times.assess_miss(&policy(), last, None, now),
+        MissStep::Start(_)
+    ));
+}
+
+#[test]
+fn a_miss_joins_the_refresh_under_way_but_not_for_long() {
+    let t = start();
+    let times = Times::validated(&policy(), t, MIDDLE);
+    let started = t + secs(250.0);
+    let until = started + 2 * SECOND;
+    assert_eq!(
+        times.assess_miss(&policy(), Some(started), Some(started), until - SECOND),
+        MissStep::Join(until)
+    );
+    assert_eq!(
+        times.assess_miss(&policy(), None, Some(started), until),
+        MissStep::Use
+    );
+}
+
+#[test]
+fn a_miss_starts_nothing_during_a_backoff() {
+    let t = start();
+    let failed_at = t + secs(250.0);
+    let times = Times::validated(&policy(), t, MIDDLE).failed(&policy(), failed_at, LONGEST);
+    let miss = |at| times.assess_miss(&policy(), None, None, at);
+    assert_eq!(miss(failed_at + secs(0.9)), MissStep::Use);
+    assert!(matches!(miss(failed_at + SECOND), MissStep::Start(_)));
+}
+
+#[test]
+fn a_miss_revalidates_a_given_list_at_once_and_only_once() {
+    let t = start();
+    let given = Times::given(&policy(), t);
+    let miss = |last| given.assess_miss(&policy(), last, None, t);
+    assert!(matches!(miss(None), MissStep::Start(_)));
+    assert_eq!(miss(Some(t)), MissStep::Use);
+}
+
+#[test]
+fn without_a_list_there_is_no_miss() {
+    assert_eq!(
+        Times::cold().assess_miss(&policy(), None, None, start()),
+        MissStep::Use
+    );
+}
+
+#[test]
+fn endless_durations_do_not_overflow() {
+    let t = start();
+    let policy = RegistryPolicy {
+        ttl: Duration::MAX,
+        fetch_timeout: Duration::MAX,
+        miss_refresh: Duration::MAX,
+        max_refresh_wait: Duration::MAX,
+        max_stale: Some(Duration::MAX),
+    };
+    let times = Times::validated(&policy, t, 1.0);
+    assert_eq!(times.assess(&policy, None, t + secs(1e8)), Step::Use);
+    assert_eq!(
+        times.assess_miss(&policy, None, None, t + secs(1e8)),
+        MissStep::Use
+    );
+    let given = Times::given(&policy, t);
+    assert_eq!(given.assess(&policy, None, t), Step::UseAndRefresh);
+    given.assess_miss(&policy, None, None, t);
+    times.failed(&policy, t, 0.0);
+}
+
+/// A policy, and the seconds of one history: a validation at zero, then failures, then a look.
+fn histories() -> impl Strategy<Value = (RegistryPolicy, f64, Vec<(f64, f64)>, Option<f64>, f64)> {
+    let policy = (
+        0.01..1000.0_f64,
+        0.0..30.0_f64,
+        0.0..5.0_f64,
+        proptest::option::of(1.0..4.0_f64),
+    )
+        .prop_map(|(ttl, miss, wait, stale)| RegistryPolicy {
+            ttl: secs(ttl),
+            miss_refresh: secs(miss),
+            max_refresh_wait: secs(wait),
+            max_stale: stale.map(|factor| secs(ttl * factor)),
+            ..RegistryPolicy::default()
+        });
+    (
+        policy,
+        0.0..1.0_f64,
+        proptest::collection::vec((0.0..200.0_f64, 0.0..1.0_f64), 0..10),
+        proptest::option::of(0.0..10.0_f64),
+        0.0..2000.0_f64,
+    )
+}
+
+proptest! {
+    #[test]
+    fn the_refresh_comes_between_72_and_88_percent_of_the_ttl(
+        ttl in 0.01..10_000.0_f64,
+        chance in 0.0..1.0_f64,
+    ) {
+        let t = start();
+        let policy = RegistryPolicy { ttl: secs(ttl), ..policy() };
+        let times = Times::validated(&policy, t, chance);
+        prop_assert!(times.settled(t + secs(ttl * 0.7199)));
+        prop_assert!(!times.settled(t + secs(ttl * 0.8801)));
+    }
+
+    #[test]
+    fn the_next_try_is_never_later_than_it_should_be(
+        (policy, chance, failures, ..) in histories(),
+    ) {
+        let t = start();
+        for mut times in [Times::cold(), Times::validated(&policy, t, chance)] {
+            let mut now = t;
+            for (count, (pause, chance)) in failures.iter().enumerate() {
+                now += secs(*pause);
+                times = times.failed(&policy, now, *chance);
+                let left = times.backoff_left(now);
+                let full = SECOND * (1 << count.min(6));
+                prop_assert!(left <= full.min(MAX_BACKOFF).min(policy.ttl));
+                if times.until_expiry(now).is_some_and(|d| !d.is_zero()) {
+                    prop_assert!(left <= times.until_expiry(now).unwrap());
+                } else {
+                    prop_assert!(left >= full.min(MAX_BACKOFF).min(policy.ttl).mul_f64(0.499));
+                }
+            }
+        }
+    }
+
+    /// The rules of the table, said another way than the code says them.
+    #[test]
+    fn every_step_follows_from_the_state(
+        (policy, chance, failures, flight, look) in histories(),
+    ) {
+        let t = start();
+        let mut times = Times::validated(&policy, t, chance);
+        let mut failed_at = t;
+        for (pause, chance) in &failures {
+            failed_at += secs(*pause);
+            times = times.failed(&policy, failed_at, *chance);
+        }
+        let now = failed_at + secs(look);
+        let flight = flight.map(|before| now.checked_sub(secs(before)).unwrap().max(t));
+        let step = times.assess(&policy, flight, now);
+
+        let age = now - t;
+        let usable = policy.max_stale.is_none_or(|max| age < max);
+        let failing = !failures.is_empty();
+        prop_assert_eq!(times.usable(now), usable);
+
+        // A settled list is one that the long way would use too, and start nothing for.
+        if times.settled(now) {
+            prop_assert_eq!(step, Step::Use);
+        }
+        // Nobody starts a second flight.
+        if flight.is_some() {
+            prop_assert_ne!(step, Step::UseAndRefresh);
+        }
+        match step {
+            Step::Use | Step::UseAndRefresh => prop_assert!(usable),
+            Step::RefreshUntil(until) => {
+                prop_assert!(usable && !failing && age >= policy.ttl);
+                prop_assert!(until > now);
+                prop_assert!(until <= flight.unwrap_or(now) + policy.max_refresh_wait);
+                prop_assert!(flight.is_none_or(|started| started >= t + policy.ttl));
+            }
+            Step::Fetch => prop_assert!(!usable),
+            Step::Unavailable(left) => {
+                prop_assert!(!usable && failing && flight.is_none());
+                prop_assert_eq!(left, times.backoff_left(now));
+            }
+        }
+
+        let miss = times.assess_miss(&policy, None, flight, now);
+        match miss {
+            MissStep::Use => {}
+            MissStep::Join(until) => prop_assert!(flight.is_some() && until > now),
+            MissStep::Start(until) => {
+                prop_assert!(flight.is_none() && age >= policy.miss_refresh);
+                prop_assert!(times.backoff_left(now).is_zero());
+                prop_assert_eq!(until, now + policy.max_refresh_wait);
+            }
+        }
+    }
+}

@@ -1,0 +1,970 @@
+use std::error::Error;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use tokio::time::{sleep, timeout};
+
+use super::*;
+use crate::registry::{
+    FetchFuture, Fetched, Refreshed, Registry, RegistryHealth, SourceError, Unavailable,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const FETCH: Duration = Duration::from_millis(240);
+
+/// What the fake source does with the next fetches.
+#[derive(Clone)]
+enum Answer {
+    List(&'static str),
+    Tagged(&'static str, &'static str),
+    Bytes(&'static [u8]),
+    NotModified,
+    Fail,
+    Panic,
+}
+
+struct Fake {
+    state: Mutex<FakeState>,
+    running: AtomicUsize,
+    dropped: AtomicUsize,
+}
+
+struct FakeState {
+    takes: Duration,
+    answer: Answer,
+    /// When each fetch began, and the ETag it brought.
+    calls: Vec<(Instant, Option<String>)>,
+}
+
+impl Fake {
+    fn new(answer: Answer) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(FakeState {
+                takes: FETCH,
+                answer,
+                calls: Vec::new(),
+            }),
+            running: AtomicUsize::new(0),
+            dropped: AtomicUsize::new(0),
+        })
+    }
+
+    fn answers(&self, answer: Answer) {
+        self.state.lock().unwrap().answer = answer;
+    }
+
+    fn takes(&self, takes: Duration) {
+        self.state.lock().unwrap().takes = takes;
+    }
+
+    fn calls(&self) -> usize {
+        self.state.lock().unwrap().calls.len()
+    }
+
+    fn call_times(&self) -> Vec<Instant> {
+        let state = self.state.lock().unwrap();
+        state.calls.iter().map(|(at, _)| *at).collect()
+    }
+
+    fn last_etag(&self) -> Option<String> {
+        self.state.lock().unwrap().calls.last().unwrap().1.clone()
+    }
+
+    fn dropped(&self) -> usize {
+        self.dropped.load(Ordering::SeqCst)
+    }
+}
+
+impl RegistrySource for Fake {
+    fn fetch<'a>(&'a self, etag: Option<&'a str>) -> FetchFuture<'a> {
+        let (takes, answer) = {
+            let mut state = self.state.lock().unwrap();
+            state.calls.push((Instant::now(), etag.map(str::to_owned)));
+            (state.takes, state.answer.clone())
+        };
+        let running = self.running.fetch_add(1, Ordering::SeqCst);
+        assert_eq!(running, 0, "two fetches at the same time");
+        let guard = CountDrop {
+            fake: self,
+            ended: false,
+        };
+        Box::pin(async move {
+            let mut guard = guard;
+            if !takes.is_zero() {
+                sleep(takes).await;
+            }
+            guard.ended = true;
+            match answer {
+                Answer::List(name) => Ok(Fetched::document(list(name))),
+                Answer::Tagged(name, etag) => Ok(Fetched::document(list(name)).with_etag(etag)),
+                Answer::Bytes(bytes) => Ok(Fetched::document(bytes)),
+                Answer::NotModified => Ok(Fetched::NotModified),
+                Answer::Fail => {
+                    let cause = std::io::Error::other("the cable is cut");
+                    Err(SourceError::new("no answer").with_source(cause))
+                }
+                Answer::Panic => panic!("a source that panics"),
+            }
+        })
+    }
+
+    fn location(&self) -> String {
+        "fake://list".to_owned()
+    }
+}
+
+struct CountDrop<'a> {
+    fake: &'a Fake,
+    ended: bool,
+}
+
+impl Drop for CountDrop<'_> {
+    fn drop(&mut self) {
+        self.fake.running.fetch_sub(1, Ordering::SeqCst);
+        if !self.ended {
+            self.fake.dropped.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+fn list(name: &str) -> Vec<u8> {
+    format!(r#"{{"models":[{{"Id":"0x1","Name":"{name}"}}]}}"#).into_bytes()
+}
+
+fn registry(fake: &Arc<Fake>) -> Registry {
+    with_policy(fake, RegistryPolicy::default())
+}
+
+fn with_policy(fake: &Arc<Fake>, policy: RegistryPolicy) -> Registry {
+    Registry::with_policy(fake.clone(), policy, None)
+}
+
+fn with_ttl(ttl: Duration) -> RegistryPolicy {
+    RegistryPolicy {
+        ttl,
+        ..RegistryPolicy::default()
+    }
+}
+
+async fn warm(fake: &Arc<Fake>, policy: RegistryPolicy) -> Registry {
+    let registry = with_policy(fake, policy);
+    registry.catalog().await.unwrap();
+    registry
+}
+
+/// The one name in the list.
+fn name(catalog: &Catalog) -> String {
+    catalog.entries().next().unwrap().name().to_owned()
+}
+
+/// What a request gets, and how long it waits for it.
+async fn request(registry: &Registry) -> (Result<String, Unavailable>, Duration) {
+    let before = Instant::now();
+    let result = registry.catalog().await.map(|catalog| name(&catalog));
+    (result, before.elapsed())
+}
+
+/// What a request gets that must not wait.
+#[track_caller]
+fn at_once(registry: &Registry) -> String {
+    match registry.acquire() {
+        Acquired::Ready(catalog) => name(&catalog),
+        Acquired::Wait(_) => panic!("the request waits"),
+        Acquired::Unavailable(error) => panic!("{error}"),
+    }
+}
+
+fn last_error(registry: &Registry) -> String {
+    registry.stats().last_error.unwrap()
+}
+
+// Cold.
+
+#[tokio::test(start_paused = true)]
+async fn callers_of_a_cold_registry_share_one_fetch() {
+    let fake = Fake::new(Answer::List("a"));
+    let registry = registry(&fake);
+    let results = join_all((0..64).map(|_| request(&registry))).await;
+    for (result, waited) in results {
+        assert_eq!(result.unwrap(), "a");
+        assert_eq!(waited, FETCH);
+    }
+    assert_eq!(fake.calls(), 1);
+    assert_eq!(registry.stats().refreshes_changed, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_takes_nothing_with_it() {
+    let fake = Fake::new(Answer::List("a"));
+    let registry = registry(&fake);
+    let leader = tokio::spawn({
+        let registry = registry.clone();
+        async move { registry.catalog().await }
+    });
+    sleep(FETCH / 4).await;
+    let follower = tokio::spawn({
+        let registry = registry.clone();
+        async move { registry.catalog().await }
+    });
+    sleep(FETCH / 4).await;
+    leader.abort();
+    assert!(leader.await.unwrap_err().is_cancelled());
+    assert_eq!(name(&follower.await.unwrap().unwrap()), "a");
+    assert_eq!((fake.calls(), fake.dropped()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_fetch_goes_on_when_every_caller_has_gone() {
+    let fake = Fake::new(Answer::List("a"));
+    let registry = registry(&fake);
+    drop(registry.acquire());
+    sleep(FETCH * 2).await;
+    assert_eq!(at_once(&registry), "a");
+    assert_eq!(fake.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cold_registry_that_fails_is_unavailable_at_once_until_the_backoff_ends() {
+    let fake = Fake::new(Answer::Fail);
+    let registry = registry(&fake);
+    let results = join_all((0..8).map(|_| request(&registry))).await;
+    let ended = Instant::now();
+    for (result, waited) in results {
+        let error = result.unwrap_err();
+        assert_eq!(waited, FETCH);
+        assert!(error.retry_after() > SECOND / 3 && error.retry_after() <= SECOND);
+    }
+    assert_eq!(fake.calls(), 1);
+
+    let (result, waited) = request(&registry).await;
+    let error = result.unwrap_err();
+    assert_eq!(waited, Duration::ZERO);
+    assert_eq!(error.cause().unwrap().location(), "fake://list");
+    let retry_after = error.retry_after();
+    assert_eq!(fake.calls(), 1);
+
+    fake.answers(Answer::List("a"));
+    sleep(retry_after).await;
+    assert_eq!(request(&registry).await.0.unwrap(), "a");
+    assert!(fake.call_times()[1] >= ended + retry_after);
+    assert_eq!(registry.stats().health(), RegistryHealth::Healthy);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_that_hangs_is_given_up() {
+    let fake = Fake::new(Answer::List("a"));
+    fake.takes(Duration::from_secs(3600));
+    let registry = registry(&fake);
+    let (result, waited) = request(&registry).await;
+    assert_eq!(waited, 10 * SECOND);
+    assert!(result.unwrap_err().cause().unwrap().is_timeout());
+    assert_eq!(fake.dropped(), 1);
+    assert!(last_error(&registry).contains("10s"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_keeps_its_causes() {
+    let fake = Fake::new(Answer::Fail);
+    let error = registry(&fake).refresh().await.unwrap_err();
+    assert_eq!(
+        error.report().to_string(),
+        "the model list could not be fetched from fake://list: no answer: the cable is cut"
+    );
+    let root = error.source().unwrap().source().unwrap();
+    assert!(root.is::<std::io::Error>());
+}
+
+// Warm.
+
+#[tokio::test(start_paused = true)]
+async fn a_fresh_list_is_used_without_the_lock() {
+    let fake = Fake::new(Answer::List("a"));
+    let registry = warm(&fake, RegistryPolicy::default()).await;
+    let lock = registry.shared.lock();
+    assert_eq!(at_once(&registry), "a");
+    drop(lock);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_waits_for_its_next_try_is_used_without_the_lock() {
+    let fake = Fake::new(Answer::List("a"));
+    let registry = warm(&fake, RegistryPolicy::default()).await;
+    fake.answers(Answer::Fail);
+    registry.refresh().await.unwrap_err();
+    let lock = registry.shared.lock();
+    assert_eq!(at_once(&registry), "a");
+    drop(lock);
+}
+
+#[tokio::test(start_paused = true)]
+async fn under_steady_traffic_nobody_waits() {
+    let milliseconds = Duration::from_millis;
+    for (ttl, fetch, pause) in [
+        (SECOND, FETCH, milliseconds(50)),
+        // A fetch takes longer than the list is good for.
+        (SECOND, 3 * SECOND, milliseconds(50)),
+        (milliseconds(100), milliseconds(90), milliseconds(5)),
+        (300 * SECOND, FETCH, 10 * SECOND),
+    ] {
+        let fake = Fake::new(Answer::List("a"));
+        fake.takes(fetch);
+        let registry = warm(&fake, with_ttl(ttl)).await;
+        let end = Instant::now() + 20 * ttl;
+        while Instant::now() < end {
+            sleep(pause).await;
+            at_once(&registry);
+            let age = registry.stats().age_seconds.unwrap();
+            assert!(age <= (ttl + fetch).as_secs_f64(), "{age}");
+        }
+        let refreshes = fake.calls() as u32 - 1;
+        let most = (20 * ttl)
+            .div_duration_f64(ttl.mul_f64(0.72) + fetch)
+            .ceil();
+        assert!(
+            refreshes >= 1 && f64::from(refreshes) <= most,
+            "{refreshes}"
+        );
+        assert_eq!(registry.stats().refreshes_failed, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn stale_lists_are_refreshed_once_by_many_requests() {
+    let fake = Fake::new(Answer::List("a"));
+    let registry = warm(&fake, RegistryPolicy::default()).await;
+    sleep(Duration::from_secs(290)).await;
+    fake.answers(Answer::List("b"));
+    for _ in 0..64 {
+        assert_eq!(at_once(&registry), "a");
+    }
+    sleep(FETCH * 2).await;
+    assert_eq!(at_once(&registry), "b");
+    assert_eq!(fake.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_requests_there_are_no_fetches() {
+    let fake = Fake::new(Answer::List("a"));
+    let _registry = warm(&fake, RegistryPolicy::default()).await;
+    sleep(Duration::from_secs(86_400)).await;
+    assert_eq!(fake.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_idling_the_ttl_still_holds() {
+    let fake = Fake::new(Answer::List("a"));
+    let registry = warm(&fake, RegistryPolicy::default()).await;
+    sleep(Duration::from_secs(301)).await;
+    fake.answers(Answer::List("b"));
+    let results = join_all((0..16).map(|_| request(&registry))).await;
+    for (result, waited) in results {
+        assert_eq!((result.unwrap().as_str(), waited), ("b", FETCH));
+    }
+    assert_eq!(fake.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_long_for_a_slow_source_when_there_is_a_list() {
+    let fake = Fake::new(Answer::List("a"));
+    let registry = warm(&fake, RegistryPolicy::default()).await;
+    sleep(Duration::from_secs(301)).await;
+    fake.answers(Answer::List("b"));
+    fake.takes(5 * SECOND);
+    let late = async {
+        sleep(SECOND * 3 / 2).await;
+        request(&registry).await
+    };
+    let (first, second) = tokio::join!(request(&registry), late);
+    assert_eq!((first.0.unwrap().as_str(), first.1), ("a", 2 * SECOND));
+    assert_eq!((second.0.unwrap().as_str(), second.1), ("a", SECOND / 2));
+    assert_eq!(at_once(&registry), "a");
+    sleep(4 * SECOND).await;
+    assert_eq!(at_once(&registry), "b");
+    assert_eq!(fake.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_list_is_used_as_soon_as_its_refresh_fails() {
+    let fake = Fake::new(Answer::List("a"));
+    let registry = warm(&fake, RegistryPolicy::default()).await;
+    sleep(Duration::from_secs(1000)).await;
+    fake.answers(Answer::Fail);
+    let (result, waited) = request(&registry).await;
+    assert_eq!((result.unwrap().as_str(), waited), ("a", FETCH));
+    assert_eq!(at_once(&registry), "a");
+    assert_eq!(registry.stats().health(), RegistryHealth::Degraded);
+}
+
+// Failing.
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_source_is_tried_ever_more_seldom_and_nobody_waits() {
+    let fake = Fake::new(Answer::List("a"));
+    fake.takes(Duration::ZERO);
+    let registry = warm(&fake, RegistryPolicy::default()).await;
+    fake.answers(Answer::Fail);
+    sleep(Duration::from_secs(301)).await;
+    registry.refresh().await.unwrap_err();
+    let end = Instant::now() + Duration::from_secs(600);
+    while Instant::now() < end {
+        assert_eq!(at_once(&registry), "a");
+        sleep(Duration::from_millis(20)).await;
+    }
+    let pauses: Vec<_> = fake.call_times()[1..]
+        .windows(2)
+        .map(|pair| (pair[1] - pair[0]).as_secs_f64())
+        .collect();
+    for (count, pause) in pauses.iter().enumerate() {
+        let full = f64::from(1 << count.min(6)).min(60.0);
+        assert!((full / 2.0..=full + 0.05).contains(pause), "{pauses:?}");
+    }
+    assert!((13..=26).contains(&pauses.len()), "{pauses:?}");
+    let stats = registry.stats();
+    assert_eq!(stats.refreshes_failed, pauses.len() as u64 + 1);
+    assert!(stats.last_error.unwrap().ends_with("the cable is cut"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn healing_is_noticed_within_the_backoff() {
+    let fake = Fake::new(Answer::List("a"));
+    let registry = warm(&fake, RegistryPolicy::default()).await;
+    fake.answers(Answer::Fail);
+    registry.refresh().await.unwrap_err();
+    fake.answers(Answer::List("b"));
+    sleep(SECOND).await;
+    assert_eq!(at_once(&registry), "a");
+    sleep(FETCH * 2).await;
+    assert_eq!(at_once(&registry), "b");
+    let stats = registry.stats();
+    assert_eq!(
+        (stats.health(), stats.last_error),
+        (RegistryHealth::Healthy, None)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_older_than_max_stale_is_not_used() {
+    let fake = Fake::new(Answer::List("a"));
+    let policy = RegistryPolicy {
+        max_stale: Some(Duration::from_secs(600)),
+        ..RegistryPolicy::default()
+    };
+    let registry = warm(&fake, policy).await;
+    fake.answers(Answer::Fail);
+    sleep(Duration::from_secs(599)).await;
+    assert_eq!(request(&registry).await.0.unwrap(), "a");
+    sleep(SECOND).await;
+    let (result, waited) = request(&registry).await;
+    assert_eq!(waited, FETCH);
+    let retry_after = result.unwrap_err().retry_after();
+    assert_eq!(request(&registry).await.1, Duration::ZERO);
+    assert_eq!(registry.stats().health(), RegistryHealth::Unhealthy);
+    assert_eq!(name(&registry.snapshot().unwrap()), "a");
+
+    fake.answers(Answer::List("a"));
+    sleep(retry_after).await;
+    assert_eq!(request(&registry).await.0.unwrap(), "a");
+    assert_eq!(registry.stats().refreshes_unchanged, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_panics_is_one_that_failed() {
+    let fake = Fake::new(Answer::Panic);
+    let registry = registry(&fake);
+    let (result, waited) = request(&registry).await;
+    assert!(result.is_err());
+    assert_eq!(waited, FETCH);
+    assert!(last_error(&registry).contains("the fetch panicked"));
+    fake.answers(Answer::List("a"));
+    registry.refresh().await.unwrap();
+    assert_eq!(at_once(&registry), "a");
+}
+
+// Misses.
+
+/// What a request waits for whose name is not in the list.
+async fn miss(registry: &Registry) -> Option<(String, Duration)> {
+    let before = Instant::now();
+    let catalog = registry.revalidate_for_miss()?.await;
+    Some((name(&catalog), before.elapsed()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_miss_gets_a_list_published_a_moment_ago() {
+    let fake = Fake::new(Answer::List("a"));
+    let registry = warm(&fake, RegistryPolicy::default()).await;
+    fake.answers(Answer::List("b"));
+    sleep(Duration::from_secs(9)).await;
+    assert_eq!(miss(&registry).await, None);
+    sleep(SECOND).await;
+    let misses = join_all((0..16).map(|_| miss(&registry))).await;
+    assert!(misses.iter().all(|m| *m == Some(("b".to_owned(), FETCH))));
+    assert_eq!(fake.calls(), 2);
+    assert_eq!(miss(&registry).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn misses_wait_neither_long_nor_often_for_a_slow_source() {
+    let fake = Fake::new(Answer::List("a"));
+    let registry = warm(&fake, RegistryPolicy::default()).await;
+    sleep(Duration::from_secs(60)).await;
+    fake.takes(5 * SECOND);
+    assert_eq!(miss(&registry).await, Some(("a".to_owned(), 2 * SECOND)));
+    assert_eq!(miss(&registry).await, None);
+    assert_eq!(fake.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn misses_leave_a_failing_source_alone() {
+    let fake = Fake::new(Answer::List("a"));
+    let registry = warm(&fake, RegistryPolicy::default()).await;
+    sleep(Duration::from_secs(60)).await;
+    fake.answers(Answer::Fail);
+    assert_eq!(miss(&registry).await, Some(("a".to_owned(), FETCH)));
+    assert_eq!(miss(&registry).await, None);
+    sleep(2 * SECOND).await;
+    // The backoff is over, but the last miss was not long ago.
+    assert_eq!(miss(&registry).await, None);
+    assert_eq!(fake.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_miss_joins_a_refresh_that_someone_else_started() {
+    let fake = Fake::new(Answer::List("a"));
+    let registry = warm(&fake, RegistryPolicy::default()).await;
+    sleep(Duration::from_secs(290)).await;
+    fake.answers(Answer::List("b"));
+    assert_eq!(at_once(&registry), "a");
+    assert_eq!(miss(&registry).await, Some(("b".to_owned(), FETCH)));
+    assert_eq!(fake.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cold_registry_has_no_misses() {
+    let fake = Fake::new(Answer::List("a"));
+    assert_eq!(miss(&registry(&fake)).await, None);
+    assert_eq!(fake.calls(), 0);
+}
+
+// A list given at start.
+
+#[tokio::test(start_paused = true)]
+async fn a_list_given_at_start_is_used_at_once_and_refreshed() {
+    let fake = Fake::new(Answer::List("b"));
+    let initial = Catalog::parse(&list("a")).unwrap();
+    let registry = Registry::with_policy(fake.clone(), RegistryPolicy::default(), Some(initial));
+    assert_eq!(fake.calls(), 0);
+    for _ in 0..8 {
+        assert_eq!(at_once(&registry), "a");
+    }
+    // Its age is unknown, so that a miss does not believe it.
+    assert_eq!(miss(&registry).await, Some(("b".to_owned(), FETCH)));
+    assert_eq!(at_once(&registry), "b");
+    assert_eq!(fake.calls(), 1);
+    assert_eq!(fake.last_etag(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_given_at_start_outlives_a_source_that_is_down() {
+    let fake = Fake::new(Answer::Fail);
+    let initial = Catalog::parse(&list("a")).unwrap();
+    let registry = Registry::with_policy(fake.clone(), RegistryPolicy::default(), Some(initial));
+    assert_eq!(at_once(&registry), "a");
+    sleep(FETCH * 2).await;
+    assert_eq!(at_once(&registry), "a");
+    assert_eq!(registry.stats().health(), RegistryHealth::Degraded);
+}
+
+// What an answer means.
+
+#[tokio::test(start_paused = true)]
+async fn an_etag_is_sent_back_as_it_came_and_304_extends_the_ttl() {
+    let fake = Fake::new(Answer::Tagged("a", "W/\"1\""));
+    let registry = warm(&fake, RegistryPolicy::default()).await;
+    assert_eq!(fake.last_etag(), None);
+    sleep(Duration::from_secs(100)).await;
+    fake.answers(Answer::NotModified);
+    assert_eq!(registry.refresh().await.unwrap(), Refreshed::Unchanged);
+    assert_eq!(fake.last_etag().as_deref(), Some("W/\"1\""));
+    let stats = registry.stats();
+    assert_eq!(stats.last_etag.as_deref(), Some("W/\"1\""));
+    assert_eq!(stats.age_seconds, Some(0.0));
+    assert_eq!(stats.seconds_until_expiry, Some(300.0));
+    assert_eq!(stats.refreshes_unchanged, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_document_extends_the_ttl_and_brings_its_new_etag() {
+    let fake = Fake::new(Answer::Tagged("a", "\"1\""));
+    let registry = warm(&fake, RegistryPolicy::default()).await;
+    let before = registry.snapshot().unwrap();
+    fake.answers(Answer::Tagged("a", "\"2\""));
+    assert_eq!(registry.refresh().await.unwrap(), Refreshed::Unchanged);
+    assert!(Arc::ptr_eq(&before, &registry.snapshot().unwrap()));
+    assert_eq!(registry.stats().last_etag.as_deref(), Some("\"2\""));
+    fake.answers(Answer::List("a"));
+    assert_eq!(registry.refresh().await.unwrap(), Refreshed::Unchanged);
+    assert_eq!(registry.stats().last_etag, None);
+    assert_eq!(registry.refresh().await.unwrap(), Refreshed::Unchanged);
+    assert_eq!(fake.last_etag(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_document_takes_the_place_of_the_list() {
+    let fake = Fake::new(Answer::Tagged("a", "\"1\""));
+    let registry = warm(&fake, RegistryPolicy::default()).await;
+    let hash = registry.stats().last_hash;
+    fake.answers(Answer::Tagged("b", "\"2\""));
+    assert_eq!(registry.refresh().await.unwrap(), Refreshed::Changed);
+    assert_eq!(at_once(&registry), "b");
+    let stats = registry.stats();
+    assert_eq!(stats.last_etag.as_deref(), Some("\"2\""));
+    assert_ne!(stats.last_hash, hash);
+    assert_eq!(stats.last_hash.unwrap().len(), 64);
+    assert_eq!((stats.fetches, stats.refreshes_changed), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unexpected_304_is_a_failure() {
+    let fake = Fake::new(Answer::NotModified);
+    let registry = registry(&fake);
+    registry.refresh().await.unwrap_err();
+    assert!(registry.snapshot().is_none());
+    fake.answers(Answer::List("a"));
+    registry.refresh().await.unwrap();
+    // There is a list, but it came without an ETag.
+    fake.answers(Answer::NotModified);
+    registry.refresh().await.unwrap_err();
+    assert_eq!(registry.stats().refreshes_failed, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn etags_that_cannot_be_sent_are_ignored() {
+    let long: &'static str = Box::leak(format!("\"{}\"", "x".repeat(1023)).into_boxed_str());
+    for etag in ["", "\"a\nb\"", long] {
+        let fake = Fake::new(Answer::Tagged("a", etag));
+        let registry = warm(&fake, RegistryPolicy::default()).await;
+        assert_eq!(registry.stats().last_etag, None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_no_list_changes_nothing() {
+    let fake = Fake::new(Answer::Tagged("a", "\"1\""));
+    let registry = warm(&fake, RegistryPolicy::default()).await;
+    for bytes in [
+        &b""[..],
+        b"<!DOCTYPE html><html>",
+        br#"{"models":[]}"#,
+        br#"{"data":[]}"#,
+        br#"[{"Id":"0x1","Name":"a"}]"#,
+        br#"{"models":[{"Id":"0x1","Na"#,
+    ] {
+        fake.answers(Answer::Bytes(bytes));
+        sleep(SECOND).await;
+        let error = registry.refresh().await.unwrap_err();
+        assert!(error.is_invalid_list());
+        assert_eq!(name(&registry.snapshot().unwrap()), "a");
+        assert_eq!(registry.stats().last_etag.as_deref(), Some("\"1\""));
+    }
+    assert!(registry.stats().age_seconds > Some(6.0));
+    fake.answers(Answer::Bytes(b"<!DOCTYPE html><html>"));
+    let error = registry.refresh().await.unwrap_err().report().to_string();
+    assert!(error.contains("<!DOCTYPE html>"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forced_refresh_joins_the_one_under_way_and_ignores_the_backoff() {
+    let fake = Fake::new(Answer::Fail);
+    let registry = registry(&fake);
+    let (a, b) = tokio::join!(registry.refresh(), registry.refresh());
+    assert!(a.is_err() && b.is_err());
+    assert_eq!(fake.calls(), 1);
+    fake.answers(Answer::List("a"));
+    assert_eq!(registry.refresh().await.unwrap(), Refreshed::Changed);
+    assert_eq!(fake.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stats_have_the_documented_names() {
+    let fake = Fake::new(Answer::List("a"));
+    let cold = serde_json::to_value(registry(&fake).stats()).unwrap();
+    assert_eq!(
+        cold,
+        serde_json::json!({
+            "cached_models": 0, "cached_blockchain_ids": 0, "cache_expiry": null,
+            "seconds_until_expiry": null, "age_seconds": null, "last_hash": null,
+            "last_etag": null, "cache_duration": 300.0, "fetches": 0, "refreshes_changed": 0,
+            "refreshes_unchanged": 0, "refreshes_failed": 0, "last_error": null,
+            "ambiguous_names": 0,
+        })
+    );
+    let registry = warm(&fake, RegistryPolicy::default()).await;
+    sleep(Duration::from_secs(400)).await;
+    let stats = registry.stats();
+    assert_eq!((stats.cached_models, stats.cached_blockchain_ids), (1, 1));
+    assert_eq!(stats.seconds_until_expiry, Some(0.0));
+    assert_eq!(stats.age_seconds, Some(400.0));
+    let expiry = humantime::parse_rfc3339(&stats.cache_expiry.unwrap()).unwrap();
+    let ago = std::time::SystemTime::now().duration_since(expiry).unwrap();
+    assert!((99.0..110.0).contains(&ago.as_secs_f64()), "{ago:?}");
+}
+
+// The log.
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn refreshes_are_logged() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let fake = Fake::new(Answer::List("a"));
+    let registry = warm(&fake, RegistryPolicy::default()).await;
+    let hash = &registry.stats().last_hash.unwrap()[..12];
+    let text = log.take();
+    assert!(
+        text.contains("INFO") && text.contains("model list changed"),
+        "{text}"
+    );
+    assert!(text.contains("models=1") && text.contains(hash), "{text}");
+
+    registry.refresh().await.unwrap();
+    let text = log.take();
+    assert!(
+        text.contains("DEBUG") && text.contains("model list unchanged"),
+        "{text}"
+    );
+
+    fake.answers(Answer::Fail);
+    for failures in ["failures=1", "failures=2"] {
+        registry.refresh().await.unwrap_err();
+        let text = log.take();
+        assert!(text.contains("WARN") && text.contains(failures), "{text}");
+        assert!(
+            text.contains("the cable is cut") && text.contains("retry_in="),
+            "{text}"
+        );
+    }
+
+    let twice = br#"{"models":[{"Id":"0x1","Name":"a"},{"Id":"0x2","Name":"a"}]}"#;
+    fake.answers(Answer::Bytes(twice));
+    registry.refresh().await.unwrap();
+    let text = log.take();
+    assert!(
+        text.contains("WARN") && text.contains("ambiguous_names=1"),
+        "{text}"
+    );
+    assert_eq!(registry.stats().ambiguous_names, 1);
+}
+
+// Tasks and runtimes.
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_last_handle_drops_the_fetch() {
+    let fake = Fake::new(Answer::List("a"));
+    let registry = registry(&fake);
+    let other = registry.clone();
+    drop(registry.acquire());
+    sleep(FETCH / 4).await;
+    drop(registry);
+    sleep(FETCH / 4).await;
+    assert_eq!((fake.calls(), fake.dropped()), (1, 0));
+    drop(other);
+    tokio::task::yield_now().await;
+    assert_eq!((fake.calls(), fake.dropped()), (1, 1));
+    assert_eq!(Arc::strong_count(&fake), 1);
+}
+
+#[test]
+fn without_a_runtime_a_refresh_fails_and_the_list_is_used() {
+    let fake = Fake::new(Answer::List("b"));
+    let cold = registry(&fake);
+    let error = cold.catalog().now_or_never().unwrap().unwrap_err();
+    assert!(
+        error
+            .cause()
+            .unwrap()
+            .report()
+            .to_string()
+            .contains("no Tokio runtime")
+    );
+
+    let initial = Catalog::parse(&list("a")).unwrap();
+    let policy = with_ttl(Duration::from_nanos(1));
+    let given = Registry::with_policy(fake.clone(), policy, Some(initial));
+    std::thread::sleep(Duration::from_millis(1));
+    let catalog = given.catalog().now_or_never().unwrap().unwrap();
+    assert_eq!(name(&catalog), "a");
+    assert_eq!(at_once(&given), "a");
+    given.refresh().now_or_never().unwrap().unwrap_err();
+    assert_eq!(fake.calls(), 0);
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn a_runtime_that_is_shut_down_leaves_the_registry_usable() {
+    let fake = Fake::new(Answer::List("a"));
+    fake.takes(Duration::from_secs(3600));
+    let registry = registry(&fake);
+    let first = runtime();
+    let waiter = {
+        let _inside = first.enter();
+        match registry.acquire() {
+            Acquired::Wait(waiter) => waiter,
+            _ => panic!("the registry is not cold"),
+        }
+    };
+    first.block_on(tokio::task::yield_now());
+    drop(first);
+    assert_eq!((fake.calls(), fake.dropped()), (1, 1));
+
+    let second = runtime();
+    let error = second.block_on(waiter).unwrap_err();
+    assert!(
+        error
+            .cause()
+            .unwrap()
+            .report()
+            .to_string()
+            .contains("cut off")
+    );
+    fake.takes(Duration::ZERO);
+    second.block_on(registry.refresh()).unwrap();
+    assert_eq!(at_once(&registry), "a");
+}
+
+#[test]
+fn a_runtime_that_is_shutting_down_is_no_deadlock() {
+    struct AskOnDrop(Registry);
+
+    impl Drop for AskOnDrop {
+        fn drop(&mut self) {
+            drop(self.0.acquire());
+        }
+    }
+
+    let fake = Fake::new(Answer::List("a"));
+    let registry = registry(&fake);
+    let runtime = runtime();
+    let ask = AskOnDrop(registry.clone());
+    runtime.spawn(async move {
+        let _ask = ask;
+        std::future::pending::<()>().await;
+    });
+    runtime.block_on(tokio::task::yield_now());
+    drop(runtime);
+    assert!(last_error(&registry).contains("runtime"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_that_was_frozen_with_the_process_counts_for_nothing() {
+    for frozen in [Answer::List("b"), Answer::Fail] {
+        let fake = Fake::new(Answer::List("a"));
+        let registry = warm(&fake, RegistryPolicy::default()).await;
+        sleep(290 * SECOND).await;
+        fake.answers(frozen);
+        assert_eq!(at_once(&registry), "a");
+        tokio::task::yield_now().await;
+        tokio::time::advance(3600 * SECOND).await;
+        fake.answers(Answer::List("c"));
+        let (result, waited) = request(&registry).await;
+        assert_eq!((result.unwrap().as_str(), waited), ("c", FETCH));
+        assert_eq!(registry.stats().health(), RegistryHealth::Healthy);
+        assert_eq!(fake.calls(), 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_on_a_runtime_that_nobody_drives_blocks_nothing() {
+    let fake = Fake::new(Answer::List("a"));
+    let registry = registry(&fake);
+    let stopped = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    {
+        let _inside = stopped.enter();
+        drop(registry.acquire());
+    }
+    let (result, waited) = request(&registry).await;
+    let error = result.unwrap_err();
+    assert!((10 * SECOND..12 * SECOND).contains(&waited), "{waited:?}");
+    assert!(
+        error
+            .cause()
+            .unwrap()
+            .report()
+            .to_string()
+            .contains("suspended")
+    );
+    assert_eq!(request(&registry).await.0.unwrap(), "a");
+    // The late one does not get in the way of the one that took its place.
+    stopped.shutdown_background();
+    assert_eq!(at_once(&registry), "a");
+    let stats = registry.stats();
+    assert_eq!((stats.fetches, fake.calls()), (2, 1));
+    assert_eq!(stats.health(), RegistryHealth::Healthy);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_wakeup_is_lost_between_threads() {
+    let fake = Fake::new(Answer::List("a"));
+    fake.takes(Duration::ZERO);
+    let registry = with_policy(&fake, with_ttl(Duration::from_micros(50)));
+    let callers = (0..8).map(|caller| {
+        let (registry, fake) = (registry.clone(), fake.clone());
+        tokio::spawn(async move {
+            for round in 0..2000 {
+                match caller {
+                    0 if round % 50 == 0 => fake.answers(Answer::List("a")),
+                    1 if round % 70 == 0 => fake.answers(Answer::List("b")),
+                    2 => drop(registry.acquire()),
+                    3 => drop(registry.refresh().await),
+                    _ => drop(registry.catalog().await.unwrap()),
+                }
+            }
+        })
+    });
+    let all = join_all(callers.collect::<Vec<_>>());
+    let all = timeout(Duration::from_secs(60), all).await.expect("stuck");
+    all.into_iter().for_each(Result::unwrap);
+    let stats = registry.stats();
+    // A second fetch at the same time would have panicked.
+    assert_eq!(stats.refreshes_failed, 0);
+    let ended = stats.refreshes_changed + stats.refreshes_unchanged + stats.refreshes_failed;
+    assert!(stats.fetches - ended <= 1, "{stats:?}");
+}

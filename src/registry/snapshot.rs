@@ -1,0 +1,137 @@
+//! What the registry knows at one moment, and what it knows after one fetch more.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::Refreshed;
+use super::catalog::{Catalog, sha256};
+use super::error::{BodyStart, FetchFailure, RegistryError};
+use super::freshness::Times;
+use super::policy::RegistryPolicy;
+use super::source::Fetched;
+
+/// A longer ETag is not worth sending back.
+const MAX_ETAG_BYTES: usize = 1024;
+
+/// Immutable: a new one replaces it as a whole.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub(super) catalog: Option<Arc<Catalog>>,
+    /// What came with `catalog`.
+    pub(super) etag: Option<Arc<str>>,
+    pub(super) times: Times,
+    /// What went wrong with the last fetch, if anything.
+    pub(super) error: Option<RegistryError>,
+}
+
+/// What a fetch that succeeded brought.
+#[derive(Debug)]
+pub(super) enum News {
+    /// The list is the one we have, confirmed just now.
+    Unchanged { etag: Option<Arc<str>> },
+    /// A list that we did not have.
+    Changed {
+        catalog: Arc<Catalog>,
+        etag: Option<Arc<str>>,
+    },
+}
+
+impl News {
+    pub(super) fn kind(&self) -> Refreshed {
+        match self {
+            Self::Unchanged { .. } => Refreshed::Unchanged,
+            Self::Changed { .. } => Refreshed::Changed,
+        }
+    }
+}
+
+impl Snapshot {
+    pub(super) fn cold() -> Self {
+        Self {
+            catalog: None,
+            etag: None,
+            times: Times::cold(),
+            error: None,
+        }
+    }
+
+    pub(super) fn given(catalog: Catalog, policy: &RegistryPolicy, now: Instant) -> Self {
+        Self {
+            catalog: Some(Arc::new(catalog)),
+            etag: None,
+            times: Times::given(policy, now),
+            error: None,
+        }
+    }
+
+    /// The catalog, if a request uses it without a further look.
+    pub(super) fn settled(&self, now: Instant) -> Option<&Arc<Catalog>> {
+        self.catalog.as_ref().filter(|_| self.times.settled(now))
+    }
+
+    /// What the answer of a source to a fetch with this snapshot's ETag means.
+    pub(super) fn read(&self, answer: Fetched) -> Result<News, FetchFailure> {
+        match answer {
+            Fetched::NotModified if self.etag.is_none() => Err(FetchFailure::UnexpectedNotModified),
+            Fetched::NotModified => Ok(News::Unchanged {
+                etag: self.etag.clone(),
+            }),
+            Fetched::Document { body, etag } => {
+                let etag = etag.filter(|etag| can_be_sent(etag)).map(Arc::from);
+                let known = self.catalog.as_ref().map(|catalog| catalog.sha256());
+                if known.is_some_and(|known| *known == sha256(&body)) {
+                    return Ok(News::Unchanged { etag });
+                }
+                match Catalog::parse(&body) {
+                    Ok(catalog) => Ok(News::Changed {
+                        catalog: Arc::new(catalog),
+                        etag,
+                    }),
+                    Err(error) => Err(FetchFailure::InvalidList(BodyStart::of(&body), error)),
+                }
+            }
+        }
+    }
+
+    /// The snapshot after a fetch that succeeded.
+    pub(super) fn after(
+        &self,
+        news: News,
+        policy: &RegistryPolicy,
+        now: Instant,
+        chance: f64,
+    ) -> Self {
+        let (catalog, etag) = match news {
+            News::Unchanged { etag } => (self.catalog.clone(), etag),
+            News::Changed { catalog, etag } => (Some(catalog), etag),
+        };
+        Self {
+            catalog,
+            etag,
+            times: Times::validated(policy, now, chance),
+            error: None,
+        }
+    }
+
+    /// The snapshot after a fetch that failed: the same list, and nothing forgotten.
+    pub(super) fn after_failure(
+        &self,
+        error: RegistryError,
+        policy: &RegistryPolicy,
+        now: Instant,
+        chance: f64,
+    ) -> Self {
+        Self {
+            catalog: self.catalog.clone(),
+            etag: self.etag.clone(),
+            times: self.times.failed(policy, now, chance),
+            error: Some(error),
+        }
+    }
+}
+
+/// Whether an ETag can go back in a header as it is.
+fn can_be_sent(etag: &str) -> bool {
+    (1..=MAX_ETAG_BYTES).contains(&etag.len()) && http::HeaderValue::from_str(etag).is_ok()
+}

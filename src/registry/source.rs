@@ -1,0 +1,104 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::error::SourceError;
+
+/// Where a [`Registry`](crate::Registry) gets its model list from.
+///
+/// With the feature `reqwest` there is [`ReqwestSource`](crate::ReqwestSource) for HTTP and HTTPS.
+/// A source of your own can read a file, call a contract, or serve a test:
+///
+/// ```
+/// use tower_model_routing::{FetchFuture, Fetched, RegistrySource, SourceError};
+///
+/// struct File(std::path::PathBuf);
+///
+/// impl RegistrySource for File {
+///     fn fetch<'a>(&'a self, _etag: Option<&'a str>) -> FetchFuture<'a> {
+///         Box::pin(async {
+///             let body = tokio::fs::read(&self.0).await.map_err(|error| {
+///                 SourceError::new("the model list cannot be read").with_source(error)
+///             })?;
+///             Ok(Fetched::document(body))
+///         })
+///     }
+///
+///     fn location(&self) -> String {
+///         self.0.display().to_string()
+///     }
+/// }
+/// ```
+///
+/// The registry calls a source from a task of its own, once at a time, and drops the
+/// future when it takes longer than [`RegistryPolicy::fetch_timeout`](crate::RegistryPolicy) or
+/// when nobody holds the registry any more. A source that panics counts as one that failed.
+pub trait RegistrySource: Send + Sync + 'static {
+    /// Fetches the list, or learns that it is still the one the registry has.
+    ///
+    /// `etag` is what the last [`Fetched::Document`] carried, and `None` when it carried none or
+    /// there is no list yet; a source that knows no such thing ignores it.
+    ///
+    /// # Errors
+    ///
+    /// Anything that keeps the source from answering. The registry goes on with the list it has.
+    fn fetch<'a>(&'a self, etag: Option<&'a str>) -> FetchFuture<'a>;
+
+    /// What to call this source in logs, errors and health pages: a URL or a path, without
+    /// credentials and without a query. Asked once, when the registry is made.
+    fn location(&self) -> String;
+}
+
+impl<S: RegistrySource + ?Sized> RegistrySource for Arc<S> {
+    fn fetch<'a>(&'a self, etag: Option<&'a str>) -> FetchFuture<'a> {
+        (**self).fetch(etag)
+    }
+
+    fn location(&self) -> String {
+        (**self).location()
+    }
+}
+
+/// What [`RegistrySource::fetch`] returns.
+pub type FetchFuture<'a> = Pin<Box<dyn Future<Output = Result<Fetched, SourceError>> + Send + 'a>>;
+
+/// The answer of a [`RegistrySource`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Fetched {
+    /// The list is the one whose ETag was sent. Without an ETag sent, this is a failure.
+    NotModified,
+
+    /// The list.
+    #[non_exhaustive]
+    Document {
+        /// The document as it came, not yet parsed.
+        body: Bytes,
+        /// What to send as `If-None-Match` with the next fetch, as it came: quotes, `W/` and all.
+        etag: Option<String>,
+    },
+}
+
+impl Fetched {
+    /// A document without an ETag.
+    pub fn document(body: impl Into<Bytes>) -> Self {
+        Self::Document {
+            body: body.into(),
+            etag: None,
+        }
+    }
+
+    /// The same document with an ETag; nothing changes for [`Fetched::NotModified`].
+    #[must_use]
+    pub fn with_etag(self, value: impl Into<String>) -> Self {
+        match self {
+            Self::NotModified => Self::NotModified,
+            Self::Document { body, .. } => Self::Document {
+                body,
+                etag: Some(value.into()),
+            },
+        }
+    }
+}
