@@ -14,8 +14,8 @@ pub use routed::RoutedBody;
 use bytes::{Buf, Bytes};
 use http_body::Frame;
 
-/// Any error, as axum and hyper take it.
-pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// Any error, as tower, axum and hyper take it.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The frame with its data as `Bytes`, which copies nothing when it is one
 /// already. Frames that are neither data nor trailers stay what they are.
