@@ -101,7 +101,7 @@ pub(crate) enum Reason {
     HeaderSyntax,
     /// A part's head of more than 16 KiB or more than 32 headers.
     HeadTooLong,
-    /// A header that must be unique, twice in one part.
+    /// A header that must be unique, twice in one part, or within another.
     RepeatedHeader,
     /// A part without a Content-Disposition.
     MissingDisposition,
@@ -194,7 +194,7 @@ impl Reason {
                 "keep it within 16 KiB and 32 headers",
             ),
             Self::RepeatedHeader => (
-                "a part has the same header twice",
+                "a part has the same header twice, or one within another",
                 "send Content-Disposition, Content-Type, Content-Transfer-Encoding and Content-Length at most once",
             ),
             Self::MissingDisposition => (

@@ -5,6 +5,8 @@ use super::{FormError, FormErrorKind, Reason};
 /// busboy forgets every header after the 2,000th; python-multipart refuses the ninth.
 const MAX_HEADERS: usize = 32;
 
+const DISPOSITION: &str = "content-disposition";
+
 /// The head of one part, fed line by line.
 #[derive(Debug, Default)]
 pub(super) struct Head {
@@ -70,10 +72,13 @@ impl Head {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         // Of two headers, Go and busboy take the first, Starlette the last, others both.
         let repeated = FormError::invalid(Reason::RepeatedHeader, at);
-        if is("content-disposition") {
+        if is(DISPOSITION) {
             let disposition = Disposition::parse(value, value_at)?;
             set(&mut self.disposition, disposition, repeated)
         } else if is("content-type") {
+            if contains_ignoring_case(value, DISPOSITION) {
+                return Err(repeated);
+            }
             if starts_with_ignoring_case(value, "multipart/") {
                 // RFC 7578, section 4.3: obsolete. Some look for parts within it.
                 return Err(FormError::invalid(Reason::NestedMultipart, value_at));
@@ -88,6 +93,13 @@ impl Head {
             let length = ContentLength::parse(value, value_at)?;
             set(&mut self.content_length, length, repeated)
         } else {
+            // Rack searches the whole head for `Content-Disposition:`, so one in another header's
+            // value, or at the end of its name, counts.
+            if contains_ignoring_case(name, DISPOSITION)
+                || contains_ignoring_case(value, DISPOSITION)
+            {
+                return Err(repeated);
+            }
             if is("content-encoding") || is("transfer-encoding") {
                 // aiohttp decodes the former.
                 self.encoding_at.get_or_insert(value_at);
@@ -154,6 +166,7 @@ impl Disposition {
         let mut keys: Vec<&str> = Vec::new();
         let mut params = Params::new(value, kind, at, Reason::DispositionSyntax);
         while let Some(param) = params.read()? {
+            // (multer for Rust sees no name in `Name=`: then it has no model at all.)
             let error = |reason| FormError::invalid(reason, param.key_at);
             if keys.iter().any(|key| key.eq_ignore_ascii_case(param.key)) {
                 return Err(error(Reason::RepeatedParameter));
@@ -251,4 +264,10 @@ fn starts_with_ignoring_case(text: &str, prefix: &str) -> bool {
     text.as_bytes()
         .get(..prefix.len())
         .is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+}
+
+fn contains_ignoring_case(text: &str, word: &str) -> bool {
+    text.as_bytes()
+        .windows(word.len())
+        .any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
 }

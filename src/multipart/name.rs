@@ -30,14 +30,15 @@ impl Name {
 }
 
 /// The whole name, and each stretch between quotes in it: formidable ends the name at the first
-/// quote, escaped or not.
+/// quote, escaped or not; PHP takes single quotes for quotes; and Python's `email` reads
+/// `utf-8''model` as RFC 2231 has it, even where the parameter is not `name*`.
 ///
 /// Without backslashes (RFC 9110 takes them away before any character, Go before some, formidable
 /// nowhere) and percent-decoded (browsers encode quotes and line ends so, and servers decode
 /// those or nothing; one that decodes all is not far).
 fn readings(raw: &str) -> impl Iterator<Item = String> {
     std::iter::once(raw)
-        .chain(raw.split('"'))
+        .chain(raw.split(['"', '\'']))
         .map(|part| percent_decoded(&part.replace('\\', "")))
 }
 
@@ -61,9 +62,9 @@ fn percent_decoded(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// `model` in other letter case, with white space, quotes or brackets around it (servers trim;
-/// PHP takes single quotes for quotes), or with an index: `model[]` and `model[x]` make `model`
-/// a list or an object in PHP, Rails and multer for Node.
+/// `model` in other letter case, with white space or punctuation around it (servers trim), or with
+/// an index: `model[]` and `model[x]` make `model` a list or an object in PHP, Rails and multer for
+/// Node.
 fn is_near_model(name: &str) -> bool {
     let name = trim(name).as_bytes();
     let (head, tail) = name.split_at(name.len().min(5));

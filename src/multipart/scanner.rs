@@ -155,6 +155,12 @@ impl Scanner {
         self.model_length.map(|length| (length.start, length.end))
     }
 
+    /// How many bytes are carried over to the next frame.
+    #[cfg(test)]
+    pub(super) fn carried(&self) -> usize {
+        self.carry.len()
+    }
+
     fn stick<T>(&mut self, result: Result<T, FormError>) -> Result<T, FormError> {
         if let Err(error) = result {
             self.state = State::Failed(error);
