@@ -83,9 +83,7 @@ pub(crate) enum Reason {
     DelimiterInContent,
     /// `--` and the boundary within a part's head.
     DelimiterInHead,
-    /// `--` and the boundary after the close delimiter.
-    DelimiterInEpilogue,
-    /// The close delimiter is followed by something other than a line end.
+    /// The close delimiter is followed by something other than line ends.
     AfterClose,
     /// The input ended before the close delimiter, or within its line end.
     Truncated,
@@ -160,12 +158,8 @@ impl Reason {
                 "a part's head has the boundary in it",
                 "end the head with an empty line, and choose a boundary that no head has",
             ),
-            Self::DelimiterInEpilogue => (
-                "another boundary follows the end of the form",
-                "send nothing after the final `--boundary--`",
-            ),
             Self::AfterClose => (
-                "the final boundary is not followed by a line end",
+                "something follows the final boundary",
                 "send CRLF or nothing after the final `--boundary--`",
             ),
             Self::Truncated => (
@@ -254,14 +248,13 @@ impl Reason {
     }
 
     #[cfg(test)]
-    pub(super) const ALL: [Self; 30] = [
+    pub(super) const ALL: [Self; 29] = [
         Self::Boundary,
         Self::Preamble,
         Self::DelimiterLine,
         Self::DelimiterPadding,
         Self::DelimiterInContent,
         Self::DelimiterInHead,
-        Self::DelimiterInEpilogue,
         Self::AfterClose,
         Self::Truncated,
         Self::BareLineEnd,

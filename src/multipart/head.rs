@@ -63,17 +63,18 @@ impl Head {
             return Err(FormError::invalid(Reason::HeaderSyntax, at + colon as u64));
         }
         let (name, value) = (&text[..colon], &text[colon + 1..]);
-        let blanks = value.len() - value.trim_start_matches([' ', '\t']).len();
-        let value = value.trim_matches([' ', '\t']);
-        self.header(name, value, at, at + (colon + 1 + blanks) as u64)
+        let value = value.trim_start_matches([' ', '\t']);
+        self.header(name, value, at, at + (line.len() - value.len()) as u64)
     }
 
     fn header(&mut self, name: &str, value: &str, at: u64, value_at: u64) -> Result<(), FormError> {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
+        let untrimmed = value;
+        let value = value.trim_end_matches([' ', '\t']);
         // Of two headers, Go and busboy take the first, Starlette the last, others both.
         let repeated = FormError::invalid(Reason::RepeatedHeader, at);
         if is(DISPOSITION) {
-            let disposition = Disposition::parse(value, value_at)?;
+            let disposition = Disposition::parse(untrimmed, value_at)?;
             set(&mut self.disposition, disposition, repeated)
         } else if is("content-type") {
             if contains_ignoring_case(value, DISPOSITION) {

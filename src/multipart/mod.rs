@@ -6,8 +6,8 @@
 //! are known to differ, it is refused, and a comment at that place says who reads what:
 //!
 //! - Delimiters: CRLF, `--boundary`, CRLF, without padding; and `--boundary` stands nowhere else,
-//!   not in content, not in heads, not after the end. Nothing but one empty line comes before the
-//!   first, and the close delimiter must be there.
+//!   neither in content nor in heads. Nothing but one empty line comes before the first, the close
+//!   delimiter must be there, and nothing but empty lines follows it.
 //! - Heads: lines end in CRLF and are UTF-8 without control characters, each `Name: value`, not
 //!   folded, at most 16 KiB and 32 headers; exactly one Content-Disposition, `form-data` with one
 //!   `name`. A Content-Length must be true.

@@ -9,13 +9,13 @@ pub(super) struct Param<'a> {
     pub(super) value_at: u64,
 }
 
-/// The parameters of a header's value: `*( *SP ";" *SP token "=" ( token / quoted-string ) )`
-/// (RFC 9110, section 5.6.6, less its tabs and empty parameters).
+/// The parameters of a header's value: `*( ";" *SP token "=" ( token / quoted-string ) )`
+/// (RFC 9110, section 5.6.6, less most of its white space and its empty parameters).
 ///
 /// Stricter than many readers, because they differ: no tabs (`multipart` for Python loses the
-/// parameters), no white space around `=` (Go takes it), no empty or trailing parameter (busboy
-/// drops the whole part), and no value without quotes that is not a token (PHP takes it up to the
-/// next blank).
+/// parameters), no white space after a value (multiparty for Node takes it for a part of a token)
+/// or around `=` (Go takes it), no empty or trailing parameter (busboy drops the whole part), and
+/// no value without quotes that is not a token (PHP takes it up to the next blank).
 pub(super) struct Params<'a> {
     text: &'a str,
     pos: usize,
@@ -37,12 +37,13 @@ impl<'a> Params<'a> {
     }
 
     pub(super) fn read(&mut self) -> Result<Option<Param<'a>>, FormError> {
-        self.skip_spaces();
         if self.pos == self.text.len() {
             return Ok(None);
         }
         self.expect(b';')?;
-        self.skip_spaces();
+        while self.peek() == Some(b' ') {
+            self.pos += 1;
+        }
         let (key, key_at) = self.token()?;
         self.expect(b'=')?;
         let (value, value_at) = match self.peek() {
@@ -92,12 +93,6 @@ impl<'a> Params<'a> {
             Ok(())
         } else {
             Err(self.error())
-        }
-    }
-
-    fn skip_spaces(&mut self) {
-        while self.peek() == Some(b' ') {
-            self.pos += 1;
         }
     }
 

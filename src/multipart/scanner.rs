@@ -57,6 +57,7 @@ enum State {
     /// After the close delimiter, and after the CR that may follow it.
     Closed,
     ClosedCr,
+    /// After both.
     Epilogue,
     Failed(FormError),
 }
@@ -107,7 +108,6 @@ impl Scanner {
             let read = match &self.state {
                 State::Head(..) => self.head(rest),
                 State::Content => self.content(rest),
-                State::Epilogue => self.epilogue(rest),
                 _ => self.byte(rest[0]).map(|()| 1),
             };
             let read = self.stick(read)?;
@@ -199,15 +199,18 @@ impl Scanner {
                 return invalid(Reason::DelimiterLine);
             }
 
-            // Go wants a line end here, others ignore what follows.
+            // Most ignore what follows. But Go wants a line end here; Django does not look for the
+            // `--` and reads one more part, if there is one; and Tornado looks for the last close
+            // delimiter. Nobody sends an epilogue: only empty lines pass.
             (State::Closed, b'\r') => State::ClosedCr,
             (State::ClosedCr, b'\n') => State::Epilogue,
-            (State::Closed | State::ClosedCr, _) => return invalid(Reason::AfterClose),
+            (State::Epilogue, b'\r' | b'\n') => State::Epilogue,
+            (State::Closed | State::ClosedCr | State::Epilogue, _) => {
+                return invalid(Reason::AfterClose);
+            }
 
             (&State::Failed(error), _) => return Err(error),
-            (State::Head(..) | State::Content | State::Epilogue, _) => {
-                unreachable!("read by `head`, `content` and `epilogue`")
-            }
+            (State::Head(..) | State::Content, _) => unreachable!("read by `head` and `content`"),
         };
         Ok(())
     }
@@ -301,18 +304,6 @@ impl Scanner {
         self.carry.clear();
         self.state = State::Delimited;
         Ok((dashes + self.dashed.needle().len() as u64 - self.at) as usize)
-    }
-
-    /// Nothing may follow the close delimiter that could be taken for another one: Tornado
-    /// looks for the last, others for the first.
-    fn epilogue(&mut self, bytes: &[u8]) -> Result<usize, FormError> {
-        match self.search(bytes) {
-            Some((at, _)) => Err(FormError::invalid(Reason::DelimiterInEpilogue, at)),
-            None => {
-                self.remember(bytes);
-                Ok(bytes.len())
-            }
-        }
     }
 
     /// The offset of the first `--boundary` that ends in `bytes`, and the two bytes before it.

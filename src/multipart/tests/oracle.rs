@@ -10,7 +10,8 @@ pub(super) fn model(boundary: &str, form: &[u8]) -> Result<Option<(u64, u64)>, (
         return Err(());
     };
     ensure(first == &form[..preamble])?;
-    ensure(last == b"--" || last.starts_with(b"--\r\n"))?;
+    let blank = |rest: &[u8]| rest.iter().all(|b| b"\r\n".contains(b));
+    ensure(last == b"--" || last.strip_prefix(b"--\r\n").is_some_and(blank))?;
     let mut found = None;
     for (at, piece) in pieces {
         let Some((is_model, content, length)) = part(piece) else {
@@ -69,7 +70,10 @@ fn part(piece: &[u8]) -> Option<(bool, &[u8], Option<usize>)> {
         if !is_token(name) {
             return None;
         }
-        let value = value.trim_matches([' ', '\t']);
+        let mut value = value.trim_start_matches([' ', '\t']);
+        if !name.eq_ignore_ascii_case("content-disposition") {
+            value = value.trim_end_matches([' ', '\t']);
+        }
         headers.push((name.to_ascii_lowercase(), value));
     }
     let (is_model, length) = head(&headers)?;
@@ -174,7 +178,6 @@ fn head(headers: &[(String, &str)]) -> Option<(bool, Option<usize>)> {
 fn params(mut rest: &str) -> Option<Vec<(&str, &str)>> {
     let mut params = Vec::new();
     loop {
-        rest = rest.trim_matches(' ');
         if rest.is_empty() {
             return Some(params);
         }

@@ -93,7 +93,7 @@ fn part(boundary: &'static str) -> impl Strategy<Value = String> {
 fn form() -> impl Strategy<Value = Form> {
     select(&BOUNDARIES).prop_flat_map(|boundary| {
         let preamble = select(vec!["", "", "", "\r\n"]);
-        let end = select(vec!["\r\n", "\r\n", "", "\r\nbye"]);
+        let end = select(vec!["\r\n", "\r\n", "", "\r\n\r\n"]);
         let parts = prop::collection::vec(part(boundary), 0..4);
         (preamble, parts, end).prop_map(move |(preamble, parts, end)| Form {
             boundary,
