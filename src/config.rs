@@ -43,7 +43,7 @@ const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// ```
 #[derive(Debug)]
 pub struct RoutingConfig {
-    pub(crate) source: Arc<dyn RegistrySource>,
+    pub(crate) source: SharedSource,
     pub(crate) registry_policy: RegistryPolicy,
     pub(crate) initial_catalog: Option<Catalog>,
     pub(crate) policy: Policy,
@@ -101,10 +101,22 @@ pub struct RoutingConfigBuilder {
 #[derive(Debug)]
 enum Source {
     #[cfg(feature = "reqwest")]
-    Url { setting: &'static str, url: String },
+    Url {
+        setting: &'static str,
+        url: String,
+    },
     #[cfg(not(feature = "reqwest"))]
     Missing,
-    Custom(Arc<dyn RegistrySource>),
+    Custom(SharedSource),
+}
+
+/// A source that shows in debug output as its location.
+pub(crate) struct SharedSource(pub(crate) Arc<dyn RegistrySource>);
+
+impl fmt::Debug for SharedSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.location())
+    }
 }
 
 impl RoutingConfigBuilder {
@@ -141,12 +153,18 @@ impl RoutingConfigBuilder {
         let mut builder = Self::default();
         #[cfg(feature = "reqwest")]
         if let Some(url) = get("ACTIVE_MODELS_URL")? {
-            builder.source = Source::Url { setting: "ACTIVE_MODELS_URL", url };
+            builder.source = Source::Url {
+                setting: "ACTIVE_MODELS_URL",
+                url,
+            };
         }
         let fallbacks = &mut builder.policy.fallbacks;
         for (variable, fallback) in [
             ("DEFAULT_FALLBACK_MODEL", &mut fallbacks.llm),
-            ("DEFAULT_FALLBACK_EMBEDDINGS_MODEL", &mut fallbacks.embedding),
+            (
+                "DEFAULT_FALLBACK_EMBEDDINGS_MODEL",
+                &mut fallbacks.embedding,
+            ),
             ("DEFAULT_FALLBACK_TTS_MODEL", &mut fallbacks.tts),
             ("DEFAULT_FALLBACK_STT_MODEL", &mut fallbacks.stt),
         ] {
@@ -157,8 +175,16 @@ impl RoutingConfigBuilder {
         let policy = &mut builder.registry_policy;
         for (variable, duration, min) in [
             ("MODELS_TTL_SECONDS", &mut policy.ttl, MIN_DURATION),
-            ("MODELS_FETCH_TIMEOUT_SECONDS", &mut policy.fetch_timeout, MIN_DURATION),
-            ("MODELS_MISS_REFRESH_SECONDS", &mut policy.miss_refresh, Duration::ZERO),
+            (
+                "MODELS_FETCH_TIMEOUT_SECONDS",
+                &mut policy.fetch_timeout,
+                MIN_DURATION,
+            ),
+            (
+                "MODELS_MISS_REFRESH_SECONDS",
+                &mut policy.miss_refresh,
+                Duration::ZERO,
+            ),
         ] {
             if let Some(text) = get(variable)? {
                 *duration = seconds(variable, &text)?;
@@ -174,13 +200,16 @@ impl RoutingConfigBuilder {
     /// By default the production URL of the Morpheus marketplace.
     #[cfg(feature = "reqwest")]
     pub fn models_url(mut self, url: impl Into<String>) -> Self {
-        self.source = Source::Url { setting: "models_url", url: url.into() };
+        self.source = Source::Url {
+            setting: "models_url",
+            url: url.into(),
+        };
         self
     }
 
     /// Where the catalog comes from, if not from a URL.
     pub fn source(mut self, source: impl RegistrySource) -> Self {
-        self.source = Source::Custom(Arc::new(source));
+        self.source = Source::Custom(SharedSource(Arc::new(source)));
         self
     }
 
@@ -312,10 +341,11 @@ impl RoutingConfigBuilder {
         }
         let source = match self.source {
             #[cfg(feature = "reqwest")]
-            Source::Url { setting, url } => Arc::new(
-                ReqwestSource::new(&url)
-                    .map_err(|error| ConfigError::new(setting, error.to_string()))?,
-            ),
+            Source::Url { setting, url } => {
+                let source = ReqwestSource::new(&url)
+                    .map_err(|error| ConfigError::new(setting, error.to_string()))?;
+                SharedSource(Arc::new(source))
+            }
             #[cfg(not(feature = "reqwest"))]
             Source::Missing => {
                 let problem = "is missing; give one, or enable the feature `reqwest`";
@@ -342,12 +372,18 @@ impl Default for RoutingConfigBuilder {
     fn default() -> Self {
         Self {
             #[cfg(feature = "reqwest")]
-            source: Source::Url { setting: "models_url", url: DEFAULT_MODELS_URL.into() },
+            source: Source::Url {
+                setting: "models_url",
+                url: DEFAULT_MODELS_URL.into(),
+            },
             #[cfg(not(feature = "reqwest"))]
             source: Source::Missing,
             registry_policy: RegistryPolicy::default(),
             initial_catalog: None,
-            policy: Policy { unknown: UnknownModel::default(), fallbacks: Fallbacks::default() },
+            policy: Policy {
+                unknown: UnknownModel::default(),
+                fallbacks: Fallbacks::default(),
+            },
             endpoints: Vec::new(),
             max_held_bytes: 64 << 20,
             max_total_held_bytes: 512 << 20,
@@ -366,7 +402,10 @@ pub struct ConfigError {
 
 impl ConfigError {
     fn new(setting: &'static str, problem: impl Into<String>) -> Self {
-        Self { setting, problem: problem.into() }
+        Self {
+            setting,
+            problem: problem.into(),
+        }
     }
 
     /// The environment variable or the builder's method that sets it.
@@ -392,7 +431,8 @@ fn seconds(setting: &'static str, text: &str) -> Result<Duration, ConfigError> {
         .ok()
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .ok_or_else(|| {
-            let problem = format!("is {text:?}; it must be a number of seconds, such as 300 or 0.5");
+            let problem =
+                format!("is {text:?}; it must be a number of seconds, such as 300 or 0.5");
             ConfigError::new(setting, problem)
         })
 }

@@ -11,9 +11,7 @@ use std::{
 };
 
 use bytes::Buf;
-use http::{
-    HeaderName, HeaderValue, Request, Response, header::CONTENT_LENGTH, request::Parts,
-};
+use http::{HeaderName, HeaderValue, Request, Response, header::CONTENT_LENGTH, request::Parts};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
@@ -98,13 +96,24 @@ where
 {
     /// The inner service has been called.
     pub(crate) fn calling(inner: S::Future) -> Self {
-        let state = State::Call { inner, routed: None, refused: None, response_headers: false };
-        Self { routing: None, state }
+        let state = State::Call {
+            inner,
+            routed: None,
+            refused: None,
+            response_headers: false,
+        };
+        Self {
+            routing: None,
+            state,
+        }
     }
 
     /// The layer answers itself.
     pub(crate) fn refusing(rejection: Rejection) -> Self {
-        Self { routing: None, state: State::Refuse { rejection } }
+        Self {
+            routing: None,
+            state: State::Refuse { rejection },
+        }
     }
 
     /// `service`, which is ready, is to be called once the model is known.
@@ -119,7 +128,13 @@ where
         let expected = content_length(&head);
         match ModelReader::new(body, format, expected, Arc::clone(&shared.budget)) {
             Ok(reader) => Self {
-                routing: Some(Routing { service, head, reader, endpoint, shared }),
+                routing: Some(Routing {
+                    service,
+                    head,
+                    reader,
+                    endpoint,
+                    shared,
+                }),
                 state: State::Read,
             },
             Err(rejection) => Self::refusing(rejection),
@@ -144,18 +159,38 @@ where
                     let requested = ready!(routing.reader.poll_requested(cx));
                     requested.and_then(|requested| routing.start(requested))
                 }
-                (StateProj::Resolve { requested, wait: Wait::Catalog(wait) }, Some(routing)) => {
+                (
+                    StateProj::Resolve {
+                        requested,
+                        wait: Wait::Catalog(wait),
+                    },
+                    Some(routing),
+                ) => {
                     let catalog = ready!(wait.as_mut().poll(cx));
                     let requested = requested.clone();
                     catalog
                         .map_err(Rejection::from)
                         .and_then(|catalog| routing.resolve(&catalog, requested))
                 }
-                (StateProj::Resolve { requested, wait: Wait::Newer(wait) }, Some(routing)) => {
+                (
+                    StateProj::Resolve {
+                        requested,
+                        wait: Wait::Newer(wait),
+                    },
+                    Some(routing),
+                ) => {
                     let catalog = ready!(wait.as_mut().poll(cx));
                     routing.resolve_finally(&catalog, requested)
                 }
-                (StateProj::Call { inner, routed, refused, response_headers }, _) => {
+                (
+                    StateProj::Call {
+                        inner,
+                        routed,
+                        refused,
+                        response_headers,
+                    },
+                    _,
+                ) => {
                     let result = inner.poll(cx);
                     // A rest of the body that must not be served goes before
                     // whatever the inner service makes of its broken body.
@@ -184,7 +219,10 @@ where
             let next = match step {
                 Ok(Step::Wait(requested, wait)) => State::Resolve { requested, wait },
                 Ok(Step::Call(routed)) => match this.routing.take() {
-                    Some(routing) => routing.call(routed),
+                    Some(routing) => routing.call(routed).unwrap_or_else(|rejection| {
+                        log(&rejection);
+                        State::Refuse { rejection }
+                    }),
                     None => unreachable!("a step is only taken while the request is there"),
                 },
                 Err(rejection) => {
@@ -283,29 +321,41 @@ where
     S: Service<Request<RoutedBody<B>>>,
     B: Body<Data: Buf, Error: Into<BoxError>>,
 {
-    fn call(self, routed: Option<RoutedModel>) -> State<S::Future> {
-        let Self { mut service, mut head, mut reader, shared, .. } = self;
+    fn call(self, routed: Option<RoutedModel>) -> Result<State<S::Future>, Rejection> {
+        let Self {
+            mut service,
+            mut head,
+            mut reader,
+            shared,
+            ..
+        } = self;
         if let Some(routed) = &routed {
-            if let Some(change) = reader.splice(routed.entry()) {
+            if let Some(change) = reader.splice(routed.entry())? {
                 body_has_changed(&mut head, change);
             }
             if let Some(id_header) = &shared.id_header {
-                head.headers.insert(id_header, routed.entry().id_header_value().clone());
+                head.headers
+                    .insert(id_header, routed.entry().id_header_value().clone());
             }
             head.extensions.insert(routed.clone());
         }
         let (body, refused) = reader.into_body();
-        State::Call {
+        Ok(State::Call {
             inner: service.call(Request::from_parts(head, body)),
             routed,
             refused,
             response_headers: shared.response_headers,
-        }
+        })
     }
 }
 
 fn content_length(head: &Parts) -> Option<u64> {
-    head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    head.headers
+        .get(CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 /// Mends what the head says of a body that has become longer by `change` bytes.
@@ -315,7 +365,8 @@ fn body_has_changed(head: &mut Parts, change: i64) {
     const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
 
     if let Some(length) = content_length(head) {
-        head.headers.insert(CONTENT_LENGTH, length.saturating_add_signed(change).into());
+        head.headers
+            .insert(CONTENT_LENGTH, length.saturating_add_signed(change).into());
     }
     for digest in DIGESTS {
         head.headers.remove(digest);

@@ -89,13 +89,18 @@ fn media(headers: &HeaderMap) -> Media {
         return Media::Multipart(boundary);
     }
     let json = essence == "application/json"
-        || essence.strip_prefix("application/").is_some_and(|subtype| subtype.ends_with("+json"));
+        || essence
+            .strip_prefix("application/")
+            .is_some_and(|subtype| subtype.ends_with("+json"));
     if !json {
         return Media::Unusable(format!("the Content-Type is {essence:?}"));
     }
     let known = ["utf-8", "utf8", "us-ascii", "ascii"];
     for charset in parameter(parameters, "charset") {
-        if !known.iter().any(|known| charset.eq_ignore_ascii_case(known.as_bytes())) {
+        if !known
+            .iter()
+            .any(|known| charset.eq_ignore_ascii_case(known.as_bytes()))
+        {
             let charset = String::from_utf8_lossy(&charset);
             return Media::Unusable(format!("the charset is {charset:?}"));
         }
@@ -183,7 +188,11 @@ mod tests {
     fn only_post_is_inspected() {
         for method in ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "post"] {
             let json = ("content-type", "application/json");
-            assert_eq!(decide(method, "/v1/chat/completions", &[json]), "pass", "{method}");
+            assert_eq!(
+                decide(method, "/v1/chat/completions", &[json]),
+                "pass",
+                "{method}"
+            );
         }
     }
 
@@ -195,16 +204,32 @@ mod tests {
             ("Application/JSON; charset=utf-8", "json", "json"),
             ("application/json;charset=\"UTF-8\"", "json", "json"),
             ("application/json; charset=us-ascii", "json", "json"),
-            ("application/json; a=\"x;charset=utf-16\"; charset=utf-8", "json", "json"),
+            (
+                "application/json; a=\"x;charset=utf-16\"; charset=utf-8",
+                "json",
+                "json",
+            ),
             ("application/vnd.api+json", "json", "json"),
             ("application/problem+JSON;v=1", "json", "json"),
             ("", "json", "pass"),
             ("multipart/form-data; boundary=xyz", "multipart xyz", "pass"),
-            ("Multipart/Form-Data; Boundary=\"a b\\\\\\\"c;\"; x=y", "multipart a b\\\"c;", "pass"),
+            (
+                "Multipart/Form-Data; Boundary=\"a b\\\\\\\"c;\"; x=y",
+                "multipart a b\\\"c;",
+                "pass",
+            ),
             ("multipart/form-data", "invalid_multipart", "pass"),
-            ("multipart/form-data; boundary=a; boundary=b", "invalid_multipart", "pass"),
+            (
+                "multipart/form-data; boundary=a; boundary=b",
+                "invalid_multipart",
+                "pass",
+            ),
             ("application/json; charset=utf-16", unsupported, "pass"),
-            ("application/json; charset=utf-8; charset=latin1", unsupported, "pass"),
+            (
+                "application/json; charset=utf-8; charset=latin1",
+                unsupported,
+                "pass",
+            ),
             ("text/json", unsupported, "pass"),
             ("text/plain", unsupported, "pass"),
             ("application/jsonx", unsupported, "pass"),
@@ -214,7 +239,11 @@ mod tests {
             let headers = [("content-type", content_type)];
             let decision = decide("POST", "/v1/chat/completions?model=x", &headers);
             assert_eq!(decision, on_inference, "{content_type}");
-            assert_eq!(decide("POST", "/v1/files", &headers), elsewhere, "{content_type}");
+            assert_eq!(
+                decide("POST", "/v1/files", &headers),
+                elsewhere,
+                "{content_type}"
+            );
         }
         let form = ("content-type", "multipart/form-data; boundary=b");
         assert_eq!(decide("POST", "/v1/images/edits", &[form]), "multipart b");
@@ -224,8 +253,14 @@ mod tests {
 
     #[test]
     fn two_content_types_are_refused_where_a_model_is_needed() {
-        let headers = [("content-type", "text/plain"), ("content-type", "application/json")];
-        assert_eq!(decide("POST", "/v1/embeddings", &headers), "unsupported_media_type");
+        let headers = [
+            ("content-type", "text/plain"),
+            ("content-type", "application/json"),
+        ];
+        assert_eq!(
+            decide("POST", "/v1/embeddings", &headers),
+            "unsupported_media_type"
+        );
     }
 
     #[test]
@@ -240,6 +275,9 @@ mod tests {
             let headers = [json, ("content-encoding", coding)];
             assert_eq!(decide("POST", "/v1/files", &headers), expected, "{coding}");
         }
-        assert_eq!(decide("POST", "/v1/files", &[("content-encoding", "gzip")]), "pass");
+        assert_eq!(
+            decide("POST", "/v1/files", &[("content-encoding", "gzip")]),
+            "pass"
+        );
     }
 }

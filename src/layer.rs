@@ -6,12 +6,8 @@ use http::HeaderName;
 use tower_layer::Layer;
 
 use crate::{
-    body::HeldBudget,
-    config::RoutingConfig,
-    endpoint::EndpointTable,
-    registry::Registry,
-    resolve::Policy,
-    service::ModelRouting,
+    body::HeldBudget, config::RoutingConfig, endpoint::EndpointTable, registry::Registry,
+    resolve::Policy, service::ModelRouting,
 };
 
 /// Applies [`ModelRouting`] to services.
@@ -77,8 +73,11 @@ impl ModelRoutingLayer {
     /// the catalog is fetched by the first request, or before it by
     /// [`Registry::refresh`].
     pub fn new(config: RoutingConfig) -> Self {
-        let registry =
-            Registry::with_policy(config.source, config.registry_policy, config.initial_catalog);
+        let registry = Registry::with_policy(
+            config.source.0,
+            config.registry_policy,
+            config.initial_catalog,
+        );
         Self {
             shared: Arc::new(Shared {
                 registry,
@@ -98,6 +97,12 @@ impl ModelRoutingLayer {
     /// for lists of models.
     pub fn registry(&self) -> &Registry {
         &self.shared.registry
+    }
+
+    /// How many bytes of request bodies are held at this moment because their
+    /// models have not been found.
+    pub fn held_bytes(&self) -> usize {
+        self.shared.budget.held()
     }
 }
 

@@ -36,6 +36,7 @@ pub struct Rejection {
     message: String,
     retry_after: Option<Duration>,
     suggestions: Vec<String>,
+    offset: Option<u64>,
     source: Option<Unavailable>,
 }
 
@@ -151,12 +152,19 @@ impl Rejection {
         &self.suggestions
     }
 
+    /// The byte of the body, counted from 0, at which it turned out to be
+    /// wrong.
+    pub fn offset(&self) -> Option<u64> {
+        self.offset
+    }
+
     fn new(code: RejectionCode, message: impl Into<String>) -> Self {
         Self {
             code,
             message: message.into(),
             retry_after: None,
             suggestions: Vec::new(),
+            offset: None,
             source: None,
         }
     }
@@ -191,6 +199,13 @@ impl Rejection {
         )
     }
 
+    pub(crate) fn unsafe_boundary() -> Self {
+        Self::new(
+            RejectionCode::InvalidMultipart,
+            "The form's boundary is part of the model's ID. Use a longer, random boundary.",
+        )
+    }
+
     pub(crate) fn model_not_text(kind: &str) -> Self {
         Self::new(
             RejectionCode::InvalidModel,
@@ -199,7 +214,10 @@ impl Rejection {
     }
 
     pub(crate) fn model_not_utf8() -> Self {
-        Self::new(RejectionCode::InvalidModel, "The model's name is not valid UTF-8.")
+        Self::new(
+            RejectionCode::InvalidModel,
+            "The model's name is not valid UTF-8.",
+        )
     }
 
     pub(crate) fn too_large(max_held_bytes: usize) -> Self {
@@ -246,7 +264,10 @@ impl Rejection {
                 } else if requested.is_some() {
                     message.push_str(" Check its spelling against the list of models.");
                 }
-                Self { suggestions, ..Self::new(RejectionCode::ModelNotFound, message) }
+                Self {
+                    suggestions,
+                    ..Self::new(RejectionCode::ModelNotFound, message)
+                }
             }
             ResolveError::TypeMismatch { name, model_type } => Self::new(
                 RejectionCode::ModelTypeMismatch,
@@ -268,7 +289,10 @@ impl Rejection {
                     ),
                 },
             ),
-            ResolveError::FallbackMismatch { fallback, model_type } => Self::new(
+            ResolveError::FallbackMismatch {
+                fallback,
+                model_type,
+            } => Self::new(
                 RejectionCode::FallbackModelUnavailable,
                 format!(
                     "The configured fallback {fallback:?} is of type {model_type}, which cannot \
@@ -326,7 +350,10 @@ impl From<json::ScanError> for Rejection {
             json::ScanErrorKind::AmbiguousModel => RejectionCode::AmbiguousModel,
             json::ScanErrorKind::Invalid(_) => RejectionCode::InvalidJson,
         };
-        Self::new(code, error.to_string())
+        Self {
+            offset: Some(error.offset()),
+            ..Self::new(code, error.to_string())
+        }
     }
 }
 
@@ -337,7 +364,10 @@ impl From<multipart::FormError> for Rejection {
             multipart::FormErrorKind::AmbiguousModel => RejectionCode::AmbiguousModel,
             multipart::FormErrorKind::Invalid(_) => RejectionCode::InvalidMultipart,
         };
-        Self::new(code, error.to_string())
+        Self {
+            offset: Some(error.offset()),
+            ..Self::new(code, error.to_string())
+        }
     }
 }
 

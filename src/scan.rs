@@ -11,7 +11,10 @@ use crate::{inspect::Format, json, multipart, registry::ModelEntry, rejection::R
 #[derive(Debug)]
 pub(crate) enum ModelScanner {
     Json(json::Scanner),
-    Multipart { scanner: multipart::Scanner, boundary: Vec<u8> },
+    Multipart {
+        scanner: multipart::Scanner,
+        boundary: Vec<u8>,
+    },
 }
 
 /// The model as far as it has been seen.
@@ -40,9 +43,10 @@ impl ModelScanner {
     pub(crate) fn new(format: Format) -> Result<Self, Rejection> {
         Ok(match format {
             Format::Json => Self::Json(json::Scanner::new()),
-            Format::Multipart { boundary } => {
-                Self::Multipart { scanner: multipart::Scanner::new(&boundary)?, boundary }
-            }
+            Format::Multipart { boundary } => Self::Multipart {
+                scanner: multipart::Scanner::new(&boundary)?,
+                boundary,
+            },
         })
     }
 
@@ -76,9 +80,14 @@ impl ModelScanner {
             Self::Json(scanner) => match scanner.model() {
                 json::Model::Unseen => Field::Unseen,
                 json::Model::Pending => Field::Pending,
-                json::Model::String { start, end, escaped } => {
-                    Field::Text { span: start..end, escaped }
-                }
+                json::Model::String {
+                    start,
+                    end,
+                    escaped,
+                } => Field::Text {
+                    span: start..end,
+                    escaped,
+                },
                 json::Model::Null { start, end } => Field::Null { span: start..end },
                 json::Model::Other { kind, .. } => Field::NotText {
                     kind: match kind {
@@ -92,9 +101,10 @@ impl ModelScanner {
             Self::Multipart { scanner, .. } => match scanner.model() {
                 multipart::Model::Unseen => Field::Unseen,
                 multipart::Model::Pending => Field::Pending,
-                multipart::Model::Value { start, end } => {
-                    Field::Text { span: start..end, escaped: false }
-                }
+                multipart::Model::Value { start, end } => Field::Text {
+                    span: start..end,
+                    escaped: false,
+                },
             },
         }
     }
@@ -112,28 +122,44 @@ impl ModelScanner {
         .ok_or_else(Rejection::model_not_utf8)
     }
 
-    /// The splice that makes the body name this entry's ID; `None` when it
-    /// cannot be told where, which a scanner that has finished excludes.
-    pub(crate) fn splice(&self, entry: &ModelEntry) -> Option<Splice> {
-        match (self, self.field()) {
-            (Self::Json(_), Field::Text { span, .. } | Field::Null { span }) => {
-                Some(Splice { span, with: entry.id_literal().clone() })
-            }
-            (Self::Multipart { .. }, Field::Text { span, .. }) => {
-                Some(Splice { span, with: Bytes::copy_from_slice(entry.id().as_bytes()) })
-            }
-            (Self::Json(scanner), Field::Unseen) => {
-                let json::Insertion { at, object_is_empty } = scanner.insertion()?;
-                let comma: &[u8] = if object_is_empty { b"" } else { b"," };
-                let member = [b"\"model\":", &entry.id_literal()[..], comma].concat();
-                Some(Splice { span: at..at, with: member.into() })
-            }
+    /// The splice that makes the body name this entry's ID; `None` when there
+    /// is no place for it, which a scanner that knows what the body asks for
+    /// excludes.
+    pub(crate) fn splice(&self, entry: &ModelEntry) -> Result<Option<Splice>, Rejection> {
+        if let Self::Multipart { boundary, .. } = self
+            && !multipart::is_safe_content(boundary, entry.id())
+        {
+            return Err(Rejection::unsafe_boundary());
+        }
+        Ok(match (self, self.field()) {
+            (Self::Json(_), Field::Text { span, .. } | Field::Null { span }) => Some(Splice {
+                span,
+                with: entry.id_literal().clone(),
+            }),
+            (Self::Multipart { .. }, Field::Text { span, .. }) => Some(Splice {
+                span,
+                with: Bytes::copy_from_slice(entry.id().as_bytes()),
+            }),
+            (Self::Json(scanner), Field::Unseen) => scanner.insertion().map(
+                |json::Insertion {
+                     at,
+                     object_is_empty,
+                 }| {
+                    let comma: &[u8] = if object_is_empty { b"" } else { b"," };
+                    let member = [b"\"model\":", &entry.id_literal()[..], comma].concat();
+                    Splice {
+                        span: at..at,
+                        with: member.into(),
+                    }
+                },
+            ),
             (Self::Multipart { scanner, boundary }, Field::Unseen) => {
-                let at = scanner.insertion()?;
-                let part = multipart::model_part(boundary, entry.id());
-                Some(Splice { span: at..at, with: part.into() })
+                scanner.insertion().map(|at| Splice {
+                    span: at..at,
+                    with: multipart::model_part(boundary, entry.id()).into(),
+                })
             }
             (_, Field::Pending | Field::NotText { .. } | Field::Null { .. }) => None,
-        }
+        })
     }
 }

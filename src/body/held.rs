@@ -25,7 +25,11 @@ pub(crate) struct HeldBudget {
 
 impl HeldBudget {
     pub(crate) fn new(per_request: usize, total: usize) -> Self {
-        Self { per_request, total, held: AtomicUsize::new(0) }
+        Self {
+            per_request,
+            total,
+            held: AtomicUsize::new(0),
+        }
     }
 
     /// How many bytes all requests together hold now.
@@ -79,7 +83,11 @@ pub(crate) struct HeldFrames {
 
 impl HeldFrames {
     pub(crate) fn new(budget: Arc<HeldBudget>) -> Self {
-        Self { frames: VecDeque::new(), len: 0, share: Share { budget, bytes: 0 } }
+        Self {
+            frames: VecDeque::new(),
+            len: 0,
+            share: Share { budget, bytes: 0 },
+        }
     }
 
     /// How many bytes are left in it.
@@ -158,7 +166,8 @@ fn pieces(
     let mut start = 0_u64;
     frames.iter().filter_map(move |frame| {
         let within = |offset: u64| {
-            usize::try_from(offset.saturating_sub(start)).map_or(frame.len(), |at| at.min(frame.len()))
+            usize::try_from(offset.saturating_sub(start))
+                .map_or(frame.len(), |at| at.min(frame.len()))
         };
         let piece = within(span.start)..within(span.end);
         start += frame.len() as u64;
@@ -207,7 +216,10 @@ mod tests {
 
     #[test]
     fn what_is_read_from_one_frame_is_not_copied() {
-        let held = held(&[b"ab".to_vec(), b"cdef".to_vec()], &Arc::new(HeldBudget::new(9, 9)));
+        let held = held(
+            &[b"ab".to_vec(), b"cdef".to_vec()],
+            &Arc::new(HeldBudget::new(9, 9)),
+        );
         assert!(matches!(held.get(3..5), Cow::Borrowed(b"de")));
     }
 
@@ -216,7 +228,11 @@ mod tests {
         let budget = Arc::new(HeldBudget::new(6, 10));
         let mut first = held(&[vec![0; 4], vec![0; 2]], &budget);
         assert_eq!(first.pay(), Ok(()));
-        assert_eq!(first.pay(), Ok(()), "what is paid for is not paid for again");
+        assert_eq!(
+            first.pay(),
+            Ok(()),
+            "what is paid for is not paid for again"
+        );
         assert_eq!(budget.held(), 6);
         let mut second = held(&[vec![0; 5]], &budget);
         assert_eq!(second.pay(), Err(OverBudget::Total));
@@ -237,7 +253,10 @@ mod tests {
         let budget = Arc::new(HeldBudget::new(10, 10));
         let mut held = held(&[vec![0; 4]], &budget);
         held.pay().unwrap();
-        held.splice(Splice { span: 1..2, with: vec![1; 100].into() });
+        held.splice(Splice {
+            span: 1..2,
+            with: vec![1; 100].into(),
+        });
         assert_eq!(drain(&mut held).len(), 103);
         assert_eq!(budget.held(), 0);
     }

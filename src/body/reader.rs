@@ -28,7 +28,10 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Requested {
     /// A model; [`ModelReader::name`] has its name.
-    Model { span: std::ops::Range<u64>, escaped: bool },
+    Model {
+        span: std::ops::Range<u64>,
+        escaped: bool,
+    },
     /// No model: none at all, `null` or a blank one.
     Nothing,
     /// A JSON value that cannot name a model, such as "a number".
@@ -127,8 +130,11 @@ where
             match self.scanner.field() {
                 Field::Text { span, escaped } => {
                     let blank = self.name(&span, escaped)?.trim().is_empty();
-                    let requested =
-                        if blank { Requested::Nothing } else { Requested::Model { span, escaped } };
+                    let requested = if blank {
+                        Requested::Nothing
+                    } else {
+                        Requested::Model { span, escaped }
+                    };
                     return Poll::Ready(Ok(requested));
                 }
                 Field::Null { .. } => return Poll::Ready(Ok(Requested::Nothing)),
@@ -160,27 +166,43 @@ where
 
     /// Puts the entry's ID in the model's place. The change in the body's
     /// length in bytes, or `None` when the body says the ID already.
-    pub(crate) fn splice(&mut self, entry: &ModelEntry) -> Option<i64> {
-        let splice = self.scanner.splice(entry)?;
+    pub(crate) fn splice(&mut self, entry: &ModelEntry) -> Result<Option<i64>, Rejection> {
+        let Some(splice) = self.scanner.splice(entry)? else {
+            return Ok(None);
+        };
         if *self.held.get(splice.span.clone()) == *splice.with {
-            return None;
+            return Ok(None);
         }
         let before = self.held.len();
         self.held.splice(splice);
-        Some(self.held.len() as i64 - before as i64)
+        Ok(Some(self.held.len() as i64 - before as i64))
     }
 
     /// The body for the inner service, and what tells if the rest of it turns
     /// out to be one that must be refused (absent when all has been checked).
     pub(crate) fn into_body(self) -> (RoutedBody<B>, Option<oneshot::Receiver<Rejection>>) {
-        let Self { body, end, scanner, held, received, expected, .. } = self;
+        let Self {
+            body,
+            end,
+            scanner,
+            held,
+            received,
+            expected,
+            ..
+        } = self;
         match end {
             End::Whole(trailers) => (RoutedBody::new(held, Rest::Ended { trailers }), None),
-            End::Broken(error) => (RoutedBody::new(held, Rest::Broken { error: Some(error) }), None),
+            End::Broken(error) => (
+                RoutedBody::new(held, Rest::Broken { error: Some(error) }),
+                None,
+            ),
             End::Open => {
                 let (violation, refused) = oneshot::channel();
                 let watch = Watch::new(scanner, received, expected, violation);
-                (RoutedBody::new(held, Rest::Watched { body, watch }), Some(refused))
+                (
+                    RoutedBody::new(held, Rest::Watched { body, watch }),
+                    Some(refused),
+                )
             }
         }
     }

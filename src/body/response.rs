@@ -35,11 +35,15 @@ pin_project! {
 
 impl<B> ResponseBody<B> {
     pub(crate) fn inner(body: B) -> Self {
-        Self { kind: Kind::Inner { body } }
+        Self {
+            kind: Kind::Inner { body },
+        }
     }
 
     pub(crate) fn own(body: Full<Bytes>) -> Self {
-        Self { kind: Kind::Own { body } }
+        Self {
+            kind: Kind::Own { body },
+        }
     }
 }
 
@@ -55,12 +59,12 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().kind.project() {
-            KindProj::Inner { body } => {
-                body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map(into_bytes)))
-            }
-            KindProj::Own { body } => {
-                body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(|e| match e {})))
-            }
+            KindProj::Inner { body } => body
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map(into_bytes))),
+            KindProj::Own { body } => body
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(|e| match e {}))),
         }
     }
 

@@ -68,7 +68,13 @@ impl Watch {
         expected: Option<u64>,
         violation: oneshot::Sender<Rejection>,
     ) -> Self {
-        Self { scanner, received, expected, violation: Some(violation), is_done: false }
+        Self {
+            scanner,
+            received,
+            expected,
+            violation: Some(violation),
+            is_done: false,
+        }
     }
 
     /// Whether this frame may pass; `is_last`: the body says that it is the
@@ -100,12 +106,18 @@ impl Watch {
 
 impl<B> RoutedBody<B> {
     pub(super) fn new(front: HeldFrames, rest: Rest<B>) -> Self {
-        Self { front: Some(front), rest }
+        Self {
+            front: Some(front),
+            rest,
+        }
     }
 
     /// Passes a body through as it is.
     pub(crate) fn untouched(body: B) -> Self {
-        Self { front: None, rest: Rest::Untouched { body } }
+        Self {
+            front: None,
+            rest: Rest::Untouched { body },
+        }
     }
 }
 
@@ -190,6 +202,8 @@ impl<B> fmt::Debug for RoutedBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The body's bytes are the client's business.
         let held = self.front.as_ref().map_or(0, HeldFrames::len);
-        f.debug_struct("RoutedBody").field("held_bytes", &held).finish_non_exhaustive()
+        f.debug_struct("RoutedBody")
+            .field("held_bytes", &held)
+            .finish_non_exhaustive()
     }
 }

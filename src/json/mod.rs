@@ -36,7 +36,7 @@ mod string;
 mod tests;
 
 pub(crate) use self::{
-    error::{Reason, ScanError, ScanErrorKind},
+    error::{ScanError, ScanErrorKind},
     scanner::{Insertion, Model, Scanner, ValueKind},
     string::decode_string,
 };
