@@ -122,23 +122,15 @@ impl ModelScanner {
         .ok_or_else(Rejection::model_not_utf8)
     }
 
-    /// The splice that makes the body name this entry's ID; `None` when there
-    /// is no place for it, which a scanner that knows what the body asks for
-    /// excludes.
-    pub(crate) fn splice(&self, entry: &ModelEntry) -> Result<Option<Splice>, Rejection> {
-        if let Self::Multipart { boundary, .. } = self
-            && !multipart::is_safe_content(boundary, entry.id())
-        {
-            return Err(Rejection::unsafe_boundary());
-        }
-        Ok(match (self, self.field()) {
+    /// The splices that make the body name this entry's ID, the last one
+    /// first, so that each leaves the offsets of the next as they are. None
+    /// when there is no place for it, which a scanner that knows what the body
+    /// asks for excludes.
+    pub(crate) fn splices(&self, entry: &ModelEntry) -> Result<Splices, Rejection> {
+        let splice = match (self, self.field()) {
             (Self::Json(_), Field::Text { span, .. } | Field::Null { span }) => Some(Splice {
                 span,
                 with: entry.id_literal().clone(),
-            }),
-            (Self::Multipart { .. }, Field::Text { span, .. }) => Some(Splice {
-                span,
-                with: Bytes::copy_from_slice(entry.id().as_bytes()),
             }),
             (Self::Json(scanner), Field::Unseen) => scanner.insertion().map(
                 |json::Insertion {
@@ -153,13 +145,48 @@ impl ModelScanner {
                     }
                 },
             ),
-            (Self::Multipart { scanner, boundary }, Field::Unseen) => {
+            (Self::Multipart { scanner, boundary }, field) => {
+                return form_splices(scanner, boundary, field, entry.id());
+            }
+            (_, Field::Pending | Field::NotText { .. }) => None,
+        };
+        Ok([splice, None])
+    }
+}
+
+/// At most two: a part may say its own length.
+pub(crate) type Splices = [Option<Splice>; 2];
+
+fn form_splices(
+    scanner: &multipart::Scanner,
+    boundary: &[u8],
+    field: Field,
+    id: &str,
+) -> Result<Splices, Rejection> {
+    if !multipart::is_safe_content(boundary, id) {
+        return Err(Rejection::unsafe_boundary());
+    }
+    Ok(match field {
+        Field::Text { span, .. } => [
+            Some(Splice {
+                span,
+                with: Bytes::copy_from_slice(id.as_bytes()),
+            }),
+            scanner.model_length().map(|(start, end)| Splice {
+                span: start..end,
+                with: id.len().to_string().into(),
+            }),
+        ],
+        Field::Unseen => {
+            let part = || multipart::model_part(boundary, id).into();
+            [
                 scanner.insertion().map(|at| Splice {
                     span: at..at,
-                    with: multipart::model_part(boundary, entry.id()).into(),
-                })
-            }
-            (_, Field::Pending | Field::NotText { .. } | Field::Null { .. }) => None,
-        })
-    }
+                    with: part(),
+                }),
+                None,
+            ]
+        }
+        Field::Pending | Field::NotText { .. } | Field::Null { .. } => [None, None],
+    })
 }

@@ -167,15 +167,15 @@ where
     /// Puts the entry's ID in the model's place. The change in the body's
     /// length in bytes, or `None` when the body says the ID already.
     pub(crate) fn splice(&mut self, entry: &ModelEntry) -> Result<Option<i64>, Rejection> {
-        let Some(splice) = self.scanner.splice(entry)? else {
-            return Ok(None);
-        };
-        if *self.held.get(splice.span.clone()) == *splice.with {
-            return Ok(None);
-        }
         let before = self.held.len();
-        self.held.splice(splice);
-        Ok(Some(self.held.len() as i64 - before as i64))
+        let mut changed = false;
+        for splice in self.scanner.splices(entry)?.into_iter().flatten() {
+            if *self.held.get(splice.span.clone()) != *splice.with {
+                self.held.splice(splice);
+                changed = true;
+            }
+        }
+        Ok(changed.then(|| self.held.len() as i64 - before as i64))
     }
 
     /// The body for the inner service, and what tells if the rest of it turns
