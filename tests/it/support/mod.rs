@@ -1,1 +1,4 @@
+pub(crate) mod body;
+pub(crate) mod gateway;
 pub(crate) mod registry_server;
+pub(crate) mod source;
