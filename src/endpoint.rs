@@ -72,14 +72,16 @@ impl EndpointTable {
             .sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
     }
 
-    pub(crate) fn endpoint(&self, path: &str) -> Endpoint {
+    /// The endpoint that the path asks for; `None` when the table has no row
+    /// for it.
+    pub(crate) fn find(&self, path: &str) -> Option<Endpoint> {
         // Many servers take a path with and without a slash at its end for the
         // same resource, so this must not be a way around the layer.
         let path = path.trim_end_matches('/');
         self.0
             .iter()
             .find(|(suffix, _)| path.ends_with(suffix))
-            .map_or(Endpoint::Other, |&(_, endpoint)| endpoint)
+            .map(|&(_, endpoint)| endpoint)
     }
 }
 
@@ -95,6 +97,9 @@ impl Default for EndpointTable {
             ("/audio/speech", Endpoint::Tts),
             ("/audio/transcriptions", Endpoint::Stt),
             ("/audio/translations", Endpoint::Stt),
+            // No kind of inference that the catalog knows, but forms with a model.
+            ("/images/edits", Endpoint::Other),
+            ("/images/variations", Endpoint::Other),
         ] {
             table.set(suffix.into(), endpoint);
         }
@@ -110,25 +115,27 @@ mod tests {
     fn the_end_of_the_path_decides() {
         let table = EndpointTable::default();
         for (path, endpoint) in [
-            ("/v1/chat/completions", Endpoint::Llm),
-            ("/chat/completions", Endpoint::Llm),
-            ("/api/v1/chat/completions/", Endpoint::Llm),
-            ("/v1/completions", Endpoint::Llm),
-            ("/v1/responses", Endpoint::Llm),
-            ("/anthropic/v1/messages", Endpoint::Llm),
-            ("/v1/embeddings", Endpoint::Embedding),
-            ("/v1/audio/speech", Endpoint::Tts),
-            ("/v1/audio/transcriptions", Endpoint::Stt),
-            ("/v1/audio/translations", Endpoint::Stt),
-            ("/v1/speech", Endpoint::Other),
-            ("/v1/xcompletions", Endpoint::Other),
-            ("/v1/chat/completions/7", Endpoint::Other),
-            ("/v1/Embeddings", Endpoint::Other),
-            ("/", Endpoint::Other),
-            ("", Endpoint::Other),
-            ("*", Endpoint::Other),
+            ("/v1/chat/completions", Some(Endpoint::Llm)),
+            ("/chat/completions", Some(Endpoint::Llm)),
+            ("/api/v1/chat/completions/", Some(Endpoint::Llm)),
+            ("/v1/completions", Some(Endpoint::Llm)),
+            ("/v1/responses", Some(Endpoint::Llm)),
+            ("/anthropic/v1/messages", Some(Endpoint::Llm)),
+            ("/v1/embeddings", Some(Endpoint::Embedding)),
+            ("/v1/audio/speech", Some(Endpoint::Tts)),
+            ("/v1/audio/transcriptions", Some(Endpoint::Stt)),
+            ("/v1/audio/translations", Some(Endpoint::Stt)),
+            ("/v1/speech", None),
+            ("/v1/xcompletions", None),
+            ("/v1/chat/completions/7", None),
+            ("/v1/Embeddings", None),
+            ("/", None),
+            ("", None),
+            ("*", None),
+            ("/v1/images/edits", Some(Endpoint::Other)),
+            ("/v1/images/variations", Some(Endpoint::Other)),
         ] {
-            assert_eq!(table.endpoint(path), endpoint, "{path}");
+            assert_eq!(table.find(path), endpoint, "{path}");
         }
     }
 
@@ -138,10 +145,10 @@ mod tests {
         table.set("/threads/messages".into(), Endpoint::Other);
         table.set("/rerank".into(), Endpoint::Embedding);
         table.set("/embeddings".into(), Endpoint::Llm);
-        assert_eq!(table.endpoint("/v1/threads/messages"), Endpoint::Other);
-        assert_eq!(table.endpoint("/v1/messages"), Endpoint::Llm);
-        assert_eq!(table.endpoint("/v1/rerank"), Endpoint::Embedding);
-        assert_eq!(table.endpoint("/v1/embeddings"), Endpoint::Llm);
+        assert_eq!(table.find("/v1/threads/messages"), Some(Endpoint::Other));
+        assert_eq!(table.find("/v1/messages"), Some(Endpoint::Llm));
+        assert_eq!(table.find("/v1/rerank"), Some(Endpoint::Embedding));
+        assert_eq!(table.find("/v1/embeddings"), Some(Endpoint::Llm));
     }
 
     #[test]

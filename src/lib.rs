@@ -1,12 +1,93 @@
 //! Tower middleware that routes LLM requests by their `model`.
+//!
+//! [`ModelRoutingLayer`] wraps any HTTP service. It finds the top-level `model`
+//! of a JSON request while the body streams by, looks the name up in a cached
+//! registry of active models, splices the model's ID into the body in place of
+//! the name, and passes everything else on byte for byte.
+//!
+//! ```no_run
+//! # #[cfg(feature = "reqwest")]
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use axum::{Router, body::Body, extract::Request, routing::post};
+//! use tower_model_routing::{ModelRoutingLayer, RoutedModel, RoutingConfig};
+//!
+//! /// Stands for your upstream: sees {"model":"0xb603…"} for {"model":"venice-uncensored"}.
+//! async fn forward(request: Request) -> Body {
+//!     if let Some(model) = request.extensions().get::<RoutedModel>() {
+//!         println!("{} is {} upstream", model.name(), model.id());
+//!     }
+//!     request.into_body()
+//! }
+//!
+//! let app = Router::new()
+//!     .route("/v1/chat/completions", post(forward))
+//!     .layer(ModelRoutingLayer::new(RoutingConfig::from_env()?));
+//!
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//! axum::serve(listener, app).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it guarantees
+//!
+//! - **Bytes.** Nothing is parsed into a tree and re-serialised. Only the
+//!   model's bytes change, and what follows from them: `Content-Length`, and
+//!   digests of the body, which are removed.
+//! - **Streaming.** The inner service is called as soon as the model is known.
+//!   What comes before the model is held, up to
+//!   [a bound](RoutingConfigBuilder::max_held_bytes); what comes after it is
+//!   only scanned as it passes.
+//! - **One model.** A body that two parsers could read as naming different
+//!   models (a second `model`, a `Model`, a comment, a bad escape) is refused,
+//!   and the inner service never sees all of it.
+//! - **Freshness.** The catalog is refreshed by requests, in tasks of their
+//!   own; under steady traffic none of them ever waits. When the registry
+//!   fails, the last good catalog serves on. A name that is not in the catalog
+//!   refreshes it first, so that a model published a moment ago is found.
+//! - **No silent fallback.** A request that another model serves is logged,
+//!   marked in [`RoutedModel`], and in a response header
+//!   [if you like](RoutingConfigBuilder::response_headers).
+//!
+//! # Where to put it
+//!
+//! The layer needs bodies that are not compressed: put
+//! `tower_http::decompression::RequestDecompressionLayer` outside of it. It
+//! holds the inner service's readiness from `poll_ready` until the model is
+//! known, so a concurrency limit that is to count only upstream calls belongs
+//! inside of it, behind a `Buffer`.
+//!
+//! # Runtime
+//!
+//! The refreshes of the catalog are Tokio tasks: the response futures must be
+//! polled within a Tokio runtime with time enabled. Without one they fall back
+//! to the catalog at hand, or answer 503.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `reqwest` | yes | `ReqwestSource`: the registry over HTTP and HTTPS (rustls with ring, and the platform's certificates) |
 
+mod body;
+mod config;
 mod endpoint;
+mod future;
+mod inspect;
 mod json;
+mod layer;
 mod multipart;
 mod registry;
+mod rejection;
 mod resolve;
+mod scan;
+mod service;
 
+pub use body::{BoxError, ResponseBody, RoutedBody};
+pub use config::{ConfigError, RoutingConfig, RoutingConfigBuilder};
 pub use endpoint::Endpoint;
+pub use future::ResponseFuture;
+pub use layer::ModelRoutingLayer;
 pub use registry::{
     Catalog, CatalogError, FetchFuture, Fetched, ModelEntry, ModelType, Refreshed, Registry,
     RegistryError, RegistryHealth, RegistryPolicy, RegistrySource, RegistryStats, ResolvedBy,
@@ -14,4 +95,11 @@ pub use registry::{
 };
 #[cfg(feature = "reqwest")]
 pub use registry::{InvalidRegistryUrl, ReqwestSource};
+pub use rejection::{Rejection, RejectionCode};
 pub use resolve::{RoutedModel, UnknownModel};
+pub use service::ModelRouting;
+
+/// The README's snippets are tests too.
+#[cfg(all(doctest, feature = "reqwest"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

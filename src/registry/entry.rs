@@ -1,8 +1,10 @@
 //! One model of a catalog, read leniently from the feed.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use bytes::Bytes;
+use http::HeaderValue;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 
 /// One active model of a [`Catalog`](crate::Catalog).
@@ -15,6 +17,8 @@ pub struct ModelEntry {
     name: Arc<str>,
     id: Arc<str>,
     id_literal: Bytes,
+    id_header_value: HeaderValue,
+    name_header_value: HeaderValue,
     model_type: ModelType,
     tags: Vec<String>,
     created_at: u64,
@@ -65,6 +69,16 @@ impl ModelEntry {
         &self.id_literal
     }
 
+    /// The ID as the value of a header.
+    pub(crate) fn id_header_value(&self) -> &HeaderValue {
+        &self.id_header_value
+    }
+
+    /// The name as the value of a header.
+    pub(crate) fn name_header_value(&self) -> &HeaderValue {
+        &self.name_header_value
+    }
+
     pub(super) fn venice_id(&self) -> Option<&str> {
         self.venice_id.as_deref()
     }
@@ -80,10 +94,13 @@ impl ModelEntry {
             (!text.is_empty()).then_some(text)
         };
         let id = text("Id")?;
+        let name = text("Name")?;
         Some(Self {
-            name: text("Name")?.into(),
+            name: name.into(),
             id: id.into(),
             id_literal: Value::from(id).to_string().into(),
+            id_header_value: header_value(id)?,
+            name_header_value: header_value(name)?,
             model_type: ModelType::parse(text("ModelType")),
             tags: value
                 .get("Tags")
@@ -160,6 +177,20 @@ impl fmt::Display for ModelType {
     }
 }
 
+/// `text` as a header's value: as it is when it is visible ASCII, which
+/// every recipient can read (RFC 9110, 5.5), else percent-encoded.
+fn header_value(text: &str) -> Option<HeaderValue> {
+    // `%` too, so that the encoding can be undone.
+    const UNFIT: &AsciiSet = &CONTROLS.add(b'%');
+
+    let text = if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::from(utf8_percent_encode(text, UNFIT))
+    };
+    HeaderValue::from_str(&text).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -215,5 +246,17 @@ mod tests {
         let entry = ModelEntry::from_value(&json!({"Id": "a\"b\\c\n", "Name": "a"})).unwrap();
         let decoded: String = serde_json::from_slice(entry.id_literal()).unwrap();
         assert_eq!(decoded, entry.id());
+    }
+
+    #[test]
+    fn a_header_value_is_ascii_and_cannot_break_a_line() {
+        for (text, value) in [
+            ("llama-3.2 3b", "llama-3.2 3b"),
+            ("100%", "100%"),
+            ("größe 1%", "gr%C3%B6%C3%9Fe 1%25"),
+            ("a\r\nx: y\0", "a%0D%0Ax: y%00"),
+        ] {
+            assert_eq!(header_value(text).unwrap(), value);
+        }
     }
 }

@@ -1,0 +1,263 @@
+//! Frames that wait for the model.
+
+use std::{
+    borrow::Cow,
+    collections::VecDeque,
+    mem,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+
+use crate::scan::Splice;
+
+/// How many bytes may be held, by one request and by all together.
+#[derive(Debug)]
+pub(crate) struct HeldBudget {
+    pub(crate) per_request: usize,
+    pub(crate) total: usize,
+    held: AtomicUsize,
+}
+
+impl HeldBudget {
+    pub(crate) fn new(per_request: usize, total: usize) -> Self {
+        Self {
+            per_request,
+            total,
+            held: AtomicUsize::new(0),
+        }
+    }
+
+    /// How many bytes all requests together hold now.
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    fn try_take(&self, bytes: usize) -> bool {
+        // Relaxed: the counter guards no other memory.
+        self.held
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
+                held.checked_add(bytes).filter(|&held| held <= self.total)
+            })
+            .is_ok()
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// The share of the budget that one request has; given back when dropped.
+#[derive(Debug)]
+struct Share {
+    budget: Arc<HeldBudget>,
+    bytes: usize,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.budget.give_back(self.bytes);
+        }
+    }
+}
+
+/// Which bound holding more would cross.
+#[derive(Debug, PartialEq)]
+pub(crate) enum OverBudget {
+    Request,
+    Total,
+}
+
+/// The front of a body, in the order in which it came.
+#[derive(Debug)]
+pub(crate) struct HeldFrames {
+    frames: VecDeque<Bytes>,
+    len: u64,
+    share: Share,
+}
+
+impl HeldFrames {
+    pub(crate) fn new(budget: Arc<HeldBudget>) -> Self {
+        Self {
+            frames: VecDeque::new(),
+            len: 0,
+            share: Share { budget, bytes: 0 },
+        }
+    }
+
+    /// How many bytes are left in it.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    pub(crate) fn push(&mut self, frame: Bytes) {
+        if !frame.is_empty() {
+            self.len += frame.len() as u64;
+            self.frames.push_back(frame);
+        }
+    }
+
+    /// Pays for everything that is in it, because it is to be held on to.
+    pub(crate) fn pay(&mut self) -> Result<(), OverBudget> {
+        let budget = &self.share.budget;
+        let len = usize::try_from(self.len).map_err(|_| OverBudget::Request)?;
+        if len > budget.per_request {
+            return Err(OverBudget::Request);
+        }
+        if !budget.try_take(len.saturating_sub(self.share.bytes)) {
+            return Err(OverBudget::Total);
+        }
+        self.share.bytes = len;
+        Ok(())
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Bytes> {
+        let frame = self.frames.pop_front()?;
+        self.len -= frame.len() as u64;
+        let paid = self.share.bytes.min(frame.len());
+        if paid > 0 {
+            self.share.bytes -= paid;
+            self.share.budget.give_back(paid);
+        }
+        Some(frame)
+    }
+
+    /// The bytes at these offsets; borrowed when they lie in one frame.
+    pub(crate) fn get(&self, span: Range<u64>) -> Cow<'_, [u8]> {
+        let mut bytes: Cow<'_, [u8]> = Cow::Borrowed(&[]);
+        for (frame, piece) in pieces(&self.frames, span) {
+            if bytes.is_empty() {
+                bytes = Cow::Borrowed(&frame[piece]);
+            } else {
+                bytes.to_mut().extend_from_slice(&frame[piece]);
+            }
+        }
+        bytes
+    }
+
+    /// Replaces the bytes at the splice's offsets. Copies none.
+    pub(crate) fn splice(&mut self, Splice { span, with }: Splice) {
+        let old_len = mem::take(&mut self.len);
+        let old = mem::take(&mut self.frames);
+        for (frame, piece) in pieces(&old, 0..span.start) {
+            self.push(frame.slice(piece));
+        }
+        self.push(with);
+        for (frame, piece) in pieces(&old, span.end..old_len) {
+            self.push(frame.slice(piece));
+        }
+    }
+}
+
+/// The parts of the frames that make up these offsets; none is empty.
+fn pieces(
+    frames: &VecDeque<Bytes>,
+    span: Range<u64>,
+) -> impl Iterator<Item = (&Bytes, Range<usize>)> {
+    let mut start = 0_u64;
+    frames.iter().filter_map(move |frame| {
+        let within = |offset: u64| {
+            usize::try_from(offset.saturating_sub(start))
+                .map_or(frame.len(), |at| at.min(frame.len()))
+        };
+        let piece = within(span.start)..within(span.end);
+        start += frame.len() as u64;
+        (!piece.is_empty()).then_some((frame, piece))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn held(frames: &[Vec<u8>], budget: &Arc<HeldBudget>) -> HeldFrames {
+        let mut held = HeldFrames::new(Arc::clone(budget));
+        for frame in frames {
+            held.push(Bytes::from(frame.clone()));
+        }
+        held
+    }
+
+    fn drain(held: &mut HeldFrames) -> Vec<u8> {
+        std::iter::from_fn(|| held.pop()).flatten().collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_splice_over_frames_is_a_splice_over_the_whole(
+            frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..5), 0..8),
+            cut in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
+            with in prop::collection::vec(any::<u8>(), 0..4),
+        ) {
+            let mut whole = frames.concat();
+            let (a, b) = (cut.0.index(whole.len() + 1), cut.1.index(whole.len() + 1));
+            let span = a.min(b)..a.max(b);
+            let mut held = held(&frames, &Arc::new(HeldBudget::new(100, 100)));
+            let offsets = span.start as u64..span.end as u64;
+            prop_assert_eq!(&*held.get(offsets.clone()), &whole[span.clone()]);
+            held.splice(Splice { span: offsets, with: with.clone().into() });
+            whole.splice(span, with);
+            prop_assert_eq!(held.len(), whole.len() as u64);
+            prop_assert_eq!(drain(&mut held), whole);
+            prop_assert!(held.is_empty() && held.len() == 0);
+        }
+    }
+
+    #[test]
+    fn what_is_read_from_one_frame_is_not_copied() {
+        let held = held(
+            &[b"ab".to_vec(), b"cdef".to_vec()],
+            &Arc::new(HeldBudget::new(9, 9)),
+        );
+        assert!(matches!(held.get(3..5), Cow::Borrowed(b"de")));
+    }
+
+    #[test]
+    fn each_request_and_all_together_are_bounded_and_what_leaves_is_given_back() {
+        let budget = Arc::new(HeldBudget::new(6, 10));
+        let mut first = held(&[vec![0; 4], vec![0; 2]], &budget);
+        assert_eq!(first.pay(), Ok(()));
+        assert_eq!(
+            first.pay(),
+            Ok(()),
+            "what is paid for is not paid for again"
+        );
+        assert_eq!(budget.held(), 6);
+        let mut second = held(&[vec![0; 5]], &budget);
+        assert_eq!(second.pay(), Err(OverBudget::Total));
+        assert_eq!(budget.held(), 6, "nothing is taken by a refusal");
+        assert_eq!(held(&[vec![0; 7]], &budget).pay(), Err(OverBudget::Request));
+
+        first.pop();
+        assert_eq!(budget.held(), 2);
+        assert_eq!(second.pay(), Ok(()));
+        assert_eq!(budget.held(), 7);
+        drop(first);
+        drop(second);
+        assert_eq!(budget.held(), 0);
+    }
+
+    #[test]
+    fn a_spliced_front_gives_back_no_more_than_it_paid() {
+        let budget = Arc::new(HeldBudget::new(10, 10));
+        let mut held = held(&[vec![0; 4]], &budget);
+        held.pay().unwrap();
+        held.splice(Splice {
+            span: 1..2,
+            with: vec![1; 100].into(),
+        });
+        assert_eq!(drain(&mut held).len(), 103);
+        assert_eq!(budget.held(), 0);
+    }
+}

@@ -1,0 +1,209 @@
+//! Reads the front of a body until its model is known.
+
+use std::{
+    borrow::Cow,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Buf;
+use http_body::{Body, Frame};
+use tokio::sync::oneshot;
+
+use super::{
+    BoxError, HeldBudget, RoutedBody,
+    held::{HeldFrames, OverBudget},
+    into_bytes,
+    routed::{Rest, Watch},
+};
+use crate::{
+    inspect::Format,
+    registry::ModelEntry,
+    rejection::Rejection,
+    scan::{Field, ModelScanner},
+};
+
+/// What the body turned out to ask for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Requested {
+    /// A model; [`ModelReader::name`] has its name.
+    Model {
+        span: std::ops::Range<u64>,
+        escaped: bool,
+    },
+    /// No model: none at all, `null` or a blank one.
+    Nothing,
+    /// A JSON value that cannot name a model, such as "a number".
+    NotText { kind: &'static str },
+    /// Unknown: the body failed before it said.
+    Broken,
+}
+
+/// A body whose front is being read and held.
+#[derive(Debug)]
+pub(crate) struct ModelReader<B> {
+    /// Boxed, because it is polled here and then moves into a [`RoutedBody`].
+    body: Pin<Box<B>>,
+    end: End,
+    scanner: ModelScanner,
+    held: HeldFrames,
+    budget: Arc<HeldBudget>,
+    received: u64,
+    /// The body's length, if it is known beforehand.
+    expected: Option<u64>,
+}
+
+/// How the body has ended so far.
+#[derive(Debug)]
+enum End {
+    Open,
+    /// Nothing more will come, but for these trailers.
+    Whole(Option<Frame<bytes::Bytes>>),
+    Broken(BoxError),
+}
+
+impl<B> ModelReader<B>
+where
+    B: Body<Data: Buf, Error: Into<BoxError>>,
+{
+    pub(crate) fn new(
+        body: B,
+        format: Format,
+        expected: Option<u64>,
+        budget: Arc<HeldBudget>,
+    ) -> Result<Self, Rejection> {
+        Ok(Self {
+            expected: body.size_hint().exact().or(expected),
+            body: Box::pin(body),
+            end: End::Open,
+            scanner: ModelScanner::new(format)?,
+            held: HeldFrames::new(Arc::clone(&budget)),
+            budget,
+            received: 0,
+        })
+    }
+
+    /// Reads on until the model is known, the body has ended or failed, or is
+    /// to be refused.
+    ///
+    /// When it is ready, every byte that was received has been scanned, and a
+    /// body that has been received whole has been found valid.
+    pub(crate) fn poll_requested(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Requested, Rejection>> {
+        loop {
+            match ready!(self.body.as_mut().poll_frame(cx)) {
+                Some(Ok(frame)) => match into_bytes(frame).into_data() {
+                    Ok(data) => {
+                        self.scanner.feed(&data)?;
+                        self.received += data.len() as u64;
+                        self.held.push(data);
+                        if self.body.is_end_stream() {
+                            self.scanner.finish()?;
+                            self.end = End::Whole(None);
+                        } else if Some(self.received) == self.expected
+                            && !self.scanner.is_complete()
+                        {
+                            // Its last byte is here: were it passed on, the
+                            // inner service would have a whole body that is
+                            // not valid.
+                            self.scanner.finish()?;
+                        }
+                    }
+                    Err(trailers) => {
+                        self.scanner.finish()?;
+                        self.end = End::Whole(Some(trailers));
+                    }
+                },
+                Some(Err(error)) => {
+                    self.end = End::Broken(error.into());
+                    return Poll::Ready(Ok(Requested::Broken));
+                }
+                None => {
+                    self.scanner.finish()?;
+                    self.end = End::Whole(None);
+                }
+            }
+            let whole = matches!(self.end, End::Whole(_));
+            match self.scanner.field() {
+                Field::Text { span, escaped } => {
+                    let blank = self.name(&span, escaped)?.trim().is_empty();
+                    let requested = if blank {
+                        Requested::Nothing
+                    } else {
+                        Requested::Model { span, escaped }
+                    };
+                    return Poll::Ready(Ok(requested));
+                }
+                Field::Null { .. } => return Poll::Ready(Ok(Requested::Nothing)),
+                Field::NotText { kind } => return Poll::Ready(Ok(Requested::NotText { kind })),
+                Field::Unseen | Field::Pending if whole => {
+                    return Poll::Ready(Ok(Requested::Nothing));
+                }
+                Field::Unseen | Field::Pending => self.held.pay().map_err(|over| match over {
+                    OverBudget::Request => Rejection::too_large(self.budget.per_request),
+                    OverBudget::Total => Rejection::overloaded(),
+                })?,
+            }
+        }
+    }
+
+    /// The name that [`Requested::Model`] points at.
+    pub(crate) fn name(
+        &self,
+        span: &std::ops::Range<u64>,
+        escaped: bool,
+    ) -> Result<Cow<'_, str>, Rejection> {
+        Ok(match self.held.get(span.clone()) {
+            Cow::Borrowed(spelling) => self.scanner.decode(spelling, escaped)?,
+            Cow::Owned(spelling) => {
+                Cow::Owned(self.scanner.decode(&spelling, escaped)?.into_owned())
+            }
+        })
+    }
+
+    /// Puts the entry's ID in the model's place. The change in the body's
+    /// length in bytes, or `None` when the body says the ID already.
+    pub(crate) fn splice(&mut self, entry: &ModelEntry) -> Result<Option<i64>, Rejection> {
+        let before = self.held.len();
+        let mut changed = false;
+        for splice in self.scanner.splices(entry)?.into_iter().flatten() {
+            if *self.held.get(splice.span.clone()) != *splice.with {
+                self.held.splice(splice);
+                changed = true;
+            }
+        }
+        Ok(changed.then(|| self.held.len() as i64 - before as i64))
+    }
+
+    /// The body for the inner service, and what tells if the rest of it turns
+    /// out to be one that must be refused (absent when all has been checked).
+    pub(crate) fn into_body(self) -> (RoutedBody<B>, Option<oneshot::Receiver<Rejection>>) {
+        let Self {
+            body,
+            end,
+            scanner,
+            held,
+            received,
+            expected,
+            ..
+        } = self;
+        match end {
+            End::Whole(trailers) => (RoutedBody::new(held, Rest::Ended { trailers }), None),
+            End::Broken(error) => (
+                RoutedBody::new(held, Rest::Broken { error: Some(error) }),
+                None,
+            ),
+            End::Open => {
+                let (violation, refused) = oneshot::channel();
+                let watch = Watch::new(scanner, received, expected, violation);
+                (
+                    RoutedBody::new(held, Rest::Watched { body, watch }),
+                    Some(refused),
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Which requests are inspected, and how: head → decision. Pure.
+
+use http::{
+    HeaderMap, Method,
+    header::{CONTENT_ENCODING, CONTENT_TYPE},
+    request::Parts,
+};
+
+use crate::{
+    endpoint::{Endpoint, EndpointTable},
+    rejection::Rejection,
+};
+
+/// What the head of a request asks of us.
+#[derive(Debug)]
+pub(crate) enum Decision {
+    /// Not ours: pass it on untouched.
+    Pass,
+    /// Find the model in the body.
+    Inspect(Endpoint, Format),
+    /// Refuse it: its model cannot be found.
+    Refuse(Rejection),
+}
+
+/// How the body spells its model.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Format {
+    Json,
+    /// `multipart/form-data` with this boundary.
+    Multipart {
+        boundary: Vec<u8>,
+    },
+}
+
+pub(crate) fn inspect(head: &Parts, endpoints: &EndpointTable) -> Decision {
+    if head.method != Method::POST {
+        return Decision::Pass;
+    }
+    let listed = endpoints.find(head.uri.path());
+    let endpoint = listed.unwrap_or(Endpoint::Other);
+    let format = match media(&head.headers) {
+        Media::Json => Format::Json,
+        Media::Absent if endpoint.is_inference() => Format::Json,
+        Media::Multipart(boundary) if listed.is_some() => match boundary {
+            Some(boundary) => Format::Multipart { boundary },
+            None => return Decision::Refuse(Rejection::missing_boundary()),
+        },
+        Media::Unusable(why) if endpoint.is_inference() => {
+            return Decision::Refuse(Rejection::unsupported_media_type(why));
+        }
+        Media::Absent | Media::Multipart(_) | Media::Unusable(_) => return Decision::Pass,
+    };
+    match coding(&head.headers) {
+        None => Decision::Inspect(endpoint, format),
+        Some(coding) => Decision::Refuse(Rejection::unsupported_content_encoding(&coding)),
+    }
+}
+
+/// What the `Content-Type` says of the body.
+#[derive(Debug, PartialEq)]
+enum Media {
+    Absent,
+    Json,
+    Multipart(Option<Vec<u8>>),
+    /// A type in which no model can be found, and why.
+    Unusable(String),
+}
+
+fn media(headers: &HeaderMap) -> Media {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let Some(value) = values.next() else {
+        return Media::Absent;
+    };
+    if values.next().is_some() {
+        // Two parsers could believe one each.
+        return Media::Unusable("the request has more than one Content-Type".into());
+    }
+    let Ok(value) = value.to_str() else {
+        return Media::Unusable("the Content-Type is not ASCII".into());
+    };
+    let (essence, parameters) = value.split_once(';').unwrap_or((value, ""));
+    let essence = essence.trim().to_ascii_lowercase();
+    if essence.is_empty() {
+        return Media::Absent;
+    }
+    if essence == "multipart/form-data" {
+        let mut boundaries = parameter(parameters, "boundary");
+        let boundary = boundaries.pop().filter(|_| boundaries.is_empty());
+        return Media::Multipart(boundary);
+    }
+    let json = essence == "application/json"
+        || essence
+            .strip_prefix("application/")
+            .is_some_and(|subtype| subtype.ends_with("+json"));
+    if !json {
+        return Media::Unusable(format!("the Content-Type is {essence:?}"));
+    }
+    let known = ["utf-8", "utf8", "us-ascii", "ascii"];
+    for charset in parameter(parameters, "charset") {
+        if !known
+            .iter()
+            .any(|known| charset.eq_ignore_ascii_case(known.as_bytes()))
+        {
+            let charset = String::from_utf8_lossy(&charset);
+            return Media::Unusable(format!("the charset is {charset:?}"));
+        }
+    }
+    Media::Json
+}
+
+/// The first content coding that is not `identity` (RFC 9110, 8.4).
+fn coding(headers: &HeaderMap) -> Option<String> {
+    headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&b| b == b','))
+        .map(<[u8]>::trim_ascii)
+        .find(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
+        .map(|coding| String::from_utf8_lossy(coding).into_owned())
+}
+
+/// The unquoted values of every parameter called `name` (RFC 9110, 5.6.6).
+fn parameter(mut parameters: &str, name: &str) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    while !parameters.is_empty() {
+        let (key, rest) = match parameters.find(['=', ';']) {
+            Some(at) if parameters.as_bytes()[at] == b'=' => parameters.split_at(at),
+            Some(at) => {
+                parameters = &parameters[at + 1..];
+                continue;
+            }
+            None => break,
+        };
+        let (value, rest) = parameter_value(rest[1..].trim_start());
+        if key.trim().eq_ignore_ascii_case(name) {
+            found.push(value);
+        }
+        parameters = rest;
+    }
+    found
+}
+
+/// A token or quoted-string up to the next `;`, and what follows that.
+fn parameter_value(text: &str) -> (Vec<u8>, &str) {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let (token, rest) = text.split_once(';').unwrap_or((text, ""));
+        return (token.trim().into(), rest);
+    };
+    let mut value = Vec::new();
+    let mut bytes = quoted.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'"' => {
+                let rest = &quoted[at + 1..];
+                return (value, rest.split_once(';').map_or("", |(_, rest)| rest));
+            }
+            b'\\' => value.extend(bytes.next().map(|(_, escaped)| escaped)),
+            _ => value.push(byte),
+        }
+    }
+    (value, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    /// The decision in a word.
+    fn decide(method: &str, path: &str, headers: &[(&str, &str)]) -> String {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        match inspect(&head, &EndpointTable::default()) {
+            Decision::Pass => "pass".into(),
+            Decision::Inspect(_, Format::Json) => "json".into(),
+            Decision::Inspect(_, Format::Multipart { boundary }) => {
+                format!("multipart {}", String::from_utf8(boundary).unwrap())
+            }
+            Decision::Refuse(rejection) => rejection.code().as_str().into(),
+        }
+    }
+
+    #[test]
+    fn only_post_is_inspected() {
+        for method in ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "post"] {
+            let json = ("content-type", "application/json");
+            assert_eq!(
+                decide(method, "/v1/chat/completions", &[json]),
+                "pass",
+                "{method}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_content_type_decides() {
+        let unsupported = "unsupported_media_type";
+        for (content_type, on_inference, elsewhere) in [
+            ("application/json", "json", "json"),
+            ("Application/JSON; charset=utf-8", "json", "json"),
+            ("application/json;charset=\"UTF-8\"", "json", "json"),
+            ("application/json; charset=us-ascii", "json", "json"),
+            (
+                "application/json; a=\"x;charset=utf-16\"; charset=utf-8",
+                "json",
+                "json",
+            ),
+            ("application/vnd.api+json", "json", "json"),
+            ("application/problem+JSON;v=1", "json", "json"),
+            ("", "json", "pass"),
+            ("multipart/form-data; boundary=xyz", "multipart xyz", "pass"),
+            (
+                "Multipart/Form-Data; Boundary=\"a b\\\\\\\"c;\"; x=y",
+                "multipart a b\\\"c;",
+                "pass",
+            ),
+            ("multipart/form-data", "invalid_multipart", "pass"),
+            (
+                "multipart/form-data; boundary=a; boundary=b",
+                "invalid_multipart",
+                "pass",
+            ),
+            ("application/json; charset=utf-16", unsupported, "pass"),
+            (
+                "application/json; charset=utf-8; charset=latin1",
+                unsupported,
+                "pass",
+            ),
+            ("text/json", unsupported, "pass"),
+            ("text/plain", unsupported, "pass"),
+            ("application/jsonx", unsupported, "pass"),
+            ("json", unsupported, "pass"),
+            ("application/x-www-form-urlencoded", unsupported, "pass"),
+        ] {
+            let headers = [("content-type", content_type)];
+            let decision = decide("POST", "/v1/chat/completions?model=x", &headers);
+            assert_eq!(decision, on_inference, "{content_type}");
+            assert_eq!(
+                decide("POST", "/v1/files", &headers),
+                elsewhere,
+                "{content_type}"
+            );
+        }
+        let form = ("content-type", "multipart/form-data; boundary=b");
+        assert_eq!(decide("POST", "/v1/images/edits", &[form]), "multipart b");
+        assert_eq!(decide("POST", "/v1/embeddings", &[]), "json");
+        assert_eq!(decide("POST", "/v1/files", &[]), "pass");
+    }
+
+    #[test]
+    fn two_content_types_are_refused_where_a_model_is_needed() {
+        let headers = [
+            ("content-type", "text/plain"),
+            ("content-type", "application/json"),
+        ];
+        assert_eq!(
+            decide("POST", "/v1/embeddings", &headers),
+            "unsupported_media_type"
+        );
+    }
+
+    #[test]
+    fn an_encoded_body_is_refused_only_where_it_would_be_inspected() {
+        let json = ("content-type", "application/json");
+        for (coding, expected) in [
+            ("gzip", "unsupported_content_encoding"),
+            ("identity, br", "unsupported_content_encoding"),
+            ("Identity", "json"),
+            ("", "json"),
+        ] {
+            let headers = [json, ("content-encoding", coding)];
+            assert_eq!(decide("POST", "/v1/files", &headers), expected, "{coding}");
+        }
+        assert_eq!(
+            decide("POST", "/v1/files", &[("content-encoding", "gzip")]),
+            "pass"
+        );
+    }
+}

@@ -1,0 +1,396 @@
+//! Single documents, each for one rule.
+
+use super::scan;
+use crate::json::{
+    Insertion, Model,
+    Reason::{self, *},
+    ScanErrorKind, Scanner, ValueKind, decode_string,
+};
+
+fn model(document: &str) -> Model {
+    let outcome = scan([document.as_bytes()]);
+    assert_eq!(outcome.result, Ok(()), "{document}");
+    assert!(outcome.complete);
+    outcome.model
+}
+
+/// The text of the model's value, quotes and all.
+fn literal(document: &str) -> &str {
+    match model(document) {
+        Model::String { start, end, .. } | Model::Null { start, end } => {
+            &document[start as usize..end as usize]
+        }
+        other => panic!("{document}: {other:?}"),
+    }
+}
+
+fn refusal(document: impl AsRef<[u8]>) -> (ScanErrorKind, u64) {
+    let document = document.as_ref();
+    let error = scan([document]).result.expect_err("a refusal");
+    (error.kind(), error.offset())
+}
+
+#[track_caller]
+fn assert_invalid(document: impl AsRef<[u8]>, reason: Reason, offset: u64) {
+    let document = document.as_ref();
+    let expected = (ScanErrorKind::Invalid(reason), offset);
+    assert_eq!(refusal(document), expected, "{}", document.escape_ascii());
+}
+
+#[test]
+fn a_model_is_found_wherever_it_stands() {
+    assert_eq!(literal(r#"{"model":"a"}"#), r#""a""#);
+    assert_eq!(literal(r#"{"model":"","n":1}"#), r#""""#);
+    assert_eq!(literal(r#"{"a":[{"b":{}}],"model":"x y"}"#), r#""x y""#);
+    assert_eq!(
+        literal(" {\r\n\t\"model\" :\t\"日本😀\" } \n"),
+        "\"日本😀\""
+    );
+    assert_eq!(
+        literal(r#"{"n":-0.5e+3,"t":true,"f":false,"z":null,"model":"m"}"#),
+        r#""m""#
+    );
+    assert_eq!(literal(r#"{"model":null}"#), "null");
+}
+
+#[test]
+fn an_escaped_spelling_of_the_key_counts() {
+    assert_eq!(literal(r#"{"mod\u0065l":"a"}"#), r#""a""#);
+    assert_eq!(
+        literal(r#"{"\u006D\u006f\u0064\u0065\u006C":"a"}"#),
+        r#""a""#
+    );
+}
+
+#[test]
+fn escapes_in_the_model_are_reported_and_decoded() {
+    let document = r#"{"model":"a\u0020\ud83d\ude00\"\\\/\b\f\n\r\tz"}"#;
+    let Model::String {
+        start,
+        end,
+        escaped,
+    } = model(document)
+    else {
+        panic!();
+    };
+    assert!(escaped);
+    let literal = &document.as_bytes()[start as usize..end as usize];
+    let decoded = decode_string(literal, escaped).unwrap();
+    assert_eq!(decoded, "a 😀\"\\/\x08\x0c\n\r\tz");
+    // A NUL is refused in keys only.
+    assert_eq!(decode_string(br#""\u0000""#, true).unwrap(), "\0");
+}
+
+#[test]
+fn decode_string_returns_none_for_what_is_no_valid_literal() {
+    for literal in [
+        "",
+        "\"",
+        "a",
+        "\"a",
+        r#""\"#,
+        r#""\x""#,
+        r#""\u12""#,
+        r#""\ud83d""#,
+        r#""\ud83d\u0041""#,
+        r#""\ude00""#,
+        r#""\u00é0""#,
+        r#""\u+123""#,
+        r#""\é""#,
+    ] {
+        assert_eq!(decode_string(literal.as_bytes(), true), None, "{literal}");
+    }
+    assert_eq!(decode_string(b"\"\xff\"", false), None);
+}
+
+#[test]
+fn nested_models_and_look_alikes_do_not_match() {
+    for document in [
+        r#"{}"#,
+        r#"{"a":{"model":"x"},"b":[{"model":"y"}]}"#,
+        r#"{"a":"\"model\":\"x\""}"#,
+        r#"{"models":"x","mode":"y","":"z","xmodel":0,"modél":1}"#,
+        r#"{"mod\"el":"x","model\n":"y"," model":"z"}"#,
+    ] {
+        assert_eq!(model(document), Model::Unseen, "{document}");
+    }
+}
+
+#[test]
+fn a_value_that_is_no_string_is_reported_with_its_first_byte() {
+    for (value, kind) in [
+        ("-", ValueKind::Number),
+        ("7", ValueKind::Number),
+        ("t", ValueKind::Boolean),
+        ("f", ValueKind::Boolean),
+        ("[", ValueKind::Array),
+        ("{", ValueKind::Object),
+    ] {
+        let mut scanner = Scanner::new();
+        scanner.feed(br#"{"model": "#).unwrap();
+        assert_eq!(scanner.model(), Model::Pending);
+        scanner.feed(value.as_bytes()).unwrap();
+        assert_eq!(scanner.model(), Model::Other { start: 10, kind });
+    }
+}
+
+#[test]
+fn a_string_is_reported_with_its_closing_quote() {
+    let mut scanner = Scanner::new();
+    scanner.feed(br#"{"mod"#).unwrap();
+    assert_eq!(scanner.model(), Model::Unseen);
+    scanner.feed(br#"el""#).unwrap();
+    assert_eq!(scanner.model(), Model::Pending);
+    scanner.feed(br#":"x"#).unwrap();
+    assert_eq!(scanner.model(), Model::Pending);
+    scanner.feed(br#"""#).unwrap();
+    let (start, end, escaped) = (9, 12, false);
+    assert_eq!(
+        scanner.model(),
+        Model::String {
+            start,
+            end,
+            escaped
+        }
+    );
+    assert!(!scanner.is_complete());
+    scanner.feed(b"}").unwrap();
+    assert!(scanner.is_complete());
+    assert_eq!(scanner.finish(), Ok(()));
+}
+
+#[test]
+fn the_insertion_is_just_past_the_opening_brace() {
+    let at = |at, object_is_empty| {
+        Some(Insertion {
+            at,
+            object_is_empty,
+        })
+    };
+    assert_eq!(scan([&b"{}"[..]]).insertion, at(1, true));
+    assert_eq!(scan([&b" { \n} "[..]]).insertion, at(2, true));
+    assert_eq!(scan([&b" {\"a\":1}"[..]]).insertion, at(2, false));
+    assert_eq!(Scanner::new().insertion(), None);
+}
+
+#[test]
+fn a_second_model_is_refused_at_its_key() {
+    let duplicate = ScanErrorKind::DuplicateModel;
+    assert_eq!(refusal(r#"{"model":"a","model":"a"}"#), (duplicate, 13));
+    assert_eq!(
+        refusal(r#"{"model":1, "mod\u0065l"#.to_owned() + "\""),
+        (duplicate, 12)
+    );
+    assert_eq!(
+        refusal(r#"{"model":null,"x":[],"model"#.to_owned() + "\"!"),
+        (duplicate, 21)
+    );
+}
+
+#[test]
+fn another_case_of_the_key_is_refused_with_and_without_a_model() {
+    let ambiguous = ScanErrorKind::AmbiguousModel;
+    assert_eq!(refusal(r#"{"Model":"a"}"#), (ambiguous, 1));
+    assert_eq!(refusal(r#"{"model":"a","\u004dODEL":1}"#), (ambiguous, 13));
+    assert_eq!(model(r#"{"a":{"Model":"x"}}"#), Model::Unseen);
+}
+
+#[test]
+fn the_top_level_is_under_the_full_grammar() {
+    assert_invalid("", EmptyBody, 0);
+    assert_invalid(" \n", EmptyBody, 2);
+    assert_invalid("{", UnexpectedEnd, 1);
+    assert_invalid(r#"{"a":1"#, UnexpectedEnd, 6);
+    assert_invalid(r#"{"a":"b"#, UnexpectedEnd, 7);
+    for other in ["[]", "\"a\"", "1", "null", "model=a", "<a>"] {
+        assert_invalid(other, NotAnObject, 0);
+    }
+    assert_invalid("{} x", TrailingData, 3);
+    assert_invalid("{}{}", TrailingData, 2);
+    assert_invalid("{}\0", TrailingData, 2);
+    assert_invalid(r#"{"a":1,}"#, TrailingComma, 7);
+    assert_invalid(r#"{,"a":1}"#, UnexpectedByte, 1);
+    assert_invalid(r#"{"a" 1}"#, UnexpectedByte, 5);
+    assert_invalid(r#"{"a":,}"#, UnexpectedByte, 5);
+    assert_invalid(r#"{"a":1 2}"#, UnexpectedByte, 7);
+    assert_invalid(r#"{"a":1]"#, Bracket, 6);
+    assert_invalid("{a:1}", Word, 1);
+    assert_invalid("{'a':1}", SingleQuote, 1);
+    assert_invalid("{\"a\":1\x0c}", UnexpectedByte, 6);
+}
+
+#[test]
+fn top_level_numbers_are_under_the_full_grammar() {
+    for number in ["0", "-0", "10", "0.0", "1e5", "1E+05", "-1.5e-0", "1e400"] {
+        model(&format!("{{\"a\":{number},\"b\":{number} }}"));
+    }
+    for (number, at) in [
+        ("01", 1),
+        ("-01", 2),
+        ("1.", 2),
+        (".5", 0),
+        ("+1", 0),
+        ("1e", 2),
+        ("1e+", 3),
+        ("-", 1),
+        ("1.e1", 2),
+    ] {
+        assert_invalid(format!("{{\"a\":{number}}}"), Number, 5 + at);
+    }
+    assert_invalid("{\"a\":0x1}", Word, 6);
+    assert_invalid("{\"a\":1e5.2}", UnexpectedByte, 8);
+}
+
+#[test]
+fn top_level_words_are_spelled_out() {
+    assert_invalid("{\"a\":nul}", Word, 8);
+    assert_invalid("{\"a\":truee}", Word, 9);
+    for word in ["NaN", "Infinity", "None", "True", "undefined"] {
+        assert_invalid(format!("{{\"a\":{word}}}"), Word, 5);
+    }
+    assert_invalid("{\"a\":-Infinity}", Word, 6);
+}
+
+#[test]
+fn keys_and_the_model_are_valid_strings() {
+    for (before, after) in [("{\"", "\":1}"), ("{\"model\":\"", "\"}")] {
+        let assert = |inside: &[u8], reason, at: u64| {
+            let document = [before.as_bytes(), inside, after.as_bytes()].concat();
+            assert_invalid(document, reason, before.len() as u64 + at);
+        };
+        assert(b"\n", ControlCharacter, 0);
+        assert(b"a\x00", ControlCharacter, 1);
+        assert(b"\\x", Escape, 1);
+        assert(b"\\U0041", Escape, 1);
+        assert(b"\\u12g4", Escape, 4);
+        assert(b"\\ud83d", Surrogate, 6);
+        assert(b"\\ud83d\\n", Surrogate, 7);
+        assert(b"\\ud83d\\u0041", Surrogate, 11);
+        assert(b"\\ud83d\\ud83d", Surrogate, 11);
+        assert(b"\\ude00", Surrogate, 5);
+        assert(b"\x80", Utf8, 0);
+        assert(b"\xc0\xaf", Utf8, 0);
+        assert(b"\xe0\x80\x80", Utf8, 1);
+        assert(b"\xed\xa0\x80", Utf8, 1);
+        assert(b"\xf4\x90\x80\x80", Utf8, 1);
+        assert(b"\xf5", Utf8, 0);
+        assert(b"\xe6\x97", Utf8, 2);
+    }
+    assert_invalid(r#"{"a\u0000b":1}"#, NulInKey, 8);
+    assert_eq!(literal(r#"{"model":"a\u0000"}"#), r#""a\u0000""#);
+}
+
+#[test]
+fn of_other_strings_only_the_end_matters() {
+    for inside in [
+        "\n\\x\\ud83d\\u12",
+        "\\\\",
+        "\\\\\\\"",
+        "// '`",
+        "\\\"model\\\":1",
+    ] {
+        for document in [
+            format!(r#"{{"a":"{inside}","model":"m"}}"#),
+            format!(r#"{{"a":["{inside}"],"model":"m"}}"#),
+        ] {
+            assert_eq!(literal(&document), r#""m""#);
+        }
+    }
+    let document = b"{\"a\":\"\xff\xed\xa0\x80\",\"b\":{\"\xc0\":\"\x00\"}}";
+    assert_eq!(scan([&document[..]]).result, Ok(()));
+}
+
+#[test]
+fn nested_values_are_held_to_brackets_and_alphabet() {
+    for nested in ["[01,,-.5 tru]", "{1:2}", "{\"a\",}", "[+eE]"] {
+        model(&format!("{{\"a\":{nested}}}"));
+    }
+    assert_invalid(r#"{"a":[1}}"#, Bracket, 7);
+    assert_invalid(r#"{"a":{"b":[}]}"#, Bracket, 11);
+    assert_invalid(r#"{"a":[}"#, Bracket, 6);
+    assert_invalid("{\"a\":[1 // 2\n]}", Comment, 8);
+    assert_invalid("{\"a\":[# 2\n]}", Comment, 6);
+    assert_invalid("{\"a\":['b']}", SingleQuote, 6);
+    assert_invalid("{\"a\":[`b`]}", SingleQuote, 6);
+    assert_invalid("{\"a\":[NaN]}", Word, 6);
+    assert_invalid("{\"a\":{b:1}}", Word, 6);
+    assert_invalid("{\"a\":[\\\"]}", UnexpectedByte, 6);
+    assert_invalid("{\"a\":[\x0b]}", UnexpectedByte, 6);
+    assert_invalid("{\"a\":[\u{feff}]}", UnexpectedByte, 6);
+    assert_invalid("{\"a\":[1;2]}", UnexpectedByte, 7);
+}
+
+#[test]
+fn other_encodings_are_named() {
+    assert_invalid("\u{feff}{}", ByteOrderMark, 0);
+    let utf16: Vec<u8> = "{\"a\":1}"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    assert_invalid(&utf16, WideText, 1);
+    let utf16: Vec<u8> = "{\"a\":1}"
+        .encode_utf16()
+        .flat_map(u16::to_be_bytes)
+        .collect();
+    assert_invalid(&utf16, WideText, 0);
+    assert_invalid(b"\xff\xfe{\0}\0", ByteOrderMark, 0);
+    assert_invalid(b"\xfe\xff\0{\0}", ByteOrderMark, 0);
+    assert_invalid(b"\0\0\xfe\xff\0\0\0{", WideText, 0);
+}
+
+#[test]
+fn nesting_is_limited_to_1024_levels_with_the_top_level_object() {
+    let document =
+        |levels: usize| format!("{{\"a\":{}1{}}}", "[".repeat(levels), "]".repeat(levels));
+    assert_eq!(model(&document(1023)), Model::Unseen);
+    assert_invalid(document(1024), TooDeep, 5 + 1023);
+    assert_invalid(document(100_000), TooDeep, 5 + 1023);
+    // The limit is on what is open at a time.
+    model(&format!("{{\"a\":[{}1]}}", "[[{}]],".repeat(5_000)));
+}
+
+#[test]
+fn a_long_key_is_not_collected() {
+    let mut scanner = Scanner::new();
+    scanner.feed(b"{\"model").unwrap();
+    for _ in 0..1_000 {
+        scanner.feed(&[b'x'; 1_000]).unwrap();
+    }
+    scanner.feed(b"\":1,\"model\":\"a\"}").unwrap();
+    assert_eq!(scanner.finish(), Ok(()));
+    assert!(matches!(scanner.model(), Model::String { .. }));
+    assert!(size_of::<Scanner>() <= 256);
+}
+
+#[test]
+fn empty_frames_change_nothing() {
+    let frames: Vec<&[u8]> = vec![b"", b"{\"model\":\"\\", b"", b"", b"\\\"", b"", b"}", b""];
+    let outcome = scan(frames);
+    assert_eq!(outcome.result, Ok(()));
+    let (start, end, escaped) = (9, 13, true);
+    assert_eq!(
+        outcome.model,
+        Model::String {
+            start,
+            end,
+            escaped
+        }
+    );
+}
+
+#[test]
+fn an_error_says_what_is_wrong_where_and_how_to_mend_it() {
+    let message = |document: &str| scan([document.as_bytes()]).result.unwrap_err().to_string();
+    assert_eq!(
+        message(r#"{"model":"a","model":"b"}"#),
+        "a second top-level `model` key at byte 13: send exactly one `model`"
+    );
+    assert_eq!(
+        message("\u{feff}{}"),
+        "a byte order mark at byte 0: encode the body as UTF-8 without BOM"
+    );
+    assert_eq!(
+        message("{\"a\":1,}"),
+        "a comma after the last member of the object at byte 7: remove the comma"
+    );
+}

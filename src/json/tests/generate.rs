@@ -1,0 +1,238 @@
+//! Random documents, mutations and cuts.
+
+use proptest::{collection::vec, prelude::*, sample::select};
+
+/// White space, mostly none.
+fn space() -> impl Strategy<Value = String> {
+    prop_oneof![6 => Just(String::new()), 1 => Just(" ".into()), 1 => "[ \t\r\n]{1,9}"]
+}
+
+/// The inside of a string literal that is valid.
+fn text() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        4 => "[ -!#-\\[\\]-~]{0,12}",
+        1 => "[ -!#-\\[\\]-~]{60,200}",
+        1 => "\\PC{0,6}".prop_map(|s| s.replace(['"', '\\'], "日本語")),
+        2 => select(vec![
+            "\\\"", "\\\\", "\\/", "\\n", "\\t", "\\u0041", "\\u00e9", "\\uD83D\\uDE00", "😀",
+            "漢字", "{\\\"model\\\":1}", "[", "}", "\u{7f}", "\\\\\\\\\\\"", "model", "'", "/*",
+        ]).prop_map(String::from),
+    ];
+    vec(piece, 0..5).prop_map(|pieces| pieces.concat())
+}
+
+fn literal() -> impl Strategy<Value = String> {
+    text().prop_map(|text| format!("\"{text}\""))
+}
+
+fn number() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "-?(0|[1-9][0-9]{0,4})(\\.[0-9]{1,4})?([eE][+-]?[0-9]{1,3})?",
+        Just("1e400".into()),
+        "[1-9][0-9]{24}",
+    ]
+}
+
+fn word() -> impl Strategy<Value = String> {
+    select(vec!["true", "false", "null"]).prop_map(String::from)
+}
+
+/// An array or object.
+fn nested() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![literal(), number(), word()];
+    let integers = vec(0_u32..100_000, 0..60).prop_map(|list| format!("{list:?}"));
+    let value = leaf.prop_recursive(4, 48, 6, |inner| {
+        let member = (member_key(), space(), inner.clone())
+            .prop_map(|(key, space, value)| format!("{key}:{space}{value}"));
+        prop_oneof![
+            (vec(inner, 0..6), space()).prop_map(|(items, space)| format!(
+                "[{space}{}]",
+                items.join(&format!(",{space}"))
+            )),
+            (vec(member, 0..6), space())
+                .prop_map(|(items, space)| format!("{{{}{space}}}", items.join(","))),
+        ]
+    });
+    prop_oneof![
+        8 => value.prop_map(|value| format!("[{value}]")),
+        1 => integers,
+    ]
+}
+
+/// Brackets of random kinds around nothing, with something between them.
+pub(super) fn deep(depth: usize, kinds: u64) -> String {
+    let is_array = |level: usize| kinds.rotate_left(level as u32 * 7) & 1 == 0;
+    let filler = |level: usize| match kinds.rotate_right(level as u32) % 23 {
+        0 => "\"[{\\\"\"",
+        1 => "   ",
+        2 => "1,2,3",
+        _ => "",
+    };
+    let mut out = String::new();
+    for level in 0..depth {
+        out.push_str(if is_array(level) { "[" } else { "{" });
+        out.push_str(filler(level));
+    }
+    for level in (0..depth).rev() {
+        out.push_str(filler(level + 3));
+        out.push_str(if is_array(level) { "]" } else { "}" });
+    }
+    out
+}
+
+fn member_key() -> impl Strategy<Value = String> {
+    prop_oneof![
+        3 => literal(),
+        1 => Just("\"model\"".into()),
+        2 => select(vec!["\"messages\"", "\"stream\"", "\"n\"", "\"models\"", "\"mode\""])
+            .prop_map(String::from),
+    ]
+}
+
+/// A spelling of `model`, now and then with a letter in upper case.
+fn model_key() -> impl Strategy<Value = String> {
+    let letter = |c: char| {
+        prop_oneof![
+            12 => Just(c.to_string()),
+            1 => Just(format!("\\u{:04x}", c as u32)),
+            1 => Just(format!("\\u{:04X}", c as u32)),
+            1 => (0..12).prop_map(move |n| match n {
+                0 => c.to_ascii_uppercase().to_string(),
+                1 => format!("\\u{:04x}", c.to_ascii_uppercase() as u32),
+                _ => c.to_string(),
+            }),
+        ]
+    };
+    let [m, o, d, e, l] = ['m', 'o', 'd', 'e', 'l'].map(letter);
+    (m, o, d, e, l).prop_map(|(m, o, d, e, l)| format!("\"{m}{o}{d}{e}{l}\""))
+}
+
+/// An object of some members and mostly one model.
+fn object(value: BoxedStrategy<String>, model: BoxedStrategy<String>) -> BoxedStrategy<String> {
+    let member = |key: BoxedStrategy<String>, value: BoxedStrategy<String>| {
+        (key, value, [space(), space(), space(), space()])
+            .prop_map(|(key, value, [a, b, c, d])| format!("{a}{key}{b}:{c}{value}{d}"))
+            .boxed()
+    };
+    let model = (
+        member(model_key().boxed(), model),
+        any::<prop::sample::Index>(),
+    )
+        .boxed();
+    let models = prop_oneof![
+        1 => vec(model.clone(), 0),
+        14 => vec(model.clone(), 1),
+        1 => vec(model, 2),
+    ];
+    let members = vec(member(literal().boxed(), value), 0..7);
+    (members, models, space(), space())
+        .prop_map(|(mut members, models, a, b)| {
+            for (model, index) in models {
+                members.insert(index.index(members.len() + 1), model);
+            }
+            format!("{a}{{{}}}{b}", members.join(","))
+        })
+        .boxed()
+}
+
+/// Any acceptable document, and some with two models or an ambiguous one.
+pub(super) fn document() -> BoxedStrategy<String> {
+    let value = || prop_oneof![2 => literal(), 2 => number(), 1 => word(), 4 => nested()].boxed();
+    let model = prop_oneof![9 => literal(), 1 => value()];
+    object(value(), model.boxed())
+}
+
+/// A document without nested values and without strings but keys and the model.
+pub(super) fn strict_document() -> BoxedStrategy<String> {
+    let value = || prop_oneof![number(), word()].boxed();
+    let model = prop_oneof![6 => literal(), 1 => value()];
+    object(value(), model.boxed())
+}
+
+/// Something that is done to a document, at a place.
+#[derive(Clone, Debug)]
+pub(super) enum Mutation {
+    Replace(prop::sample::Index, u8),
+    Insert(prop::sample::Index, u8),
+    Delete(prop::sample::Index),
+    Truncate(prop::sample::Index),
+    /// Copies what lies between two places to a third.
+    Copy([prop::sample::Index; 3]),
+}
+
+impl Mutation {
+    pub(super) fn apply(&self, bytes: &mut Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
+        let len = bytes.len();
+        match self {
+            Self::Replace(at, byte) => bytes[at.index(len)] = *byte,
+            Self::Insert(at, byte) => bytes.insert(at.index(len + 1), *byte),
+            Self::Delete(at) => {
+                bytes.remove(at.index(len));
+            }
+            Self::Truncate(at) => bytes.truncate(at.index(len)),
+            Self::Copy([from, to, at]) => {
+                let (from, to) = (from.index(len), to.index(len));
+                let part = bytes[from.min(to)..from.max(to)].to_vec();
+                let at = at.index(len);
+                bytes.splice(at..at, part);
+            }
+        }
+    }
+}
+
+pub(super) fn mutation() -> impl Strategy<Value = Mutation> {
+    let place = any::<prop::sample::Index>;
+    let byte = || {
+        prop_oneof![
+            6 => select(b"\"\\{}[],:0123456789.eE+-truefalsn u \n\t\x00\x01\xef\xbb/'#Nm".to_vec()),
+            1 => any::<u8>(),
+        ]
+    };
+    prop_oneof![
+        4 => (place(), byte()).prop_map(|(at, byte)| Mutation::Replace(at, byte)),
+        4 => (place(), byte()).prop_map(|(at, byte)| Mutation::Insert(at, byte)),
+        4 => place().prop_map(Mutation::Delete),
+        1 => place().prop_map(Mutation::Truncate),
+        1 => [place(), place(), place()].prop_map(Mutation::Copy),
+    ]
+}
+
+/// Places at which to cut a document into frames.
+#[derive(Clone, Debug)]
+pub(super) enum Cuts {
+    Every(usize),
+    At(Vec<prop::sample::Index>),
+}
+
+impl Cuts {
+    pub(super) fn frames<'a>(&self, bytes: &'a [u8]) -> Vec<&'a [u8]> {
+        match self {
+            Self::Every(len) => bytes.chunks(*len).collect(),
+            Self::At(places) => {
+                let mut places: Vec<_> = places
+                    .iter()
+                    .map(|place| place.index(bytes.len() + 1))
+                    .collect();
+                places.sort_unstable();
+                let mut frames = Vec::new();
+                let mut start = 0;
+                for place in places {
+                    frames.push(&bytes[start..place]);
+                    start = place;
+                }
+                frames.push(&bytes[start..]);
+                frames
+            }
+        }
+    }
+}
+
+pub(super) fn cuts() -> impl Strategy<Value = Cuts> {
+    prop_oneof![
+        (1_usize..200).prop_map(Cuts::Every),
+        vec(any::<prop::sample::Index>(), 0..12).prop_map(Cuts::At),
+    ]
+}

@@ -1,0 +1,115 @@
+//! The layer: holds what its services share.
+
+use std::sync::Arc;
+
+use http::HeaderName;
+use tower_layer::Layer;
+
+use crate::{
+    body::HeldBudget, config::RoutingConfig, endpoint::EndpointTable, registry::Registry,
+    resolve::Policy, service::ModelRouting,
+};
+
+/// Applies [`ModelRouting`] to services.
+///
+/// Cheap to clone; all clones and all services made by them share one registry
+/// and one bound on held bytes.
+///
+/// # Examples
+///
+/// Any Tower service over HTTP can be wrapped:
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::{Request, Response};
+/// use http_body_util::{BodyExt, Full};
+/// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+/// use tower_model_routing::{BoxError, Catalog, ModelRoutingLayer, RoutedBody, RoutingConfig};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), BoxError> {
+/// let catalog = Catalog::parse(br#"{"models":[{"Name":"venice-uncensored","Id":"0xb603"}]}"#)?;
+/// # #[cfg(feature = "reqwest")]
+/// let config = RoutingConfig::builder()
+///     .models_url("https://active.mor.org/active_models.json")
+///     .initial_catalog(catalog)
+///     .build()?;
+/// # #[cfg(feature = "reqwest")]
+/// let mut service = ServiceBuilder::new()
+///     .layer(ModelRoutingLayer::new(config))
+///     .service_fn(|request: Request<RoutedBody<Full<Bytes>>>| async {
+///         let body = request.into_body().collect().await?.to_bytes();
+///         Ok::<_, BoxError>(Response::new(Full::from(body)))
+///     });
+///
+/// # #[cfg(feature = "reqwest")] {
+/// let request = Request::post("/v1/chat/completions")
+///     .body(Full::from(r#"{"model": "venice-uncensored", "n": 1e400}"#))?;
+/// let response = service.ready().await?.call(request).await?;
+/// let body = response.into_body().collect().await?.to_bytes();
+/// assert_eq!(body, r#"{"model": "0xb603", "n": 1e400}"#);
+/// # }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ModelRoutingLayer {
+    shared: Arc<Shared>,
+}
+
+/// What all services of one layer share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) registry: Registry,
+    pub(crate) policy: Policy,
+    pub(crate) endpoints: EndpointTable,
+    pub(crate) budget: Arc<HeldBudget>,
+    pub(crate) id_header: Option<HeaderName>,
+    pub(crate) response_headers: bool,
+}
+
+impl ModelRoutingLayer {
+    /// A layer with a registry of its own. Needs no runtime and does no I/O:
+    /// the catalog is fetched by the first request, or before it by
+    /// [`Registry::refresh`].
+    pub fn new(config: RoutingConfig) -> Self {
+        let registry = Registry::with_policy(
+            config.source.0,
+            config.registry_policy,
+            config.initial_catalog,
+        );
+        Self {
+            shared: Arc::new(Shared {
+                registry,
+                policy: config.policy,
+                endpoints: config.endpoints,
+                budget: Arc::new(HeldBudget::new(
+                    config.max_held_bytes,
+                    config.max_total_held_bytes,
+                )),
+                id_header: config.id_header,
+                response_headers: config.response_headers,
+            }),
+        }
+    }
+
+    /// The registry behind the layer: for warming it up, for health pages, and
+    /// for lists of models.
+    pub fn registry(&self) -> &Registry {
+        &self.shared.registry
+    }
+
+    /// How many bytes of request bodies are held at this moment because their
+    /// models have not been found.
+    pub fn held_bytes(&self) -> usize {
+        self.shared.budget.held()
+    }
+}
+
+impl<S> Layer<S> for ModelRoutingLayer {
+    type Service = ModelRouting<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ModelRouting::new(inner, Arc::clone(&self.shared))
+    }
+}

@@ -1,0 +1,274 @@
+use super::name::{Name, hides_name};
+use super::params::{Params, is_token};
+use super::{FormError, FormErrorKind, Reason};
+
+/// busboy forgets every header after the 2,000th; python-multipart refuses the ninth.
+const MAX_HEADERS: usize = 32;
+
+const DISPOSITION: &str = "content-disposition";
+
+/// The head of one part, fed line by line.
+#[derive(Debug, Default)]
+pub(super) struct Head {
+    headers: usize,
+    disposition: Option<Disposition>,
+    /// Whether a `model` part may have it, and where it is.
+    content_type: Option<(bool, u64)>,
+    transfer_encoding: Option<(bool, u64)>,
+    /// A header by which some server would decode the content.
+    encoding_at: Option<u64>,
+    content_length: Option<ContentLength>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Disposition {
+    name: Name,
+    name_at: u64,
+    /// The first parameter that is not the name.
+    other_at: Option<u64>,
+}
+
+/// The Content-Length of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ContentLength {
+    pub(super) value: u64,
+    /// Offsets of the digits.
+    pub(super) start: u64,
+    pub(super) end: u64,
+}
+
+/// What the scanner needs to know of a part.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    pub(super) is_model: bool,
+    pub(super) name_at: u64,
+    pub(super) content_length: Option<ContentLength>,
+}
+
+impl Head {
+    /// Takes a line, less its CRLF, that starts at offset `at` of the form and is not empty.
+    pub(super) fn line(&mut self, line: &[u8], at: u64) -> Result<(), FormError> {
+        self.headers += 1;
+        if self.headers > MAX_HEADERS {
+            return Err(FormError::invalid(Reason::HeadTooLong, at));
+        }
+        let text = text(line, at)?;
+        if text.starts_with([' ', '\t']) {
+            // RFC 9112, section 5.2: obsolete. Werkzeug, busboy and Go join the lines,
+            // python-multipart and formidable refuse them.
+            return Err(FormError::invalid(Reason::FoldedHeader, at));
+        }
+        let colon = text.bytes().take_while(|&b| is_token(b)).count();
+        if colon == 0 || text.as_bytes().get(colon) != Some(&b':') {
+            return Err(FormError::invalid(Reason::HeaderSyntax, at + colon as u64));
+        }
+        let (name, value) = (&text[..colon], &text[colon + 1..]);
+        let value = value.trim_start_matches([' ', '\t']);
+        self.header(name, value, at, at + (line.len() - value.len()) as u64)
+    }
+
+    fn header(&mut self, name: &str, value: &str, at: u64, value_at: u64) -> Result<(), FormError> {
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        let untrimmed = value;
+        let value = value.trim_end_matches([' ', '\t']);
+        // Of two headers, Go and busboy take the first, Starlette the last, others both.
+        let repeated = FormError::invalid(Reason::RepeatedHeader, at);
+        if is(DISPOSITION) {
+            let disposition = Disposition::parse(untrimmed, value_at)?;
+            set(&mut self.disposition, disposition, repeated)
+        } else if is("content-type") {
+            if contains_ignoring_case(value, DISPOSITION) {
+                return Err(repeated);
+            }
+            if starts_with_ignoring_case(value, "multipart/") {
+                // RFC 7578, section 4.3: obsolete. Some look for parts within it.
+                return Err(FormError::invalid(Reason::NestedMultipart, value_at));
+            }
+            let content_type = (is_plain_text(value), value_at);
+            set(&mut self.content_type, content_type, repeated)
+        } else if is("content-transfer-encoding") {
+            let identity = ["7bit", "8bit", "binary"];
+            let identity = identity.iter().any(|i| i.eq_ignore_ascii_case(value));
+            set(&mut self.transfer_encoding, (identity, value_at), repeated)
+        } else if is("content-length") {
+            let length = ContentLength::parse(value, value_at)?;
+            set(&mut self.content_length, length, repeated)
+        } else {
+            // Rack searches the whole head for `Content-Disposition:`, so one in another header's
+            // value, or at the end of its name, counts.
+            if contains_ignoring_case(name, DISPOSITION)
+                || contains_ignoring_case(value, DISPOSITION)
+            {
+                return Err(repeated);
+            }
+            if is("content-encoding") || is("transfer-encoding") {
+                // aiohttp decodes the former.
+                self.encoding_at.get_or_insert(value_at);
+            }
+            Ok(())
+        }
+    }
+
+    /// The head is complete; its empty line starts at offset `at` of the form.
+    pub(super) fn finish(&self, at: u64) -> Result<Part, FormError> {
+        // busboy skips such a part, Starlette and Werkzeug refuse the form.
+        let Disposition {
+            name,
+            name_at,
+            other_at,
+        } = self
+            .disposition
+            .ok_or(FormError::invalid(Reason::MissingDisposition, at))?;
+        match name {
+            Name::Model => self.check_model(other_at)?,
+            Name::NearModel => {
+                return Err(FormError::new(FormErrorKind::AmbiguousModel, name_at));
+            }
+            Name::Charset => return Err(FormError::invalid(Reason::CharsetField, name_at)),
+            Name::Encoded => return Err(FormError::invalid(Reason::EncodedName, name_at)),
+            Name::Other => {}
+        }
+        Ok(Part {
+            is_model: name == Name::Model,
+            name_at,
+            content_length: self.content_length,
+        })
+    }
+
+    /// A `model` part must be a plain field for everyone: with a file name, or with the type
+    /// `application/octet-stream`, it is a file for some; and encodings and charsets other than
+    /// UTF-8 (RFC 7578, sections 4.4 and 4.7) are decoded by some.
+    fn check_model(&self, other_at: Option<u64>) -> Result<(), FormError> {
+        let refused = |fact: Option<(bool, u64)>| fact.and_then(|(ok, at)| (!ok).then_some(at));
+        let faults = [
+            (Reason::ModelParameter, other_at),
+            (Reason::ModelType, refused(self.content_type)),
+            (Reason::ModelEncoding, refused(self.transfer_encoding)),
+            (Reason::ModelEncoding, self.encoding_at),
+        ];
+        match faults.iter().find_map(|&(why, at)| Some((why, at?))) {
+            Some((why, at)) => Err(FormError::invalid(why, at)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Disposition {
+    /// `form-data` with a name (RFC 7578, section 4.2).
+    fn parse(value: &str, at: u64) -> Result<Self, FormError> {
+        let kind = value.bytes().take_while(|&b| is_token(b)).count();
+        // Letter case should not matter (RFC 2183, section 2), but everyone writes it so, and
+        // Tornado reads it so.
+        if &value[..kind] != "form-data" {
+            return Err(FormError::invalid(Reason::NotFormData, at));
+        }
+        let mut name = None;
+        let mut other_at = None;
+        let mut keys: Vec<&str> = Vec::new();
+        let mut params = Params::new(value, kind, at, Reason::DispositionSyntax);
+        while let Some(param) = params.read()? {
+            // (multer for Rust sees no name in `Name=`: then it has no model at all.)
+            let error = |reason| FormError::invalid(reason, param.key_at);
+            if keys.iter().any(|key| key.eq_ignore_ascii_case(param.key)) {
+                return Err(error(Reason::RepeatedParameter));
+            }
+            keys.push(param.key);
+            if hides_name(param.value) {
+                return Err(FormError::invalid(Reason::HiddenName, param.value_at));
+            }
+            if param.key.eq_ignore_ascii_case("name") {
+                name = Some((Name::of(param.value), param.value_at));
+                continue;
+            }
+            other_at.get_or_insert(param.key_at);
+            if starts_with_ignoring_case(param.key, "name*") {
+                // RFC 7578, section 4.2 forbids RFC 5987's parameters. Werkzeug and Go prefer
+                // them to `name`, Starlette ignores them.
+                return Err(error(Reason::EncodedName));
+            }
+            if hides_name(&format!("{}=", param.key)) {
+                return Err(error(Reason::HiddenName));
+            }
+        }
+        let (name, name_at) = name.ok_or(FormError::invalid(Reason::MissingName, at))?;
+        Ok(Self {
+            name,
+            name_at,
+            other_at,
+        })
+    }
+}
+
+impl ContentLength {
+    fn parse(value: &str, at: u64) -> Result<Self, FormError> {
+        let error = FormError::invalid(Reason::ContentLength, at);
+        if !value.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(error);
+        }
+        Ok(Self {
+            value: value.parse().map_err(|_| error)?,
+            start: at,
+            end: at + value.len() as u64,
+        })
+    }
+}
+
+fn set<T>(slot: &mut Option<T>, value: T, repeated: FormError) -> Result<(), FormError> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(repeated),
+    }
+}
+
+/// The line as text without line ends in any convention, and without controls.
+///
+/// NUL ends the name for C; `\x0b`, `\x0c`, `\x1c` to `\x1e`, U+0085, U+2028 and U+2029 end the
+/// line for Python's `str.splitlines`; Werkzeug fails on text that is not UTF-8, and a reader
+/// that drops bad bytes would see another name.
+fn text(line: &[u8], at: u64) -> Result<&str, FormError> {
+    if let Some(i) = memchr::memchr(b'\r', line) {
+        return Err(FormError::invalid(Reason::BareLineEnd, at + i as u64));
+    }
+    let text = std::str::from_utf8(line)
+        .map_err(|e| FormError::invalid(Reason::HeadEncoding, at + e.valid_up_to() as u64))?;
+    let bad = |c: char| (c.is_control() && c != '\t') || matches!(c, '\u{2028}' | '\u{2029}');
+    match text.find(bad) {
+        Some(i) => Err(FormError::invalid(Reason::ControlCharacter, at + i as u64)),
+        None => Ok(text),
+    }
+}
+
+/// `text/plain`, with no parameter but a charset that is UTF-8 or within it.
+fn is_plain_text(value: &str) -> bool {
+    const TYPE: &str = "text/plain";
+    if !starts_with_ignoring_case(value, TYPE) {
+        return false;
+    }
+    let mut params = Params::new(value, TYPE.len(), 0, Reason::ModelType);
+    let mut charsets = 0;
+    while let Ok(param) = params.read() {
+        let Some(param) = param else {
+            return charsets <= 1;
+        };
+        let known = ["utf-8", "utf8", "us-ascii"];
+        if !param.key.eq_ignore_ascii_case("charset")
+            || !known.iter().any(|k| k.eq_ignore_ascii_case(param.value))
+        {
+            return false;
+        }
+        charsets += 1;
+    }
+    false
+}
+
+fn starts_with_ignoring_case(text: &str, prefix: &str) -> bool {
+    text.as_bytes()
+        .get(..prefix.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+}
+
+fn contains_ignoring_case(text: &str, word: &str) -> bool {
+    text.as_bytes()
+        .windows(word.len())
+        .any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
+}

@@ -1,0 +1,112 @@
+use super::{FormError, Reason};
+
+/// One `; key=value` of a header's value.
+pub(super) struct Param<'a> {
+    pub(super) key: &'a str,
+    pub(super) key_at: u64,
+    /// A token, or what stands between the quotes, backslashes and all.
+    pub(super) value: &'a str,
+    pub(super) value_at: u64,
+}
+
+/// The parameters of a header's value: `*( ";" *SP token "=" ( token / quoted-string ) )`
+/// (RFC 9110, section 5.6.6, less most of its white space and its empty parameters).
+///
+/// Stricter than many readers, because they differ: no tabs (`multipart` for Python loses the
+/// parameters), no white space after a value (multiparty for Node takes it for a part of a token)
+/// or around `=` (Go takes it), no empty or trailing parameter (busboy drops the whole part), and
+/// no value without quotes that is not a token (PHP takes it up to the next blank).
+pub(super) struct Params<'a> {
+    text: &'a str,
+    pos: usize,
+    /// Offset of `text` in the form.
+    at: u64,
+    /// The reason to give for bad syntax.
+    reason: Reason,
+}
+
+impl<'a> Params<'a> {
+    /// The parameters of `text`, which starts at offset `at` of the form, from `pos` on.
+    pub(super) fn new(text: &'a str, pos: usize, at: u64, reason: Reason) -> Self {
+        Self {
+            text,
+            pos,
+            at,
+            reason,
+        }
+    }
+
+    pub(super) fn read(&mut self) -> Result<Option<Param<'a>>, FormError> {
+        if self.pos == self.text.len() {
+            return Ok(None);
+        }
+        self.expect(b';')?;
+        while self.peek() == Some(b' ') {
+            self.pos += 1;
+        }
+        let (key, key_at) = self.token()?;
+        self.expect(b'=')?;
+        let (value, value_at) = match self.peek() {
+            Some(b'"') => self.quoted()?,
+            _ => self.token()?,
+        };
+        Ok(Some(Param {
+            key,
+            key_at,
+            value,
+            value_at,
+        }))
+    }
+
+    fn token(&mut self) -> Result<(&'a str, u64), FormError> {
+        let start = self.pos;
+        let rest = &self.text[start..];
+        let len = rest.bytes().take_while(|&b| is_token(b)).count();
+        if len == 0 {
+            return Err(self.error());
+        }
+        self.pos += len;
+        Ok((&rest[..len], self.at + start as u64))
+    }
+
+    /// A quoted-string (RFC 9110, section 5.6.4): it ends at the first quote without a
+    /// backslash before it that is not itself escaped.
+    fn quoted(&mut self) -> Result<(&'a str, u64), FormError> {
+        self.pos += 1;
+        let start = self.pos;
+        loop {
+            match self.peek() {
+                None => return Err(self.error()),
+                Some(b'"') => break,
+                Some(b'\\') => self.pos += 2,
+                Some(_) => self.pos += 1,
+            }
+        }
+        let value = &self.text[start..self.pos];
+        self.pos += 1;
+        Ok((value, self.at + start as u64))
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), FormError> {
+        if self.peek() == Some(byte) {
+            self.pos += 1;
+            Ok(())
+        } else {
+            Err(self.error())
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.pos).copied()
+    }
+
+    fn error(&self) -> FormError {
+        let pos = self.pos.min(self.text.len());
+        FormError::invalid(self.reason, self.at + pos as u64)
+    }
+}
+
+/// A `tchar` of RFC 9110, section 5.6.2.
+pub(super) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}

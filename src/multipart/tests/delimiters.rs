@@ -1,0 +1,206 @@
+//! Boundaries, delimiter lines, preamble and epilogue (RFC 2046, section 5.1.1).
+
+use super::*;
+
+#[track_caller]
+fn assert_bad_boundary(boundary: &[u8], offset: u64) {
+    let error = Scanner::new(boundary).unwrap_err();
+    assert_eq!(error, FormError::invalid(Reason::Boundary, offset));
+}
+
+#[test]
+fn boundary_takes_every_bchar_and_up_to_seventy() {
+    let all = "'()+_,-./:=? 09azAZ";
+    let form = form(&[FILE, MODEL]).replace(BOUNDARY, all);
+    assert!(scan_with(all, form).unwrap().is_some());
+    assert!(Scanner::new(&[b'x'; 70]).is_ok());
+    assert_bad_boundary(&[b'x'; 71], 70);
+}
+
+#[test]
+fn boundary_that_is_empty_ends_in_a_space_or_has_other_characters_is_invalid() {
+    assert_bad_boundary(b"", 0);
+    assert_bad_boundary(b"a ", 1);
+    assert_bad_boundary(b"ab\r\n", 2);
+    for bad in [
+        "a\0", "a\"", "a\\", "a;", "a*", "a@", "a[", "a\t", "a\u{e9}",
+    ] {
+        assert_bad_boundary(bad.as_bytes(), 1);
+    }
+}
+
+#[test]
+fn boundary_of_dashes_passes() {
+    for boundary in ["-", "--", "---", "a--", "--a", "--a--"] {
+        let form = form(&[MODEL, FILE]).replace(BOUNDARY, boundary);
+        let form = form.replace("\r\n--\r\n--Xy", "");
+        assert!(scan_with(boundary, form).unwrap().is_some(), "{boundary}");
+    }
+}
+
+#[test]
+fn one_empty_line_may_come_before_the_first_delimiter() {
+    assert_model(format!("\r\n{}", form(&[FILE, MODEL])), "whisper-1");
+}
+
+#[test]
+fn any_other_preamble_is_refused() {
+    let form = form(&[MODEL]);
+    for (preamble, offset) in [
+        ("\n", 0),
+        ("\r", 1),
+        ("\r\n\r\n", 2),
+        (" ", 0),
+        (
+            "This is a message with multiple parts in MIME format.\r\n",
+            0,
+        ),
+        ("--other\r\n", 2),
+        ("-", 2),
+        ("\u{feff}", 0),
+    ] {
+        assert_invalid(format!("{preamble}{form}"), Reason::Preamble, offset);
+    }
+}
+
+#[test]
+fn delimiter_line_that_ends_in_a_bare_line_end_is_refused() {
+    // Werkzeug takes all of these, Go an LF-only form.
+    let form = form(&[MODEL, FILE]);
+    assert_invalid(
+        form.replacen("XyZ\r\n", "XyZ\n", 1),
+        Reason::DelimiterLine,
+        5,
+    );
+    assert_invalid(
+        form.replacen("XyZ\r\n", "XyZ\r", 1),
+        Reason::DelimiterLine,
+        6,
+    );
+    assert_invalid(form.replace("\r\n", "\n"), Reason::DelimiterLine, 5);
+    let second = form.replacen("\r\n--XyZ\r\n", "\r\n--XyZ\n", 1);
+    let offset = second.find("--XyZ\n").unwrap() + 5;
+    assert_invalid(second, Reason::DelimiterLine, offset);
+}
+
+#[test]
+fn padding_after_a_delimiter_is_refused() {
+    // A delimiter for Go and Werkzeug, content for busboy and formidable.
+    for padding in [" ", "\t", "  \t"] {
+        let form = form(&[MODEL, FILE]);
+        let first = form.replacen("XyZ", &format!("XyZ{padding}"), 1);
+        assert_invalid(first, Reason::DelimiterPadding, 5);
+        let close = form.replace("XyZ--", &format!("XyZ{padding}--"));
+        let offset = close.rfind("XyZ").unwrap() + 3;
+        assert_invalid(close, Reason::DelimiterPadding, offset);
+    }
+}
+
+#[test]
+fn longer_boundary_within_content_is_refused() {
+    for tail in ["X", "-X", "-\r\n", "\rX", "\0", "\r\r\n"] {
+        let content = format!("abc\r\n--XyZ{tail} def");
+        let form = form(&[(FILE.0, &content), MODEL]);
+        let offset = form.find("abc").unwrap() + "abc\r\n--XyZ".len();
+        let skipped = usize::from(tail.len() > 1);
+        assert_invalid(form, Reason::DelimiterLine, offset + skipped);
+    }
+}
+
+#[test]
+fn boundary_within_content_that_is_not_a_line_of_its_own_is_refused() {
+    // Werkzeug takes a bare CR or LF before it, PHP a bare LF, Django and Tornado anything.
+    for before in [
+        "abc\n",
+        "abc\r",
+        "abc",
+        "abc ",
+        "abc\r\n-",
+        "abc\r\n\t",
+        "\n",
+        "\r",
+    ] {
+        for after in ["\r\n", "\n", "--", "X"] {
+            let content = format!("{before}--XyZ{after}");
+            let form = form(&[(FILE.0, &content), MODEL]);
+            let offset = form.find(&content).unwrap() + before.len();
+            assert_invalid(form, Reason::DelimiterInContent, offset);
+        }
+    }
+}
+
+#[test]
+fn delimiter_right_after_a_head_is_refused() {
+    // Go and Werkzeug read an empty part.
+    for after in ["\r\n", "--\r\n"] {
+        let form = format!("--XyZ\r\n{}\r\n\r\n--XyZ{after}", MODEL.0);
+        assert_invalid(
+            &form,
+            Reason::DelimiterInContent,
+            form.rfind("--XyZ").unwrap(),
+        );
+    }
+}
+
+#[test]
+fn delimiter_within_a_head_is_refused() {
+    let form = form(&[
+        ("Content-Disposition: form-data; name=\"a--XyZb\"", ""),
+        MODEL,
+    ]);
+    assert_invalid_at(form, Reason::DelimiterInHead, "--XyZb");
+    let twice = format!("--XyZ\r\n{}", self::form(&[MODEL]));
+    assert_invalid(twice, Reason::DelimiterInHead, 7);
+}
+
+#[test]
+fn form_without_parts_passes() {
+    assert_eq!(scan("--XyZ--"), Ok(None));
+    assert_eq!(scan("--XyZ--\r\n"), Ok(None));
+    assert_eq!(scan("\r\n--XyZ--\r\n"), Ok(None));
+}
+
+#[test]
+fn form_that_ends_before_its_close_delimiter_is_refused() {
+    let form = form(&[FILE, MODEL]);
+    let complete = form.len() - 2;
+    for end in 0..complete {
+        assert_invalid(&form[..end], Reason::Truncated, end);
+    }
+    assert!(scan(&form[..complete]).is_ok());
+    assert_invalid(&form[..complete + 1], Reason::Truncated, complete + 1);
+}
+
+#[test]
+fn close_delimiter_takes_nothing_but_a_line_end() {
+    let form = form(&[MODEL]);
+    let form = form.trim_end();
+    for tail in ["-", "x", " \r\n", "\t", "\n", "\0", "--XyZ--"] {
+        assert_invalid(format!("{form}{tail}"), Reason::AfterClose, form.len());
+    }
+    assert_invalid(format!("{form}\r\r"), Reason::AfterClose, form.len() + 1);
+}
+
+#[test]
+fn empty_lines_may_follow_the_close_delimiter() {
+    for epilogue in ["\r\n", "\n", "\r\n\r\n\n\r"] {
+        assert_model(form(&[MODEL]) + epilogue, "whisper-1");
+    }
+}
+
+#[test]
+fn any_other_epilogue_is_refused() {
+    // Django would read a part without a delimiter, Tornado looks for the last close delimiter.
+    let form = form(&[MODEL]);
+    for epilogue in [
+        "Content-Disposition: form-data; name=\"model\"\r\n\r\nother",
+        "--XyZ--",
+        "bye",
+        " ",
+        "\0",
+    ] {
+        assert_invalid(format!("{form}{epilogue}"), Reason::AfterClose, form.len());
+        let lines = format!("{form}\r\n{epilogue}");
+        assert_invalid(lines, Reason::AfterClose, form.len() + 2);
+    }
+}

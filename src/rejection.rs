@@ -1,0 +1,396 @@
+//! Answers that the layer gives itself.
+
+use std::{fmt, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
+use http_body_util::Full;
+use serde_json::json;
+
+use crate::{endpoint::Endpoint, json, multipart, registry::Unavailable, resolve::ResolveError};
+
+/// An answer that the layer gave itself, without the inner service or in place
+/// of its answer.
+///
+/// The response carries the error object that OpenAI clients expect,
+/// `{"error":{"message","type","param","code"}}`, and this value in its
+/// extensions.
+///
+/// # Examples
+///
+/// Count rejections by code in a layer outside of this one:
+///
+/// ```
+/// use tower_model_routing::Rejection;
+///
+/// fn observe<B>(response: &http::Response<B>) -> Option<&'static str> {
+///     response.extensions().get::<Rejection>().map(|rejection| rejection.code().as_str())
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Rejection {
+    code: RejectionCode,
+    message: String,
+    retry_after: Option<Duration>,
+    suggestions: Vec<String>,
+    offset: Option<u64>,
+    source: Option<Unavailable>,
+}
+
+/// What kind of rejection it is: the `code` of the error object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RejectionCode {
+    /// 400: the body is not the JSON object that it should be.
+    InvalidJson,
+    /// 400: the body is not the `multipart/form-data` that it should be.
+    InvalidMultipart,
+    /// 400: the body has two models.
+    DuplicateModel,
+    /// 400: the body has a key that some parsers read as `model`.
+    AmbiguousModel,
+    /// 400: the model is not a string.
+    InvalidModel,
+    /// 400: the model is of a type that cannot serve this endpoint.
+    ModelTypeMismatch,
+    /// 404: no active model has this name.
+    ModelNotFound,
+    /// 413: too much of the body came before its model.
+    RequestTooLarge,
+    /// 415: the body is encoded, so that no model can be found in it.
+    UnsupportedContentEncoding,
+    /// 415: the body is of a type in which no model can be found.
+    UnsupportedMediaType,
+    /// 503: there is no usable catalog.
+    ModelRegistryUnavailable,
+    /// 503: the configured fallback cannot serve.
+    FallbackModelUnavailable,
+    /// 503: too many bytes are held for other requests.
+    Overloaded,
+}
+
+impl RejectionCode {
+    /// The code as the error object spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidJson => "invalid_json",
+            Self::InvalidMultipart => "invalid_multipart",
+            Self::DuplicateModel => "duplicate_model",
+            Self::AmbiguousModel => "ambiguous_model",
+            Self::InvalidModel => "invalid_model",
+            Self::ModelTypeMismatch => "model_type_mismatch",
+            Self::ModelNotFound => "model_not_found",
+            Self::RequestTooLarge => "request_too_large",
+            Self::UnsupportedContentEncoding => "unsupported_content_encoding",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::ModelRegistryUnavailable => "model_registry_unavailable",
+            Self::FallbackModelUnavailable => "fallback_model_unavailable",
+            Self::Overloaded => "overloaded",
+        }
+    }
+
+    /// The status of the response.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::InvalidJson
+            | Self::InvalidMultipart
+            | Self::DuplicateModel
+            | Self::AmbiguousModel
+            | Self::InvalidModel
+            | Self::ModelTypeMismatch => StatusCode::BAD_REQUEST,
+            Self::ModelNotFound => StatusCode::NOT_FOUND,
+            Self::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedContentEncoding | Self::UnsupportedMediaType => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
+            Self::ModelRegistryUnavailable | Self::FallbackModelUnavailable | Self::Overloaded => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+
+    /// Whether the model itself is at fault: the error object's `param`.
+    fn blames_model(self) -> bool {
+        matches!(
+            self,
+            Self::DuplicateModel
+                | Self::AmbiguousModel
+                | Self::InvalidModel
+                | Self::ModelTypeMismatch
+                | Self::ModelNotFound
+                | Self::FallbackModelUnavailable
+        )
+    }
+}
+
+impl Rejection {
+    /// What kind of rejection it is.
+    pub fn code(&self) -> RejectionCode {
+        self.code
+    }
+
+    /// The status of the response.
+    pub fn status(&self) -> StatusCode {
+        self.code.status()
+    }
+
+    /// What was wrong, and how to mend it.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// When it makes sense to try again: the response's `Retry-After`.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// Catalog names that are nearly the one asked for, nearest first.
+    pub fn suggestions(&self) -> &[String] {
+        &self.suggestions
+    }
+
+    /// The byte of the body, counted from 0, at which it turned out to be
+    /// wrong.
+    pub fn offset(&self) -> Option<u64> {
+        self.offset
+    }
+
+    fn new(code: RejectionCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            retry_after: None,
+            suggestions: Vec::new(),
+            offset: None,
+            source: None,
+        }
+    }
+
+    pub(crate) fn unsupported_media_type(why: String) -> Self {
+        Self::new(
+            RejectionCode::UnsupportedMediaType,
+            format!(
+                "No model can be found in this body: {why}. Send application/json in UTF-8, or \
+                 multipart/form-data where the endpoint takes files."
+            ),
+        )
+    }
+
+    pub(crate) fn unsupported_content_encoding(coding: &str) -> Self {
+        Self::new(
+            RejectionCode::UnsupportedContentEncoding,
+            format!(
+                "No model can be found in a body with Content-Encoding {coding:?}. Send it \
+                 uncompressed. (To the operator: tower_http::decompression::\
+                 RequestDecompressionLayer outside of the model routing layer makes compressed \
+                 requests work.)"
+            ),
+        )
+    }
+
+    pub(crate) fn missing_boundary() -> Self {
+        Self::new(
+            RejectionCode::InvalidMultipart,
+            "The Content-Type multipart/form-data has no single boundary parameter. Let the HTTP \
+             client set the Content-Type of the form.",
+        )
+    }
+
+    pub(crate) fn unsafe_boundary() -> Self {
+        Self::new(
+            RejectionCode::InvalidMultipart,
+            "The form's boundary is part of the model's ID. Use a longer, random boundary.",
+        )
+    }
+
+    pub(crate) fn model_not_text(kind: &str) -> Self {
+        Self::new(
+            RejectionCode::InvalidModel,
+            format!("The model must be a string, not {kind}. Send the model's name in quotes."),
+        )
+    }
+
+    pub(crate) fn model_not_utf8() -> Self {
+        Self::new(
+            RejectionCode::InvalidModel,
+            "The model's name is not valid UTF-8.",
+        )
+    }
+
+    pub(crate) fn too_large(max_held_bytes: usize) -> Self {
+        Self::new(
+            RejectionCode::RequestTooLarge,
+            format!(
+                "No model was found in the first {max_held_bytes} bytes of the body. Send \
+                 \"model\" before the large fields."
+            ),
+        )
+    }
+
+    pub(crate) fn overloaded() -> Self {
+        Self {
+            retry_after: Some(Duration::from_secs(1)),
+            ..Self::new(
+                RejectionCode::Overloaded,
+                "Too many large requests are waiting for their model at this moment. Try again \
+                 shortly, and send \"model\" before the large fields: such a request need not \
+                 wait.",
+            )
+        }
+    }
+
+    /// Why `requested` cannot be served on `endpoint`.
+    pub(crate) fn unresolved(
+        error: ResolveError,
+        requested: Option<&str>,
+        endpoint: Endpoint,
+    ) -> Self {
+        let asked = requested.map(abridge);
+        match error {
+            ResolveError::NotFound { suggestions } => {
+                let mut message = match asked {
+                    Some(name) => format!("The model {name:?} does not exist or is not active."),
+                    None => "The request names no model, and this gateway has no default one. \
+                             Send \"model\"."
+                        .into(),
+                };
+                if !suggestions.is_empty() {
+                    let names: Vec<_> =
+                        suggestions.iter().map(|name| format!("{name:?}")).collect();
+                    message = format!("{message} Did you mean {}?", names.join(", "));
+                } else if requested.is_some() {
+                    message.push_str(" Check its spelling against the list of models.");
+                }
+                Self {
+                    suggestions,
+                    ..Self::new(RejectionCode::ModelNotFound, message)
+                }
+            }
+            ResolveError::TypeMismatch { name, model_type } => Self::new(
+                RejectionCode::ModelTypeMismatch,
+                format!(
+                    "The model {name:?} is of type {model_type}, which cannot serve this \
+                     {endpoint} endpoint. Use the endpoint for its type, or another model."
+                ),
+            ),
+            ResolveError::FallbackMissing { fallback } => Self::new(
+                RejectionCode::FallbackModelUnavailable,
+                match asked {
+                    Some(name) => format!(
+                        "The model {name:?} does not exist or is not active, and neither does \
+                         the configured fallback {fallback:?}. Ask for an active model."
+                    ),
+                    None => format!(
+                        "The request names no model, and the configured fallback {fallback:?} is \
+                         not active. Send \"model\" with an active one."
+                    ),
+                },
+            ),
+            ResolveError::FallbackMismatch {
+                fallback,
+                model_type,
+            } => Self::new(
+                RejectionCode::FallbackModelUnavailable,
+                format!(
+                    "The configured fallback {fallback:?} is of type {model_type}, which cannot \
+                     serve this {endpoint} endpoint. Ask for an active model of the right type."
+                ),
+            ),
+        }
+    }
+
+    /// The answer itself.
+    pub(crate) fn to_response(&self) -> Response<Full<Bytes>> {
+        let kind = if self.status().is_client_error() {
+            "invalid_request_error"
+        } else {
+            "server_error"
+        };
+        let body = json!({
+            "error": {
+                "message": self.message,
+                "type": kind,
+                "param": self.code.blames_model().then_some("model"),
+                "code": self.code.as_str(),
+            }
+        });
+        let mut response = Response::new(Full::from(body.to_string()));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(wait) = self.retry_after {
+            // Whole seconds (RFC 9110, 10.2.3), rounded up: not too early.
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            headers.insert(RETRY_AFTER, seconds.max(1).into());
+        }
+        response.extensions_mut().insert(self.clone());
+        response
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.message)
+    }
+}
+
+impl std::error::Error for Rejection {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| source as _)
+    }
+}
+
+impl From<json::ScanError> for Rejection {
+    fn from(error: json::ScanError) -> Self {
+        let code = match error.kind() {
+            json::ScanErrorKind::DuplicateModel => RejectionCode::DuplicateModel,
+            json::ScanErrorKind::AmbiguousModel => RejectionCode::AmbiguousModel,
+            json::ScanErrorKind::Invalid(_) => RejectionCode::InvalidJson,
+        };
+        Self {
+            offset: Some(error.offset()),
+            ..Self::new(code, error.to_string())
+        }
+    }
+}
+
+impl From<multipart::FormError> for Rejection {
+    fn from(error: multipart::FormError) -> Self {
+        let code = match error.kind() {
+            multipart::FormErrorKind::DuplicateModel => RejectionCode::DuplicateModel,
+            multipart::FormErrorKind::AmbiguousModel => RejectionCode::AmbiguousModel,
+            multipart::FormErrorKind::Invalid(_) => RejectionCode::InvalidMultipart,
+        };
+        Self {
+            offset: Some(error.offset()),
+            ..Self::new(code, error.to_string())
+        }
+    }
+}
+
+impl From<Unavailable> for Rejection {
+    fn from(unavailable: Unavailable) -> Self {
+        Self {
+            retry_after: Some(unavailable.retry_after()),
+            // The reason is the operator's business: it goes to the log and
+            // the source chain, not to the client.
+            source: Some(unavailable),
+            ..Self::new(
+                RejectionCode::ModelRegistryUnavailable,
+                "The list of active models cannot be fetched at this moment. Try again shortly.",
+            )
+        }
+    }
+}
+
+/// The first characters of a client's text, for messages and logs.
+pub(crate) fn abridge(text: &str) -> String {
+    const MAX_CHARS: usize = 128;
+    match text.char_indices().nth(MAX_CHARS) {
+        None => text.into(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}

@@ -1,0 +1,97 @@
+//! The service: readiness, and the swap of the ready clone.
+
+use std::{
+    mem,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Buf;
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::{
+    body::{BoxError, ResponseBody, RoutedBody},
+    future::ResponseFuture,
+    inspect::{Decision, inspect},
+    layer::Shared,
+};
+
+/// Middleware that puts the model's ID in the place of its name.
+///
+/// Made by [`ModelRoutingLayer`](crate::ModelRoutingLayer).
+///
+/// The inner service is called as soon as the model is known, while the rest
+/// of the body is still coming; its readiness is held from `poll_ready` until
+/// then. The inner service's errors stay its own: what this layer refuses, it
+/// answers with a [`Rejection`](crate::Rejection)'s response.
+#[derive(Clone, Debug)]
+pub struct ModelRouting<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+impl<S> ModelRouting<S> {
+    pub(crate) fn new(inner: S, shared: Arc<Shared>) -> Self {
+        Self { inner, shared }
+    }
+
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for ModelRouting<S>
+where
+    S: Service<Request<RoutedBody<B>>, Response = Response<R>> + Clone,
+    B: Body<Data: Buf, Error: Into<BoxError>>,
+    R: Body<Data: Buf>,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, B>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (mut head, body) = request.into_parts();
+        if let Some(id_header) = &self.shared.id_header {
+            // Only this layer says which model a node serves.
+            head.headers.remove(id_header);
+        }
+        match inspect(&head, &self.shared.endpoints) {
+            Decision::Pass => {
+                let body = RoutedBody::untouched(body);
+                ResponseFuture::calling(self.inner.call(Request::from_parts(head, body)))
+            }
+            Decision::Refuse(rejection) => ResponseFuture::refusing(rejection),
+            Decision::Inspect(endpoint, format) => {
+                // The clone that was polled ready is the one to call.
+                let clone = self.inner.clone();
+                let ready = mem::replace(&mut self.inner, clone);
+                ResponseFuture::reading(
+                    ready,
+                    head,
+                    body,
+                    endpoint,
+                    format,
+                    Arc::clone(&self.shared),
+                )
+            }
+        }
+    }
+}
