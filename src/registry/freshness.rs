@@ -16,7 +16,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(60);
 /// A pause is shortened at random to between this part of it and all of it.
 const BACKOFF_JITTER: f64 = 0.5;
 /// How long after its time limit a fetch has certainly ended, unless the process was suspended.
-const OVERDUE_AFTER: Duration = Duration::from_secs(1);
+const OVERDUE_AFTER: Duration = Duration::from_secs(5);
 /// Stands in for instants too far away to be represented.
 const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
