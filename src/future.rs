@@ -110,6 +110,7 @@ where
 
     /// The layer answers itself.
     pub(crate) fn refusing(rejection: Rejection) -> Self {
+        log(&rejection);
         Self {
             routing: None,
             state: State::Refuse { rejection },

@@ -78,7 +78,11 @@ where
                 let body = RoutedBody::untouched(body);
                 ResponseFuture::calling(self.inner.call(Request::from_parts(head, body)))
             }
-            Decision::Refuse(rejection) => ResponseFuture::refusing(rejection),
+            Decision::Refuse(rejection) => {
+                // Whatever readiness reserved, others may need.
+                self.inner = self.inner.clone();
+                ResponseFuture::refusing(rejection)
+            }
             Decision::Inspect(endpoint, format) => {
                 // The clone that was polled ready is the one to call.
                 let clone = self.inner.clone();
