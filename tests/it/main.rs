@@ -5,6 +5,7 @@ mod bounds;
 mod exactness;
 mod freshness;
 mod inspect;
+mod limits;
 mod multipart;
 mod readiness;
 #[cfg(feature = "reqwest")]
@@ -15,3 +16,4 @@ mod registry_https;
 mod rejections;
 mod routing;
 mod support;
+mod violations;
