@@ -39,7 +39,7 @@ use crate::{
 ///     .layer(ModelRoutingLayer::new(config))
 ///     .service_fn(|request: Request<RoutedBody<Full<Bytes>>>| async {
 ///         let body = request.into_body().collect().await?.to_bytes();
-///         Ok::<_, BoxError>(Response::new(Full::from(body)))
+///         Ok::<_, BoxError>(Response::new(Full::new(body)))
 ///     });
 ///
 /// # #[cfg(feature = "reqwest")] {

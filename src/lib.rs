@@ -78,6 +78,7 @@ mod head;
 mod inspect;
 mod json;
 mod layer;
+mod models;
 mod multipart;
 mod registry;
 mod rejection;
@@ -91,6 +92,7 @@ pub use config::{ConfigError, RoutingConfig, RoutingConfigBuilder};
 pub use endpoint::Endpoint;
 pub use future::ResponseFuture;
 pub use layer::ModelRoutingLayer;
+pub use models::ModelListService;
 pub use registry::{
     Catalog, CatalogError, FetchFuture, Fetched, ModelEntry, ModelType, Refreshed, Registry,
     RegistryError, RegistryHealth, RegistryPolicy, RegistrySource, RegistryStats, ResolvedBy,
