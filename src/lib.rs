@@ -67,6 +67,7 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
+//! | `metrics` | no | metrics through the `metrics` facade; see [`ModelRoutingLayer::record_gauges`] |
 //! | `reqwest` | yes | `ReqwestSource`: the registry over HTTP and HTTPS (rustls with ring, and the platform's certificates) |
 
 mod answer;
@@ -84,8 +85,10 @@ mod registry;
 mod rejection;
 mod resolve;
 mod restore;
+mod routing;
 mod scan;
 mod service;
+mod telemetry;
 
 pub use body::{BoxError, ResponseBody, RoutedBody};
 pub use config::{ConfigError, RoutingConfig, RoutingConfigBuilder};

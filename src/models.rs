@@ -85,7 +85,7 @@ impl ModelListService {
         }
         let catalog = match self.registry.catalog().await {
             Ok(catalog) => catalog,
-            Err(unavailable) => return Rejection::from(unavailable).to_response(),
+            Err(unavailable) => return Rejection::from(unavailable).to_response().map(Full::new),
         };
         let etag = etag(&catalog);
         let body = match requested_name(&path) {
@@ -95,7 +95,8 @@ impl ModelListService {
                 None => {
                     let error = not_found(&catalog, &name);
                     return Rejection::unresolved(error, Some(&name), Endpoint::Other)
-                        .to_response();
+                        .to_response()
+                        .map(Full::new);
                 }
             },
         };
