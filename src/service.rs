@@ -79,6 +79,8 @@ where
                 ResponseFuture::passing(self.inner.call(Request::from_parts(head, body)))
             }
             Decision::Refuse(endpoint, rejection) => {
+                // Whatever readiness reserved, others may need.
+                self.inner = self.inner.clone();
                 let observer = Observer::new(&head, endpoint, &self.shared);
                 ResponseFuture::refusing(rejection, observer)
             }

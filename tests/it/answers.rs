@@ -8,9 +8,7 @@ use http::{HeaderName, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_model_routing::{
-    Rejection, ResponseBody, RoutedBody, RoutedModel, RoutingConfigBuilder,
-};
+use tower_model_routing::{Rejection, ResponseBody, RoutedBody, RoutedModel, RoutingConfigBuilder};
 
 use crate::support::{
     body::{Script, Step, data, trailers},
@@ -185,7 +183,12 @@ async fn nested_models_are_restored_where_the_api_has_them() {
 async fn a_rejection_can_be_shown_in_another_shape_and_keeps_its_type() {
     let layer = layer(&Source::of_models(), |config| {
         config.rejection_response(|rejection, uri| {
-            let body = format!("{} {} {}", rejection.code().as_str(), uri, rejection.message());
+            let body = format!(
+                "{} {} {}",
+                rejection.code().as_str(),
+                uri,
+                rejection.message()
+            );
             rejection.to_response().map(|_| body.into())
         })
     });

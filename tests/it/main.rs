@@ -1,8 +1,21 @@
 //! The integration tests: one binary, one file per area.
 
+mod answers;
+mod bodies;
+mod bounds;
+mod exactness;
+mod freshness;
+mod inspect;
+mod limits;
+mod multipart;
+mod observability;
+mod readiness;
 #[cfg(feature = "reqwest")]
 mod registry_http;
 // The environment decides about certificates on this platform only.
 #[cfg(all(feature = "reqwest", target_os = "linux"))]
 mod registry_https;
+mod rejections;
+mod routing;
 mod support;
+mod violations;

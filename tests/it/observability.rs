@@ -16,6 +16,20 @@ use crate::support::gateway::{CHAT, Gateway, post};
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
+    /// What is logged, at any level, while these requests are sent.
+    async fn of(send: impl AsyncFn()) -> String {
+        let log = Self::default();
+        let _guard = log.start();
+        // A place in the code that another test logs from for the first time
+        // just now may miss this subscriber: pass by all of them once, and ask
+        // them again.
+        send().await;
+        tracing::callsite::rebuild_interest_cache();
+        log.0.lock().unwrap().clear();
+        send().await;
+        log.text()
+    }
+
     /// Logs everything on this thread while the guard lives.
     fn start(&self) -> tracing::subscriber::DefaultGuard {
         let subscriber = tracing_subscriber::fmt()
@@ -53,13 +67,12 @@ impl<'a> MakeWriter<'a> for Log {
 #[tokio::test]
 async fn a_routed_request_has_a_span_with_the_fields_of_opentelemetry() {
     let gateway = Gateway::new();
-    let log = Log::default();
-    let guard = log.start();
-    gateway.post(CHAT, r#"{"model":"VENICE-uncensored"}"#).await;
-    gateway.post("/v1/embeddings", "{}").await;
-    gateway.post("/v1/completions", "{}").await;
-    drop(guard);
-    let log = log.text();
+    let log = Log::of(async || {
+        gateway.post(CHAT, r#"{"model":"VENICE-uncensored"}"#).await;
+        gateway.post("/v1/embeddings", "{}").await;
+        gateway.post("/v1/completions", "{}").await;
+    })
+    .await;
     for expected in [
         r#"route_model{gen_ai.operation.name="chat" gen_ai.request.model="VENICE-uncensored" gen_ai.response.model="venice-uncensored"}"#,
         r#"route_model{gen_ai.operation.name="embeddings" gen_ai.response.model="text-embedding-bge-m3"}"#,
@@ -72,38 +85,44 @@ async fn a_routed_request_has_a_span_with_the_fields_of_opentelemetry() {
 #[tokio::test]
 async fn a_fallback_is_warned_of_and_a_client_cannot_forge_a_line_of_the_log() {
     let gateway = Gateway::new();
-    let log = Log::default();
-    let guard = log.start();
-    let name = "x\\n\\u001b[31m2026 ERROR forged \\u0000\\r\\u2028".to_owned() + &"y".repeat(100_000);
-    gateway.post(CHAT, format!(r#"{{"model":"{name}"}}"#)).await;
-    drop(guard);
-    let log = log.text();
-    assert!(log.contains("WARN") && log.contains("routing to the fallback model"), "{log}");
+    let name =
+        "x\\n\\u001b[31m2026 ERROR forged \\u0000\\r\\u2028".to_owned() + &"y".repeat(100_000);
+    let body = format!(r#"{{"model":"{name}"}}"#);
+    let log = Log::of(async || drop(gateway.post(CHAT, body.clone()).await)).await;
+    assert!(
+        log.contains("WARN") && log.contains("routing to the fallback model"),
+        "{log}"
+    );
     assert!(log.contains(r#"served="mistral-31-24b""#), "{log}");
     assert!(!log.contains('\u{1b}') && !log.contains('\r') && !log.contains('\0'));
-    assert!(log.lines().all(|line| line.starts_with("20") && !line.starts_with("2026 ERROR")));
+    assert!(
+        log.lines()
+            .all(|line| line.starts_with("20") && !line.starts_with("2026 ERROR"))
+    );
     assert!(log.len() < 10_000, "{}", log.len());
 }
 
 #[tokio::test]
 async fn bodies_and_secrets_reach_no_log_at_any_level() {
     let gateway = Gateway::with(|config| config.unknown_model(UnknownModel::Reject));
-    let log = Log::default();
-    let guard = log.start();
-    for body in [
-        r#"{"model":"venice-uncensored","messages":"s3cret"}"#,
-        r#"{"messages":"s3cret","model":7}"#,
-        r#"{"messages":"s3cret","model":"nobody"}"#,
-        r#"{"s3cret":}"#,
-    ] {
-        let mut request = post("/v1/chat/completions?key=s3cret", Full::from(body));
-        let token = "Bearer s3cret".parse().unwrap();
-        request.headers_mut().insert("authorization", token);
-        gateway.send(request).await;
-    }
-    drop(guard);
-    let log = log.text();
-    assert!(log.contains("model_not_found"), "something was logged:\n{log}");
+    let log = Log::of(async || {
+        for body in [
+            r#"{"model":"venice-uncensored","messages":"s3cret"}"#,
+            r#"{"messages":"s3cret","model":7}"#,
+            r#"{"messages":"s3cret","model":"nobody"}"#,
+            r#"{"s3cret":}"#,
+        ] {
+            let mut request = post("/v1/chat/completions?key=s3cret", Full::<bytes::Bytes>::from(body));
+            let token = "Bearer s3cret".parse().unwrap();
+            request.headers_mut().insert("authorization", token);
+            gateway.send(request).await;
+        }
+    })
+    .await;
+    assert!(
+        log.contains("model_not_found"),
+        "something was logged:\n{log}"
+    );
     assert!(!log.contains("s3cret"), "{log}");
 }
 
@@ -132,7 +151,10 @@ mod metrics {
             .into_vec()
             .into_iter()
             .map(|(key, _, _, value)| {
-                assert_eq!(key.kind() == MetricKind::Counter, key.key().name().ends_with("_total"));
+                assert_eq!(
+                    key.kind() == MetricKind::Counter,
+                    key.key().name().ends_with("_total")
+                );
                 let value = match value {
                     DebugValue::Counter(count) => count as f64,
                     DebugValue::Gauge(value) => value.into_inner(),
@@ -175,11 +197,26 @@ mod metrics {
                 ("model_routing_layer_seconds{}", 7.0),
                 ("model_routing_rejections_total{code=duplicate_model}", 1.0),
                 ("model_routing_rejections_total{code=invalid_model}", 1.0),
-                ("model_routing_requests_total{outcome=fallback,model=mistral-31-24b}", 1.0),
-                ("model_routing_requests_total{outcome=id,model=venice-uncensored}", 1.0),
-                ("model_routing_requests_total{outcome=name,model=venice-uncensored}", 2.0),
-                ("model_routing_requests_total{outcome=rejected,model=unknown}", 2.0),
-                ("model_routing_requests_total{outcome=unchanged,model=unknown}", 1.0),
+                (
+                    "model_routing_requests_total{outcome=fallback,model=mistral-31-24b}",
+                    1.0
+                ),
+                (
+                    "model_routing_requests_total{outcome=id,model=venice-uncensored}",
+                    1.0
+                ),
+                (
+                    "model_routing_requests_total{outcome=name,model=venice-uncensored}",
+                    2.0
+                ),
+                (
+                    "model_routing_requests_total{outcome=rejected,model=unknown}",
+                    2.0
+                ),
+                (
+                    "model_routing_requests_total{outcome=unchanged,model=unknown}",
+                    1.0
+                ),
             ]
         );
     }

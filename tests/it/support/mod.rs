@@ -2,4 +2,7 @@
 
 #![allow(dead_code, reason = "not every feature set has tests for all of it")]
 
+pub(crate) mod body;
+pub(crate) mod gateway;
 pub(crate) mod registry_server;
+pub(crate) mod source;
