@@ -2,13 +2,15 @@
 
 use std::{env, fmt, sync::Arc, time::Duration};
 
-use http::HeaderName;
+use bytes::Bytes;
+use http::{HeaderName, Response, Uri};
 
 #[cfg(feature = "reqwest")]
 use crate::registry::ReqwestSource;
 use crate::{
     endpoint::{Endpoint, EndpointTable},
     registry::{Catalog, RegistryPolicy, RegistrySource},
+    rejection::{Rejection, RejectionHook},
     resolve::{Fallbacks, Policy, UnknownModel},
 };
 
@@ -53,6 +55,7 @@ pub struct RoutingConfig {
     pub(crate) id_header: Option<HeaderName>,
     pub(crate) response_headers: bool,
     pub(crate) restore_model_name: bool,
+    pub(crate) rejection_hook: Option<RejectionHook>,
 }
 
 impl RoutingConfig {
@@ -98,6 +101,7 @@ pub struct RoutingConfigBuilder {
     id_header: Option<HeaderName>,
     response_headers: bool,
     restore_model_name: bool,
+    rejection_hook: Option<RejectionHook>,
 }
 
 #[derive(Debug)]
@@ -334,6 +338,45 @@ impl RoutingConfigBuilder {
         self
     }
 
+    /// How to show a rejection, for APIs whose errors look other than OpenAI's.
+    ///
+    /// The response gets the [`Rejection`] in its extensions in any case. It is
+    /// the hook's to set the status, the `Content-Type` and `Retry-After`;
+    /// starting from [`Rejection::to_response`] keeps them.
+    ///
+    /// # Examples
+    ///
+    /// Anthropic's error object on Anthropic's path:
+    ///
+    /// ```
+    /// use tower_model_routing::{Rejection, RoutingConfig};
+    ///
+    /// let builder = RoutingConfig::builder().rejection_response(|rejection, uri| {
+    ///     let response = rejection.to_response();
+    ///     if !uri.path().ends_with("/messages") {
+    ///         return response;
+    ///     }
+    ///     let kind = match rejection.status().as_u16() {
+    ///         404 => "not_found_error",
+    ///         413 => "request_too_large",
+    ///         503 => "overloaded_error",
+    ///         _ => "invalid_request_error",
+    ///     };
+    ///     let error = serde_json::json!({
+    ///         "type": "error",
+    ///         "error": { "type": kind, "message": rejection.message() },
+    ///     });
+    ///     response.map(|_| error.to_string().into())
+    /// });
+    /// ```
+    pub fn rejection_response(
+        mut self,
+        hook: impl Fn(&Rejection, &Uri) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        self.rejection_hook = Some(RejectionHook::new(hook));
+        self
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
@@ -383,6 +426,7 @@ impl RoutingConfigBuilder {
             id_header: self.id_header,
             response_headers: self.response_headers,
             restore_model_name: self.restore_model_name,
+            rejection_hook: self.rejection_hook,
         })
     }
 }
@@ -409,6 +453,7 @@ impl Default for RoutingConfigBuilder {
             id_header: None,
             response_headers: false,
             restore_model_name: false,
+            rejection_hook: None,
         }
     }
 }

@@ -1,13 +1,12 @@
 //! Answers that the layer gives itself.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Response, StatusCode,
+    HeaderValue, Response, StatusCode, Uri,
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
-use http_body_util::Full;
 use serde_json::json;
 
 use crate::{endpoint::Endpoint, json, multipart, registry::Unavailable, resolve::ResolveError};
@@ -303,8 +302,8 @@ impl Rejection {
         }
     }
 
-    /// The answer itself.
-    pub(crate) fn to_response(&self) -> Response<Full<Bytes>> {
+    /// The answer as OpenAI's API shapes it, with this value in its extensions.
+    pub fn to_response(&self) -> Response<Bytes> {
         let kind = if self.status().is_client_error() {
             "invalid_request_error"
         } else {
@@ -318,7 +317,7 @@ impl Rejection {
                 "code": self.code.as_str(),
             }
         });
-        let mut response = Response::new(Full::from(body.to_string()));
+        let mut response = Response::new(Bytes::from(body.to_string()));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -384,6 +383,32 @@ impl From<Unavailable> for Rejection {
                 "The list of active models cannot be fetched at this moment. Try again shortly.",
             )
         }
+    }
+}
+
+/// A user's own way of showing a rejection.
+#[derive(Clone)]
+pub(crate) struct RejectionHook(Arc<Hook>);
+
+type Hook = dyn Fn(&Rejection, &Uri) -> Response<Bytes> + Send + Sync;
+
+impl RejectionHook {
+    pub(crate) fn new(
+        hook: impl Fn(&Rejection, &Uri) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(hook))
+    }
+
+    pub(crate) fn response(&self, rejection: &Rejection, uri: &Uri) -> Response<Bytes> {
+        let mut response = (self.0)(rejection, uri);
+        response.extensions_mut().insert(rejection.clone());
+        response
+    }
+}
+
+impl fmt::Debug for RejectionHook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RejectionHook")
     }
 }
 

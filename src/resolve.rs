@@ -221,6 +221,13 @@ pub(crate) fn unknown(
     })
 }
 
+/// For a name that is to be found, whatever the policy.
+pub(crate) fn not_found(catalog: &Catalog, name: &str) -> ResolveError {
+    ResolveError::NotFound {
+        suggestions: suggestions(catalog, name, Endpoint::Other),
+    }
+}
+
 fn use_fallback(
     catalog: &Catalog,
     fallback: &str,

@@ -1,5 +1,6 @@
 //! The integration tests: one binary, one file per area.
 
+mod answers;
 mod bodies;
 mod bounds;
 mod exactness;
@@ -7,6 +8,7 @@ mod freshness;
 mod inspect;
 mod limits;
 mod multipart;
+mod observability;
 mod readiness;
 #[cfg(feature = "reqwest")]
 mod registry_http;
