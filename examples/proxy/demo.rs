@@ -1,10 +1,17 @@
 //! What the demo brings along: a registry and an OpenAI-like upstream, both on
 //! free ports of the loopback address.
 
-use std::{convert::Infallible, fmt, io, net::SocketAddr, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt,
+    io::{self, BufReader, Read},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use axum::{
     Router,
+    body::Body,
     extract::OriginalUri,
     http::{HeaderMap, StatusCode, header},
     response::{
@@ -16,8 +23,9 @@ use axum::{
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::Uri;
+use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::mpsc};
 
 const CATALOG: &str = include_str!("demo/models.json");
 const ETAG: &str = "\"demo-1\"";
@@ -57,12 +65,65 @@ async fn active_models(headers: HeaderMap) -> Response {
     (headers, CATALOG).into_response()
 }
 
+/// What the demo wants to know of a request.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Seen {
+    model: Value,
+    stream: Value,
+    #[serde(skip)]
+    bytes: u64,
+}
+
+/// Reads a body of any size in little memory.
+async fn read(body: Body) -> Seen {
+    let (sender, chunks) = mpsc::channel(1);
+    let reader = tokio::task::spawn_blocking(move || {
+        let chunk = Bytes::new();
+        serde_json::from_reader(BufReader::new(Chunks { chunks, chunk })).unwrap_or_default()
+    });
+    let mut data = body.into_data_stream();
+    let mut bytes = 0;
+    while let Some(Ok(chunk)) = data.next().await {
+        bytes += chunk.len() as u64;
+        // It may have given up on what is not JSON.
+        let _ = sender.send(chunk).await;
+    }
+    drop(sender);
+    let seen: Seen = reader.await.unwrap_or_default();
+    Seen { bytes, ..seen }
+}
+
+/// Reads from a channel.
+struct Chunks {
+    chunks: mpsc::Receiver<Bytes>,
+    chunk: Bytes,
+}
+
+impl Read for Chunks {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.chunk.is_empty() {
+            match self.chunks.blocking_recv() {
+                Some(chunk) => self.chunk = chunk,
+                None => return Ok(0),
+            }
+        }
+        let count = buffer.len().min(self.chunk.len());
+        buffer[..count].copy_from_slice(&self.chunk.split_to(count));
+        Ok(count)
+    }
+}
+
 /// Answers any path like the OpenAI API, and says which model it was sent.
-async fn infer(OriginalUri(uri): OriginalUri, body: Bytes) -> Response {
-    let request: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let model = &request["model"];
+async fn infer(OriginalUri(uri): OriginalUri, body: Body) -> Response {
+    let Seen {
+        model,
+        stream,
+        bytes,
+    } = read(body).await;
     let text = format!("Hello from the demo upstream. Your request came here with model {model}.");
-    let streams = request["stream"] == true;
+    let model = &model;
+    let streams = stream == true;
     let path = uri.path();
     if path.ends_with("/chat/completions") {
         if streams {
@@ -79,7 +140,7 @@ async fn infer(OriginalUri(uri): OriginalUri, body: Bytes) -> Response {
     } else if path.ends_with("/embeddings") {
         axum::Json(embeddings(model)).into_response()
     } else {
-        let echo = json!({ "path": path, "bytes": body.len(), "model": model, "text": text });
+        let echo = json!({ "path": path, "bytes": bytes, "model": model, "text": text });
         axum::Json(echo).into_response()
     }
 }
