@@ -52,6 +52,7 @@ pub struct RoutingConfig {
     pub(crate) max_total_held_bytes: usize,
     pub(crate) id_header: Option<HeaderName>,
     pub(crate) response_headers: bool,
+    pub(crate) restore_model_name: bool,
 }
 
 impl RoutingConfig {
@@ -96,6 +97,7 @@ pub struct RoutingConfigBuilder {
     max_total_held_bytes: usize,
     id_header: Option<HeaderName>,
     response_headers: bool,
+    restore_model_name: bool,
 }
 
 #[derive(Debug)]
@@ -316,6 +318,22 @@ impl RoutingConfigBuilder {
         self
     }
 
+    /// Whether the `model` of an answer is set to the catalog name of the model
+    /// that served, so that clients never see an ID that they did not ask for.
+    /// Off by default.
+    ///
+    /// That is the top-level `model` of a JSON answer and of every server-sent
+    /// event, and `response.model` and `message.model` in the events of
+    /// `/responses` and `/messages`. Answers stream on, and nothing else in
+    /// them changes; `Content-Length` and digest headers are dropped. Answers
+    /// that are not successful, not JSON or events, or have a
+    /// `Content-Encoding`, are left alone: keep an inner service from
+    /// compressing, and compress outside of this layer.
+    pub fn restore_model_name(mut self, on: bool) -> Self {
+        self.restore_model_name = on;
+        self
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
@@ -364,6 +382,7 @@ impl RoutingConfigBuilder {
             max_total_held_bytes: self.max_total_held_bytes,
             id_header: self.id_header,
             response_headers: self.response_headers,
+            restore_model_name: self.restore_model_name,
         })
     }
 }
@@ -389,6 +408,7 @@ impl Default for RoutingConfigBuilder {
             max_total_held_bytes: 512 << 20,
             id_header: None,
             response_headers: false,
+            restore_model_name: false,
         }
     }
 }

@@ -11,15 +11,17 @@ use std::{
 };
 
 use bytes::Buf;
-use http::{HeaderName, HeaderValue, Request, Response, header::CONTENT_LENGTH, request::Parts};
+use http::{Request, Response, request::Parts};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
 use tower_service::Service;
 
 use crate::{
+    answer::Answer,
     body::{BoxError, ModelReader, Requested, ResponseBody, RoutedBody},
     endpoint::Endpoint,
+    head,
     inspect::Format,
     layer::Shared,
     registry::{Acquired, Catalog, Unavailable},
@@ -57,9 +59,8 @@ pin_project! {
         Call {
             #[pin]
             inner: F,
-            routed: Option<RoutedModel>,
+            answer: Option<Answer>,
             refused: Option<oneshot::Receiver<Rejection>>,
-            response_headers: bool,
         },
         /// The layer answers itself.
         Refuse { rejection: Rejection },
@@ -98,9 +99,8 @@ where
     pub(crate) fn calling(inner: S::Future) -> Self {
         let state = State::Call {
             inner,
-            routed: None,
+            answer: None,
             refused: None,
-            response_headers: false,
         };
         Self {
             routing: None,
@@ -125,7 +125,7 @@ where
         format: Format,
         shared: Arc<Shared>,
     ) -> Self {
-        let expected = content_length(&head);
+        let expected = head::content_length(&head.headers);
         match ModelReader::new(body, format, expected, Arc::clone(&shared.budget)) {
             Ok(reader) => Self {
                 routing: Some(Routing {
@@ -185,9 +185,8 @@ where
                 (
                     StateProj::Call {
                         inner,
-                        routed,
+                        answer,
                         refused,
-                        response_headers,
                     },
                     _,
                 ) => {
@@ -206,7 +205,10 @@ where
                         }
                     }
                     let response = ready!(result)?;
-                    return Poll::Ready(Ok(finish(response, routed.take(), *response_headers)));
+                    return Poll::Ready(Ok(match answer.take() {
+                        Some(answer) => answer.finish(response),
+                        None => response.map(ResponseBody::inner),
+                    }));
                 }
                 (StateProj::Refuse { rejection }, _) => {
                     let response = rejection.to_response().map(ResponseBody::own);
@@ -329,73 +331,26 @@ where
             shared,
             ..
         } = self;
-        if let Some(routed) = &routed {
+        let answer = routed
+            .clone()
+            .map(|routed| Answer::new(routed, &head, &shared));
+        if let Some(routed) = routed {
             if let Some(change) = reader.splice(routed.entry())? {
-                body_has_changed(&mut head, change);
+                head::body_has_changed(&mut head.headers, change);
             }
             if let Some(id_header) = &shared.id_header {
                 head.headers
                     .insert(id_header, routed.entry().id_header_value().clone());
             }
-            head.extensions.insert(routed.clone());
+            head.extensions.insert(routed);
         }
         let (body, refused) = reader.into_body();
         Ok(State::Call {
             inner: service.call(Request::from_parts(head, body)),
-            routed,
+            answer,
             refused,
-            response_headers: shared.response_headers,
         })
     }
-}
-
-fn content_length(head: &Parts) -> Option<u64> {
-    head.headers
-        .get(CONTENT_LENGTH)?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()
-}
-
-/// Mends what the head says of a body that has become longer by `change` bytes.
-fn body_has_changed(head: &mut Parts, change: i64) {
-    /// Checksums of the body as it was (RFC 9530, and its ancestors RFC 3230
-    /// and RFC 1864).
-    const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
-
-    if let Some(length) = content_length(head) {
-        head.headers
-            .insert(CONTENT_LENGTH, length.saturating_add_signed(change).into());
-    }
-    for digest in DIGESTS {
-        head.headers.remove(digest);
-    }
-}
-
-/// The inner service's response, with what outer services and the client want
-/// to know of the model.
-fn finish<R>(
-    mut response: Response<R>,
-    routed: Option<RoutedModel>,
-    response_headers: bool,
-) -> Response<ResponseBody<R>> {
-    const MODEL_ID: HeaderName = HeaderName::from_static("x-model-id");
-    const MODEL_NAME: HeaderName = HeaderName::from_static("x-model-name");
-    const MODEL_FALLBACK: HeaderName = HeaderName::from_static("x-model-fallback");
-
-    if let Some(routed) = routed {
-        if response_headers {
-            let headers = response.headers_mut();
-            headers.insert(MODEL_ID, routed.entry().id_header_value().clone());
-            headers.insert(MODEL_NAME, routed.entry().name_header_value().clone());
-            if routed.is_fallback() {
-                headers.insert(MODEL_FALLBACK, HeaderValue::from_static("true"));
-            }
-        }
-        response.extensions_mut().insert(routed);
-    }
-    response.map(ResponseBody::inner)
 }
 
 fn log(rejection: &Rejection) {

@@ -42,8 +42,8 @@ pub(crate) fn inspect(head: &Parts, endpoints: &EndpointTable) -> Decision {
         Media::Json => Format::Json,
         Media::Absent if endpoint.is_inference() => Format::Json,
         Media::Multipart(boundary) if listed.is_some() => match boundary {
-            Some(boundary) => Format::Multipart { boundary },
-            None => return Decision::Refuse(Rejection::missing_boundary()),
+            Ok(boundary) => Format::Multipart { boundary },
+            Err(why) => return Decision::Refuse(Rejection::bad_form_type(&why)),
         },
         Media::Unusable(why) if endpoint.is_inference() => {
             return Decision::Refuse(Rejection::unsupported_media_type(why));
@@ -61,7 +61,8 @@ pub(crate) fn inspect(head: &Parts, endpoints: &EndpointTable) -> Decision {
 enum Media {
     Absent,
     Json,
-    Multipart(Option<Vec<u8>>),
+    /// A form with this boundary, or why it has none.
+    Multipart(Result<Vec<u8>, String>),
     /// A type in which no model can be found, and why.
     Unusable(String),
 }
@@ -84,28 +85,57 @@ fn media(headers: &HeaderMap) -> Media {
         return Media::Absent;
     }
     if essence == "multipart/form-data" {
-        let mut boundaries = parameter(parameters, "boundary");
-        let boundary = boundaries.pop().filter(|_| boundaries.is_empty());
-        return Media::Multipart(boundary);
+        return Media::Multipart(boundary(parameters));
     }
-    let json = essence == "application/json"
-        || essence
-            .strip_prefix("application/")
-            .is_some_and(|subtype| subtype.ends_with("+json"));
-    if !json {
+    if !is_json(&essence) {
         return Media::Unusable(format!("the Content-Type is {essence:?}"));
     }
+    match parse_parameters(parameters).and_then(|parameters| check_charset(&parameters)) {
+        Ok(()) => Media::Json,
+        Err(why) => Media::Unusable(why),
+    }
+}
+
+/// The boundary of a form, from the parameters of its Content-Type.
+fn boundary(parameters: &str) -> Result<Vec<u8>, String> {
+    let mut parameters = parse_parameters(parameters)?;
+    // Servers decode the names and values of parts by it.
+    check_charset(&parameters)?;
+    parameters.retain(|(name, _)| name != "charset");
+    match (parameters.pop(), parameters.is_empty()) {
+        (Some((name, boundary)), true) if name == "boundary" => Ok(boundary),
+        (None, _) => Err("there is no boundary parameter".into()),
+        // formidable takes whatever looks like `boundary=` first, be it in
+        // another parameter.
+        _ => Err("there are parameters other than one boundary".into()),
+    }
+}
+
+fn check_charset(parameters: &[(String, Vec<u8>)]) -> Result<(), String> {
+    // UTF-8, or a part of it.
     let known = ["utf-8", "utf8", "us-ascii", "ascii"];
-    for charset in parameter(parameters, "charset") {
-        if !known
-            .iter()
-            .any(|known| charset.eq_ignore_ascii_case(known.as_bytes()))
+    for (name, charset) in parameters {
+        if name == "charset"
+            && !known
+                .iter()
+                .any(|known| charset.eq_ignore_ascii_case(known.as_bytes()))
         {
-            let charset = String::from_utf8_lossy(&charset);
-            return Media::Unusable(format!("the charset is {charset:?}"));
+            return Err(format!(
+                "the charset is {:?}",
+                String::from_utf8_lossy(charset)
+            ));
         }
     }
-    Media::Json
+    Ok(())
+}
+
+/// Whether a media type, in lower case and without parameters, is JSON
+/// (RFC 6839, 3.1).
+pub(crate) fn is_json(essence: &str) -> bool {
+    essence == "application/json"
+        || essence
+            .strip_prefix("application/")
+            .is_some_and(|subtype| subtype.ends_with("+json"))
 }
 
 /// The first content coding that is not `identity` (RFC 9110, 8.4).
@@ -119,46 +149,54 @@ fn coding(headers: &HeaderMap) -> Option<String> {
         .map(|coding| String::from_utf8_lossy(coding).into_owned())
 }
 
-/// The unquoted values of every parameter called `name` (RFC 9110, 5.6.6).
-fn parameter(mut parameters: &str, name: &str) -> Vec<Vec<u8>> {
-    let mut found = Vec::new();
-    while !parameters.is_empty() {
-        let (key, rest) = match parameters.find(['=', ';']) {
-            Some(at) if parameters.as_bytes()[at] == b'=' => parameters.split_at(at),
-            Some(at) => {
-                parameters = &parameters[at + 1..];
-                continue;
-            }
-            None => break,
-        };
-        let (value, rest) = parameter_value(rest[1..].trim_start());
-        if key.trim().eq_ignore_ascii_case(name) {
-            found.push(value);
+/// Every parameter's name, in lower case, and unquoted value (RFC 9110,
+/// 5.6.6). Malformed ones are an error: parsers read them differently.
+fn parse_parameters(text: &str) -> Result<Vec<(String, Vec<u8>)>, String> {
+    let mut parameters = Vec::new();
+    let mut rest = text;
+    loop {
+        rest = rest.trim_start_matches([' ', '\t', ';']);
+        if rest.is_empty() {
+            return Ok(parameters);
         }
-        parameters = rest;
+        let Some((name, value, after)) = parameter(rest) else {
+            return Err(format!("the parameters {text:?} are malformed"));
+        };
+        parameters.push((name.to_ascii_lowercase(), value));
+        rest = after;
     }
-    found
 }
 
-/// A token or quoted-string up to the next `;`, and what follows that.
-fn parameter_value(text: &str) -> (Vec<u8>, &str) {
+/// The name and value of the parameter at the beginning, and what follows it.
+fn parameter(text: &str) -> Option<(&str, Vec<u8>, &str)> {
+    let (name, rest) = text.split_once('=')?;
+    let (value, rest) = parameter_value(rest)?;
+    let rest = rest.trim_start_matches([' ', '\t']);
+    let ends = rest.is_empty() || rest.starts_with(';');
+    (is_token(name) && ends).then_some((name, value, rest))
+}
+
+/// The token or quoted-string at the beginning, and what follows it.
+fn parameter_value(text: &str) -> Option<(Vec<u8>, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
-        let (token, rest) = text.split_once(';').unwrap_or((text, ""));
-        return (token.trim().into(), rest);
+        let end = text.find([';', ' ', '\t']).unwrap_or(text.len());
+        let (token, rest) = text.split_at(end);
+        return is_token(token).then(|| (token.into(), rest));
     };
     let mut value = Vec::new();
     let mut bytes = quoted.bytes().enumerate();
-    while let Some((at, byte)) = bytes.next() {
-        match byte {
-            b'"' => {
-                let rest = &quoted[at + 1..];
-                return (value, rest.split_once(';').map_or("", |(_, rest)| rest));
-            }
-            b'\\' => value.extend(bytes.next().map(|(_, escaped)| escaped)),
-            _ => value.push(byte),
+    loop {
+        match bytes.next()? {
+            (at, b'"') => return Some((value, &quoted[at + 1..])),
+            (_, b'\\') => value.push(bytes.next()?.1),
+            (_, byte) => value.push(byte),
         }
     }
-    (value, "")
+}
+
+fn is_token(text: &str) -> bool {
+    let is_token_char = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    !text.is_empty() && text.bytes().all(is_token_char)
 }
 
 #[cfg(test)]
@@ -214,7 +252,7 @@ mod tests {
             ("", "json", "pass"),
             ("multipart/form-data; boundary=xyz", "multipart xyz", "pass"),
             (
-                "Multipart/Form-Data; Boundary=\"a b\\\\\\\"c;\"; x=y",
+                "Multipart/Form-Data; Boundary=\"a b\\\\\\\"c;\"; charset=utf-8",
                 "multipart a b\\\"c;",
                 "pass",
             ),
@@ -224,7 +262,25 @@ mod tests {
                 "invalid_multipart",
                 "pass",
             ),
+            (
+                "multipart/form-data; boundary=a; charset=utf-7",
+                "invalid_multipart",
+                "pass",
+            ),
+            (
+                "multipart/form-data; xboundary=b; boundary=a",
+                "invalid_multipart",
+                "pass",
+            ),
+            (
+                "multipart/form-data; boundary=\"a\"b",
+                "invalid_multipart",
+                "pass",
+            ),
             ("application/json; charset=utf-16", unsupported, "pass"),
+            ("application/json; charset", unsupported, "pass"),
+            ("application/json; charset=\"utf-8", unsupported, "pass"),
+            ("application/json; charset = utf-8", unsupported, "pass"),
             (
                 "application/json; charset=utf-8; charset=latin1",
                 unsupported,

@@ -66,6 +66,7 @@ pub(crate) struct Shared {
     pub(crate) budget: Arc<HeldBudget>,
     pub(crate) id_header: Option<HeaderName>,
     pub(crate) response_headers: bool,
+    pub(crate) restore_model_name: bool,
 }
 
 impl ModelRoutingLayer {
@@ -89,6 +90,7 @@ impl ModelRoutingLayer {
                 )),
                 id_header: config.id_header,
                 response_headers: config.response_headers,
+                restore_model_name: config.restore_model_name,
             }),
         }
     }

@@ -69,10 +69,12 @@
 //! |---|---|---|
 //! | `reqwest` | yes | `ReqwestSource`: the registry over HTTP and HTTPS (rustls with ring, and the platform's certificates) |
 
+mod answer;
 mod body;
 mod config;
 mod endpoint;
 mod future;
+mod head;
 mod inspect;
 mod json;
 mod layer;
@@ -80,6 +82,7 @@ mod multipart;
 mod registry;
 mod rejection;
 mod resolve;
+mod restore;
 mod scan;
 mod service;
 

@@ -191,11 +191,12 @@ impl Rejection {
         )
     }
 
-    pub(crate) fn missing_boundary() -> Self {
+    pub(crate) fn bad_form_type(why: &str) -> Self {
         Self::new(
             RejectionCode::InvalidMultipart,
-            "The Content-Type multipart/form-data has no single boundary parameter. Let the HTTP \
-             client set the Content-Type of the form.",
+            format!(
+                "The Content-Type of the form is not usable: {why}. Let the HTTP client set it."
+            ),
         )
     }
 

@@ -12,7 +12,8 @@ use crate::{inspect::Format, json, multipart, registry::ModelEntry, rejection::R
 pub(crate) enum ModelScanner {
     Json(json::Scanner),
     Multipart {
-        scanner: multipart::Scanner,
+        // Boxed: it is the larger one by far, and the rarer.
+        scanner: Box<multipart::Scanner>,
         boundary: Vec<u8>,
     },
 }
@@ -44,7 +45,7 @@ impl ModelScanner {
         Ok(match format {
             Format::Json => Self::Json(json::Scanner::new()),
             Format::Multipart { boundary } => Self::Multipart {
-                scanner: multipart::Scanner::new(&boundary)?,
+                scanner: Box::new(multipart::Scanner::new(&boundary)?),
                 boundary,
             },
         })

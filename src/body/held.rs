@@ -210,7 +210,8 @@ mod tests {
             whole.splice(span, with);
             prop_assert_eq!(held.len(), whole.len() as u64);
             prop_assert_eq!(drain(&mut held), whole);
-            prop_assert!(held.is_empty() && held.len() == 0);
+            prop_assert!(held.is_empty());
+            prop_assert_eq!(held.len(), 0);
         }
     }
 

@@ -4,6 +4,7 @@
 mod held;
 mod reader;
 mod response;
+mod restoring;
 mod routed;
 
 pub(crate) use held::HeldBudget;

@@ -1,6 +1,7 @@
 //! The response body that the client reads.
 
 use std::{
+    fmt,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -10,15 +11,15 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
 
-use super::into_bytes;
+use super::{into_bytes, restoring::Restoring};
+use crate::restore::Restorer;
 
 pin_project! {
     /// The response body of [`ModelRouting`](crate::ModelRouting): the inner
     /// service's, or the layer's own answer.
     ///
     /// It yields `Bytes`, copies none of them, and keeps trailers and errors.
-    #[derive(Debug)]
-    pub struct ResponseBody<B> {
+    pub struct ResponseBody<B: Body> {
         #[pin]
         kind: Kind<B>,
     }
@@ -26,17 +27,25 @@ pin_project! {
 
 pin_project! {
     #[project = KindProj]
-    #[derive(Debug)]
-    enum Kind<B> {
+    enum Kind<B: Body> {
         Inner { #[pin] body: B },
+        Restoring { #[pin] body: Restoring<B> },
         Own { #[pin] body: Full<Bytes> },
     }
 }
 
-impl<B> ResponseBody<B> {
+impl<B: Body> ResponseBody<B> {
     pub(crate) fn inner(body: B) -> Self {
         Self {
             kind: Kind::Inner { body },
+        }
+    }
+
+    /// The inner service's, with the model's name restored.
+    pub(crate) fn restoring(body: B, restorer: Restorer) -> Self {
+        let body = Restoring::new(body, restorer);
+        Self {
+            kind: Kind::Restoring { body },
         }
     }
 
@@ -62,6 +71,7 @@ where
             KindProj::Inner { body } => body
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map(into_bytes))),
+            KindProj::Restoring { body } => body.poll_frame(cx),
             KindProj::Own { body } => body
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(|e| match e {}))),
@@ -71,6 +81,7 @@ where
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Inner { body } => body.is_end_stream(),
+            Kind::Restoring { body } => body.is_end_stream(),
             Kind::Own { body } => body.is_end_stream(),
         }
     }
@@ -78,13 +89,28 @@ where
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Inner { body } => body.size_hint(),
+            Kind::Restoring { body } => body.size_hint(),
             Kind::Own { body } => body.size_hint(),
         }
     }
 }
 
-impl<B: Default> Default for ResponseBody<B> {
+impl<B: Body + Default> Default for ResponseBody<B> {
     fn default() -> Self {
         Self::inner(B::default())
+    }
+}
+
+impl<B: Body> fmt::Debug for ResponseBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The body's bytes are the client's business.
+        let kind = match &self.kind {
+            Kind::Inner { .. } => "inner",
+            Kind::Restoring { .. } => "restoring",
+            Kind::Own { .. } => "own",
+        };
+        f.debug_struct("ResponseBody")
+            .field("kind", &kind)
+            .finish_non_exhaustive()
     }
 }

@@ -9,10 +9,10 @@ pub(super) enum Likeness {
     Same,
 }
 
-/// The key that is looked for.
+/// The key that is looked for in requests.
 pub(super) const TARGET: &[u8] = b"model";
 
-/// Compares a key with [`TARGET`] as it is decoded, so that keys need not be
+/// Compares a key with the one that is looked for as it is decoded, so that keys need not be
 /// collected, however long they are.
 ///
 /// Parsers that ignore letter case do not all agree on what that means: Go's
@@ -32,9 +32,9 @@ impl KeyMatch {
 
     /// Takes the key's next decoded UTF-16 unit (or anything beyond ASCII in
     /// place of one that is beyond ASCII).
-    pub(super) fn push(&mut self, unit: u16) {
+    pub(super) fn push(&mut self, unit: u16, target: &[u8]) {
         let byte = u8::try_from(unit).unwrap_or(0);
-        match TARGET.get(self.len) {
+        match target.get(self.len) {
             Some(&expected) if expected.eq_ignore_ascii_case(&byte) => {
                 self.other_case |= expected != byte;
                 self.len += 1;
@@ -44,8 +44,8 @@ impl KeyMatch {
     }
 
     /// The verdict at the end of the key.
-    pub(super) fn likeness(self) -> Likeness {
-        if self.len != TARGET.len() {
+    pub(super) fn likeness(self, target: &[u8]) -> Likeness {
+        if self.len != target.len() {
             Likeness::Different
         } else if self.other_case {
             Likeness::SameButForCase
@@ -61,8 +61,9 @@ mod tests {
 
     fn likeness(key: &str) -> Likeness {
         let mut matcher = KeyMatch::default();
-        key.encode_utf16().for_each(|unit| matcher.push(unit));
-        matcher.likeness()
+        key.encode_utf16()
+            .for_each(|unit| matcher.push(unit, TARGET));
+        matcher.likeness(TARGET)
     }
 
     #[test]

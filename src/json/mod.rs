@@ -35,6 +35,8 @@ mod string;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use self::error::Reason;
 pub(crate) use self::{
     error::{ScanError, ScanErrorKind},
     scanner::{Insertion, Model, Scanner, ValueKind},

@@ -1,7 +1,7 @@
 use super::{
     brackets::Bracket,
     error::{Reason, ScanError, ScanErrorKind},
-    key::{KeyMatch, Likeness},
+    key::{KeyMatch, Likeness, TARGET},
     nested::{Nested, Text},
     number::Number,
     string::{Step, StrictString},
@@ -12,6 +12,7 @@ use super::{
 /// See the [module](super) for what is checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Scanner {
+    target: &'static [u8],
     state: State,
     nested: Nested,
     /// How many bytes earlier calls took.
@@ -87,7 +88,18 @@ enum State {
 impl Scanner {
     /// A scanner that looks for the top-level key `model`.
     pub(crate) fn new() -> Self {
+        Self::for_bytes(TARGET)
+    }
+
+    /// A scanner that looks for this top-level key instead, and reports on it
+    /// as if it were `model`.
+    pub(crate) fn for_key(key: &'static str) -> Self {
+        Self::for_bytes(key.as_bytes())
+    }
+
+    fn for_bytes(target: &'static [u8]) -> Self {
         Self {
+            target,
             state: State::Start,
             nested: Nested::default(),
             offset: 0,
@@ -199,9 +211,9 @@ impl Scanner {
             State::Key(text, key) => match text.step(byte)? {
                 Step::Part => {}
                 Step::Unit(0) => return Err(Reason::NulInKey.into()),
-                Step::Unit(unit) => key.push(unit),
+                Step::Unit(unit) => key.push(unit, self.target),
                 Step::End => {
-                    let likeness = key.likeness();
+                    let likeness = key.likeness(self.target);
                     self.end_key(likeness)?;
                 }
             },

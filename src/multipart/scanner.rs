@@ -259,9 +259,6 @@ impl Scanner {
         let end = self.at + lf as u64 + 1;
         if !line.is_empty() {
             head.line(line, line_at)?;
-            if lf + 1 == room {
-                return Err(FormError::invalid(Reason::HeadTooLong, end));
-            }
         } else {
             let part = head.finish(line_at)?;
             if part.is_model {
@@ -297,7 +294,7 @@ impl Scanner {
         // in it (RFC 2046, section 5.1.1). Readers differ when it does: Werkzeug takes a bare LF
         // or CR before it, PHP a bare LF, Django and Tornado anything, and Go and Werkzeug take
         // a delimiter right after the head.
-        if before != *b"\r\n" || dashes < self.part.start + 2 {
+        if before != *b"\r\n" {
             return Err(FormError::invalid(Reason::DelimiterInContent, dashes));
         }
         self.part.end = Some(dashes - 2);
@@ -306,7 +303,8 @@ impl Scanner {
         Ok((dashes + self.dashed.needle().len() as u64 - self.at) as usize)
     }
 
-    /// The offset of the first `--boundary` that ends in `bytes`, and the two bytes before it.
+    /// The offset of the first `--boundary` that ends in `bytes`, and the two bytes of content
+    /// before it (zeros where there are fewer).
     fn search(&mut self, bytes: &[u8]) -> Option<(u64, [u8; 2])> {
         let carried = self.carry.len();
         let across = bytes.len().min(self.dashed.needle().len() - 1);

@@ -7,7 +7,6 @@ use std::{
     sync::Arc,
 };
 
-use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 use sha2::{Digest, Sha256};
 
@@ -79,12 +78,17 @@ impl ResolvedBy {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CatalogError {
-    /// It is not an object with a `models` array.
+    /// It is not a JSON object, or its `models` is not an array.
     #[error(
         "the document is not {{\"models\": [...]}} in JSON; check that the registry URL serves \
          the active models list"
     )]
-    Document(#[source] serde_json::Error),
+    Document(#[from] serde_json::Error),
+    /// It has no `models`.
+    #[error(
+        "the document has no `models`; check that the registry URL serves the active models list"
+    )]
+    NoModels,
     /// None of its entries can be used.
     #[error(
         "none of the {0} entries under `models` is active and has a `Name` and an `Id`, so there \
@@ -103,24 +107,19 @@ impl Catalog {
     /// When the document is not JSON, has no `models` array, or has no usable
     /// entry in it.
     pub fn parse(document: &[u8]) -> Result<Self, CatalogError> {
-        #[derive(Deserialize)]
-        struct Feed<'a> {
-            #[serde(borrow)]
-            models: Vec<&'a RawValue>,
-        }
-
-        let feed: Feed<'_> = serde_json::from_slice(document).map_err(CatalogError::Document)?;
+        let feed: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(document)?;
+        let models = feed.get("models").ok_or(CatalogError::NoModels)?;
+        let models: Vec<&RawValue> = serde_json::from_str(models.get())?;
         // Each entry is parsed by itself: a number out of range or an unpaired
         // surrogate in one is that entry's trouble only.
-        let entries: Vec<_> = feed
-            .models
+        let entries: Vec<_> = models
             .iter()
             .filter_map(|raw| serde_json::from_str::<Value>(raw.get()).ok())
             .filter_map(|value| ModelEntry::from_value(&value))
             .map(Arc::new)
             .collect();
         if entries.is_empty() {
-            return Err(CatalogError::NoUsableEntry(feed.models.len()));
+            return Err(CatalogError::NoUsableEntry(models.len()));
         }
         Ok(Self::index(entries, sha256(document)))
     }
@@ -522,7 +521,7 @@ mod tests {
         ] {
             let error = Catalog::parse(document.as_bytes()).unwrap_err();
             assert!(
-                matches!(error, CatalogError::Document(_)),
+                matches!(error, CatalogError::Document(_) | CatalogError::NoModels),
                 "{document}: {error}"
             );
         }

@@ -17,6 +17,7 @@ pub struct ModelEntry {
     name: Arc<str>,
     id: Arc<str>,
     id_literal: Bytes,
+    name_literal: Bytes,
     id_header_value: HeaderValue,
     name_header_value: HeaderValue,
     model_type: ModelType,
@@ -69,6 +70,11 @@ impl ModelEntry {
         &self.id_literal
     }
 
+    /// The name as a JSON string literal, ready to be spliced into an answer.
+    pub(crate) fn name_literal(&self) -> &Bytes {
+        &self.name_literal
+    }
+
     /// The ID as the value of a header.
     pub(crate) fn id_header_value(&self) -> &HeaderValue {
         &self.id_header_value
@@ -99,6 +105,7 @@ impl ModelEntry {
             name: name.into(),
             id: id.into(),
             id_literal: Value::from(id).to_string().into(),
+            name_literal: Value::from(name).to_string().into(),
             id_header_value: header_value(id)?,
             name_header_value: header_value(name)?,
             model_type: ModelType::parse(text("ModelType")),

@@ -105,7 +105,7 @@ impl Shared {
             number,
             started: now,
             outcome: sender,
-            result: None,
+            end: None,
         };
         self.launch(landing, Arc::clone(snapshot));
         ticket
@@ -115,18 +115,21 @@ impl Shared {
     fn launch(&self, landing: Landing, snapshot: Arc<Snapshot>) {
         let number = landing.number;
         let Ok(runtime) = Handle::try_current() else {
-            return landing.end(Err(FetchFailure::NoRuntime));
+            return landing.end(Instant::now(), Err(FetchFailure::NoRuntime));
         };
         let source = Arc::clone(&self.source);
         let limit = self.policy.fetch_timeout;
         // The task holds no handle of the registry: dropping the last one ends the task.
         let task = runtime.spawn(async move {
             let fetched = timeout(limit, source.fetch(snapshot.etag.as_deref())).await;
-            landing.end(match fetched {
+            // Reading a large document takes time of its own, which is no age of the list.
+            let arrived = Instant::now();
+            let result = match fetched {
                 Err(_) => Err(FetchFailure::Timeout(limit)),
                 Ok(Err(error)) => Err(FetchFailure::Source(error)),
                 Ok(Ok(answer)) => snapshot.read(answer),
-            });
+            };
+            landing.end(arrived, result);
         });
         let mut runway = self.lock();
         if let Some(flight) = runway.numbered(number) {
@@ -135,26 +138,32 @@ impl Shared {
     }
 
     /// Ends a flight: the next snapshot, a free runway, and the log.
-    fn land(&self, number: u64, started: Instant, result: Result<News, FetchFailure>) -> Outcome {
-        let (now, chance) = (Instant::now(), fastrand::f64());
+    fn land(
+        &self,
+        number: u64,
+        started: Instant,
+        arrived: Instant,
+        result: Result<News, FetchFailure>,
+    ) -> Outcome {
+        let chance = fastrand::f64();
         let mut runway = self.lock();
         let snapshot = self.snapshot.load_full();
         // Another flight may have taken the place of this one. And if the process was suspended, it
         // says nothing about the source that a fetch failed, and nothing about today what it
         // brought.
         let current = runway.numbered(number).is_some();
-        let void = !current || now >= overdue_at(&self.policy, started);
+        let void = !current || arrived >= overdue_at(&self.policy, started);
         let (next, outcome) = match result {
             Ok(news) if !void => {
                 let refreshed = news.kind();
                 runway.counters.count(refreshed);
-                let next = snapshot.after(news, &self.policy, now, chance);
+                let next = snapshot.after(news, &self.policy, arrived, chance);
                 (Arc::new(next), Ok(refreshed))
             }
             Err(failure) if !void => {
                 runway.counters.failed += 1;
                 let error = self.error(failure);
-                let next = snapshot.after_failure(error.clone(), &self.policy, now, chance);
+                let next = snapshot.after_failure(error.clone(), &self.policy, arrived, chance);
                 (Arc::new(next), Err(error))
             }
             _ => {
@@ -166,7 +175,7 @@ impl Shared {
         let landed = runway.flight.take_if(|flight| flight.number == number);
         drop(runway);
         drop(landed);
-        self.report(&outcome, &next, now);
+        self.report(&outcome, &next, arrived);
         outcome
     }
 
@@ -203,12 +212,12 @@ struct Landing {
     number: u64,
     started: Instant,
     outcome: watch::Sender<Option<Outcome>>,
-    result: Option<Result<News, FetchFailure>>,
+    end: Option<(Instant, Result<News, FetchFailure>)>,
 }
 
 impl Landing {
-    fn end(mut self, result: Result<News, FetchFailure>) {
-        self.result = Some(result);
+    fn end(mut self, arrived: Instant, result: Result<News, FetchFailure>) {
+        self.end = Some((arrived, result));
     }
 }
 
@@ -217,14 +226,15 @@ impl Drop for Landing {
         let Some(shared) = self.shared.upgrade() else {
             return;
         };
-        let result = self.result.take().unwrap_or_else(|| {
-            Err(if std::thread::panicking() {
+        let (arrived, result) = self.end.take().unwrap_or_else(|| {
+            let failure = if std::thread::panicking() {
                 FetchFailure::Panicked
             } else {
                 FetchFailure::CutOff
-            })
+            };
+            (Instant::now(), Err(failure))
         });
-        let outcome = shared.land(self.number, self.started, result);
+        let outcome = shared.land(self.number, self.started, arrived, result);
         self.outcome.send_replace(Some(outcome));
     }
 }

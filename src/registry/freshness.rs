@@ -16,7 +16,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(60);
 /// A pause is shortened at random to between this part of it and all of it.
 const BACKOFF_JITTER: f64 = 0.5;
 /// How long after its time limit a fetch has certainly ended, unless the process was suspended.
-const OVERDUE_AFTER: Duration = Duration::from_secs(1);
+const OVERDUE_AFTER: Duration = Duration::from_secs(5);
 /// Stands in for instants too far away to be represented.
 const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
@@ -157,24 +157,24 @@ impl Times {
             }
             (None, _, None) => Step::Fetch,
 
+            (Some(validity), Some(failure), None) if failure.is_forgotten(validity, now) => {
+                wait_for_refresh(policy, now)
+            }
             (Some(_), Some(failure), None) if now >= failure.retry_at => Step::UseAndRefresh,
+            (Some(validity), Some(failure), Some(started))
+                if failure.is_forgotten(validity, started) =>
+            {
+                wait_for_flight(policy, started, now)
+            }
             (Some(_), Some(_), _) => Step::Use,
 
             (Some(validity), None, None) if now < validity.refresh_at => Step::Use,
             (Some(validity), None, None) if now < validity.expires_at => Step::UseAndRefresh,
-            (Some(_), None, None) if policy.max_refresh_wait.is_zero() => Step::UseAndRefresh,
-            (Some(_), None, None) => Step::RefreshUntil(later(now, policy.max_refresh_wait)),
+            (Some(_), None, None) => wait_for_refresh(policy, now),
 
             // A refresh that was started in time is traffic's own doing: nobody waits for it.
             (Some(validity), None, Some(started)) if started < validity.expires_at => Step::Use,
-            (Some(_), None, Some(started)) => {
-                let until = later(started, policy.max_refresh_wait);
-                if now < until {
-                    Step::RefreshUntil(until)
-                } else {
-                    Step::Use
-                }
-            }
+            (Some(_), None, Some(started)) => wait_for_flight(policy, started, now),
         }
     }
 
@@ -242,6 +242,35 @@ impl Times {
     /// Whether there is a list that may still be used.
     pub(super) fn usable(&self, now: Instant) -> bool {
         self.validity.as_ref().is_some_and(|v| v.usable(now))
+    }
+}
+
+/// Starts a refresh of a list that is past its TTL.
+fn wait_for_refresh(policy: &RegistryPolicy, now: Instant) -> Step {
+    if policy.max_refresh_wait.is_zero() {
+        Step::UseAndRefresh
+    } else {
+        Step::RefreshUntil(later(now, policy.max_refresh_wait))
+    }
+}
+
+/// Joins the refresh of a list that is past its TTL: all wait for it until the
+/// same moment.
+fn wait_for_flight(policy: &RegistryPolicy, started: Instant, now: Instant) -> Step {
+    let until = later(started, policy.max_refresh_wait);
+    if now < until {
+        Step::RefreshUntil(until)
+    } else {
+        Step::Use
+    }
+}
+
+impl Failure {
+    /// Whether no request has come for so long, since the next try was due and
+    /// the TTL over, that the failure says nothing any more: the list is
+    /// merely expired.
+    fn is_forgotten(&self, validity: &Validity, now: Instant) -> bool {
+        now >= validity.expires_at && now >= later(self.retry_at, MAX_BACKOFF)
     }
 }
 

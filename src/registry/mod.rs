@@ -82,6 +82,10 @@ pub use self::stats::{RegistryHealth, RegistryStats};
 /// Refreshes need a Tokio runtime with its timer enabled. Where there is no runtime, they fail like
 /// any other refresh, and the list at hand goes on being used; where there is one without a timer,
 /// waiting for them panics.
+///
+/// A fetch that was suspended together with its process, as on AWS Lambda between two requests, or
+/// whose runtime nobody drives any more, counts for nothing: what it brings is of unknown age, and a
+/// new one takes its place.
 #[derive(Clone)]
 pub struct Registry {
     shared: Arc<Shared>,

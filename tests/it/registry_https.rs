@@ -28,6 +28,10 @@ fn is_child(test: &str, trusted: &str) -> bool {
         .env(CHILD, "1")
         .env("SSL_CERT_FILE", trusted)
         .env_remove("SSL_CERT_DIR")
+        // No way to the machine itself, so that nobody is to take it.
+        .env("HTTP_PROXY", "http://127.0.0.1:1")
+        .env("HTTPS_PROXY", "http://127.0.0.1:1")
+        .env_remove("NO_PROXY")
         .output()
         .unwrap();
     let stdout = String::from_utf8_lossy(&output.stdout);

@@ -126,6 +126,20 @@ fn model_of_sixty_four_kibibytes_passes_and_no_longer_one() {
 }
 
 #[test]
+fn overlong_model_is_refused_as_soon_as_no_delimiter_can_end_it_in_time() {
+    let head = format!("--XyZ\r\n{}\r\n\r\n", MODEL.0);
+    let limit = head.len() + MAX_MODEL as usize;
+    let late = "\r\n--XyZ".len();
+    let form = head + &"x".repeat(MAX_MODEL as usize + late);
+    assert_invalid(
+        &form[..limit + late - 1],
+        Reason::Truncated,
+        limit + late - 1,
+    );
+    assert_invalid(&form, Reason::ModelTooLong, limit);
+}
+
+#[test]
 fn overlong_model_is_refused_even_when_the_boundary_follows_out_of_place() {
     let content = format!("{}--XyZ", "x".repeat(MAX_MODEL as usize + 3));
     let form = form(&[(MODEL.0, &content)]);
@@ -140,9 +154,11 @@ fn large_file_takes_constant_memory() {
         .feed(format!("--XyZ\r\n{}\r\n\r\n", FILE.0).as_bytes())
         .unwrap();
     let frame = [b'\r'; 64 * 1024];
-    for _ in 0..400 {
-        scanner.feed(&frame).unwrap();
-        assert!(scanner.carried() <= 2 * (BOUNDARY.len() + 4));
+    for size in [1, 2, 3, 5, 6, 7, 100, 64 * 1024] {
+        for _ in 0..400 {
+            scanner.feed(&frame[..size]).unwrap();
+            assert!(scanner.carried() <= "\r\n--".len() + BOUNDARY.len());
+        }
     }
     scanner
         .feed(format!("\r\n{}", form(&[MODEL])).as_bytes())

@@ -110,6 +110,28 @@ fn a_failing_list_is_used_at_once_whatever_its_age() {
 }
 
 #[test]
+fn a_failing_list_that_nobody_asked_for_in_a_while_is_merely_expired() {
+    let t = start();
+    let failed_at = t + secs(299.0);
+    let times = Times::validated(&policy(), t, MIDDLE).failed(&policy(), failed_at, LONGEST);
+    let due = failed_at + SECOND;
+    let before = due + secs(59.9);
+    assert_eq!(times.assess(&policy(), None, before), Step::UseAndRefresh);
+    let asked = due + MAX_BACKOFF;
+    let until = asked + secs(2.0);
+    assert_eq!(
+        times.assess(&policy(), None, asked),
+        Step::RefreshUntil(until)
+    );
+    let later = asked + SECOND;
+    assert_eq!(
+        times.assess(&policy(), Some(asked), later),
+        Step::RefreshUntil(until)
+    );
+    assert_eq!(times.assess(&policy(), Some(asked), until), Step::Use);
+}
+
+#[test]
 fn backoffs_double_up_to_a_minute() {
     let t = start();
     let expected = [1, 2, 4, 8, 16, 32, 60, 60, 60];
@@ -405,7 +427,9 @@ proptest! {
         match step {
             Step::Use | Step::UseAndRefresh => prop_assert!(usable),
             Step::RefreshUntil(until) => {
-                prop_assert!(usable && !failing && age >= policy.ttl);
+                prop_assert!(usable && age >= policy.ttl);
+                let asked = flight.unwrap_or(now);
+                prop_assert!(!failing || asked - failed_at >= MAX_BACKOFF);
                 prop_assert!(until > now);
                 prop_assert!(until <= flight.unwrap_or(now) + policy.max_refresh_wait);
                 prop_assert!(flight.is_none_or(|started| started >= t + policy.ttl));

@@ -1,0 +1,94 @@
+//! What is added to the inner service's response.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
+    header::{CONTENT_ENCODING, CONTENT_TYPE},
+    request::Parts,
+};
+use http_body::Body;
+
+use crate::{
+    body::ResponseBody,
+    head, inspect,
+    layer::Shared,
+    resolve::RoutedModel,
+    restore::{AnswerFormat, Restorer},
+};
+
+/// What outer services and the client are told of the model that served.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    routed: RoutedModel,
+    headers: bool,
+    /// Whether to restore the model's name, and where else than at the top of
+    /// an event it is.
+    restore: Option<Option<&'static str>>,
+}
+
+impl Answer {
+    pub(crate) fn new(routed: RoutedModel, request: &Parts, shared: &Shared) -> Self {
+        let parent = || {
+            let path = request.uri.path().trim_end_matches('/');
+            [("/responses", "response"), ("/messages", "message")]
+                .into_iter()
+                .find_map(|(suffix, parent)| path.ends_with(suffix).then_some(parent))
+        };
+        Self {
+            routed,
+            headers: shared.response_headers,
+            restore: shared.restore_model_name.then(parent),
+        }
+    }
+
+    pub(crate) fn finish<R: Body>(self, response: Response<R>) -> Response<ResponseBody<R>> {
+        let (mut head, body) = response.into_parts();
+        if self.headers {
+            self.set_headers(&mut head.headers);
+        }
+        let format = self
+            .restore
+            .and_then(|parent| format(head.status, &head.headers, parent));
+        let body = match format {
+            Some(format) => {
+                head::body_may_change(&mut head.headers);
+                let name = self.routed.entry().name_literal().clone();
+                ResponseBody::restoring(body, Restorer::new(format, name))
+            }
+            None => ResponseBody::inner(body),
+        };
+        head.extensions.insert(self.routed);
+        Response::from_parts(head, body)
+    }
+
+    fn set_headers(&self, headers: &mut HeaderMap) {
+        const ID: HeaderName = HeaderName::from_static("x-model-id");
+        const NAME: HeaderName = HeaderName::from_static("x-model-name");
+        const FALLBACK: HeaderName = HeaderName::from_static("x-model-fallback");
+
+        let entry = self.routed.entry();
+        headers.insert(ID, entry.id_header_value().clone());
+        headers.insert(NAME, entry.name_header_value().clone());
+        if self.routed.is_fallback() {
+            headers.insert(FALLBACK, HeaderValue::from_static("true"));
+        }
+    }
+}
+
+/// How to read the answer; `None` for one to be left alone.
+fn format(
+    status: StatusCode,
+    headers: &HeaderMap,
+    parent: Option<&'static str>,
+) -> Option<AnswerFormat> {
+    // A part of an answer (206) cannot be read without the rest.
+    let whole = status.is_success() && status != StatusCode::PARTIAL_CONTENT;
+    if !whole || headers.contains_key(CONTENT_ENCODING) {
+        return None;
+    }
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let essence = value.split(';').next()?.trim().to_ascii_lowercase();
+    if essence == "text/event-stream" {
+        return Some(AnswerFormat::Events { parent });
+    }
+    inspect::is_json(&essence).then_some(AnswerFormat::Json)
+}

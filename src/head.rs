@@ -1,0 +1,31 @@
+//! What a message's head says of its body.
+
+use http::{HeaderMap, header::CONTENT_LENGTH};
+
+/// Checksums of the body (RFC 9530, and its ancestors RFC 3230 and RFC 1864).
+const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
+
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Makes the head true of a body that is other than it was, and longer by
+/// `change` bytes.
+pub(crate) fn body_has_changed(headers: &mut HeaderMap, change: i64) {
+    if let Some(length) = content_length(headers) {
+        headers.insert(CONTENT_LENGTH, length.saturating_add_signed(change).into());
+    }
+    remove_digests(headers);
+}
+
+/// Makes the head true of a body that may become other than it was.
+pub(crate) fn body_may_change(headers: &mut HeaderMap) {
+    headers.remove(CONTENT_LENGTH);
+    remove_digests(headers);
+}
+
+fn remove_digests(headers: &mut HeaderMap) {
+    for digest in DIGESTS {
+        headers.remove(digest);
+    }
+}
