@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, Uri, Version, header::HOST, uri::PathAndQuery};
+use http::{Method, Request, Response, StatusCode, Uri, Version, header::HOST, uri::PathAndQuery};
 use http_body::Body as HttpBody;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -75,9 +75,11 @@ impl Forward {
         B: HttpBody<Data = Bytes, Error = BoxError> + Send + 'static,
     {
         let (mut head, body) = request.into_parts();
+        // A tunnel is none of a reverse proxy's business.
+        let is_tunnel = head.method == Method::CONNECT;
         match self.uri(head.uri.path_and_query()) {
-            Some(uri) => head.uri = uri,
-            None => {
+            Some(uri) if !is_tunnel => head.uri = uri,
+            _ => {
                 return reply::error(
                     StatusCode::BAD_REQUEST,
                     "invalid_request_target",

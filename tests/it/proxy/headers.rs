@@ -1,9 +1,15 @@
 //! What a proxy changes in the headers, and what it leaves.
 
+use tokio::{
+    io::{AsyncWriteExt, BufReader},
+    net::TcpStream,
+};
+
 use super::Setup;
 use crate::support::{
-    client::{post, post_with},
+    client::{answer, post, post_with},
     upstream::Act,
+    wire::Head,
 };
 
 const BODY: &str = r#"{"model":"code"}"#;
@@ -101,11 +107,16 @@ async fn the_word_of_a_proxy_in_front_stays() {
 #[tokio::test]
 async fn an_expectation_is_met_by_the_proxy() {
     let setup = Setup::new().await;
-    let headers = [
-        ("content-type", "application/json"),
-        ("expect", "100-continue"),
-    ];
-    let answer = post_with(setup.address(), "/v1/chat/completions", &headers, BODY).await;
-    // The interim answer, which this simple client takes for the answer.
-    assert_eq!(answer.status(), 100, "{answer:?}");
+    let mut stream = BufReader::new(TcpStream::connect(setup.address()).await.unwrap());
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\nexpect: 100-continue\r\n\r\n",
+        BODY.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let interim = Head::read(&mut stream).await.unwrap().unwrap();
+    assert_eq!(interim.word(1), "100");
+    stream.write_all(BODY.as_bytes()).await.unwrap();
+    assert_eq!(answer(&mut stream).await.unwrap().status(), 200);
+    assert_eq!(setup.upstream.request().await.header("expect"), None);
 }
