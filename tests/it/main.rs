@@ -11,6 +11,10 @@ mod multipart;
 mod observability;
 mod readiness;
 #[cfg(feature = "reqwest")]
+mod examples;
+#[cfg(feature = "reqwest")]
+mod proxy;
+#[cfg(feature = "reqwest")]
 mod registry_http;
 // The environment decides about certificates on this platform only.
 #[cfg(all(feature = "reqwest", target_os = "linux"))]
