@@ -55,6 +55,18 @@ impl KeyMatch {
     }
 }
 
+/// Compares a key that has no escapes.
+#[inline(always)]
+pub(super) fn likeness(key: &[u8]) -> Likeness {
+    if key.len() != TARGET.len() || !key.eq_ignore_ascii_case(TARGET) {
+        Likeness::Different
+    } else if key != TARGET {
+        Likeness::SameButForCase
+    } else {
+        Likeness::Same
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +74,7 @@ mod tests {
     fn likeness(key: &str) -> Likeness {
         let mut matcher = KeyMatch::default();
         key.encode_utf16().for_each(|unit| matcher.push(unit));
+        assert_eq!(matcher.likeness(), super::likeness(key.as_bytes()));
         matcher.likeness()
     }
 

@@ -26,17 +26,24 @@
 //! Memory is constant, but for a bit per level of nesting past 64.
 
 mod brackets;
+mod engine;
 mod error;
 mod key;
+mod members;
+mod model;
 mod nested;
 mod number;
 mod scanner;
+#[cfg(feature = "simd")]
+mod simd;
 mod string;
 #[cfg(test)]
 mod tests;
+mod text;
 
 pub(crate) use self::{
     error::{Reason, ScanError, ScanErrorKind},
-    scanner::{Insertion, Model, Scanner, ValueKind},
+    model::{Insertion, Model, ValueKind},
+    scanner::Scanner,
     string::decode_string,
 };

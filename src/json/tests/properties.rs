@@ -7,11 +7,11 @@ use std::{collections::HashMap, fmt};
 use proptest::{collection::vec, prelude::*, test_runner::Config};
 use serde::{Deserialize, Deserializer, de};
 
+use super::super::{Model, Reason, ScanErrorKind, decode_string};
 use super::{
     generate::{Cuts, Mutation, cuts, deep, document, mutation, strict_document},
     oracle, scan,
 };
-use crate::json::{Model, Reason, ScanErrorKind, decode_string};
 
 fn config() -> Config {
     let default = Config::default();
