@@ -6,7 +6,7 @@
 //! last 64 bytes, and its bits are shifted until those that were seen are gone,
 //! so that there is never a byte that isn't the frame's.
 
-use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x32, u8x64};
+use fearless_simd::{Level, Simd, dispatch, mask8x64, prelude::*, u8x32, u8x64};
 
 use super::{
     brackets::Bracket,
@@ -18,6 +18,9 @@ use super::{
 };
 
 const BLOCK: usize = 64;
+
+/// A block's worth of yes or no.
+type Mask<S> = mask8x64<S>;
 
 /// After so many blocks of a string without a backslash it is taken for one
 /// without any, as base64 is, for which `memchr` is faster still.
@@ -96,8 +99,8 @@ impl<S: Simd> Engine for Blocks<S> {
         let mut carry = 0;
         while at < bytes.len() {
             let block = Block::load(self.0, bytes, at);
-            let plain = block.plain();
-            if plain & !in_string == block.valid() {
+            let numbers = block.numbers();
+            if block.bits(numbers) & !in_string == block.valid() {
                 at += block.len;
                 continue;
             }
@@ -122,8 +125,8 @@ impl<S: Simd> Engine for Blocks<S> {
             let strings = prefix_xor(quotes) ^ in_string;
             let outside = !strings & block.valid();
             let (opening, closing) = block.brackets();
-            let brackets = (opening | closing) & outside;
-            let strange = outside & !(plain | quotes | brackets);
+            let alphabet = numbers | block.breaks() | opening | closing;
+            let strange = outside & !(block.bits(alphabet) | quotes);
             if strange != 0 && strange & !block.letters() != 0 {
                 // An error, unless the value ends before it.
                 nested.text = (in_string != 0).then_some(Text {
@@ -131,6 +134,8 @@ impl<S: Simd> Engine for Blocks<S> {
                 });
                 return nested.scan(bytes, at);
             }
+            let closing = block.bits(closing);
+            let brackets = (block.bits(opening) | closing) & outside;
             if brackets != 0
                 && !nested.brackets.take_all(brackets, closing, block.curly())
                 && let Some(end) = nested.take_each(brackets, bytes, at)?
@@ -184,7 +189,7 @@ impl<S: Simd> Block<S> {
     }
 
     #[inline(always)]
-    fn bits(&self, mask: fearless_simd::mask8x64<S>) -> u64 {
+    fn bits(&self, mask: Mask<S>) -> u64 {
         mask.to_bitmask() >> (BLOCK - self.len)
     }
 
@@ -199,17 +204,20 @@ impl<S: Simd> Block<S> {
         self.bits(self.bytes.simd_eq(byte))
     }
 
-    /// The alphabet but for quotes, brackets and letters.
+    /// What lists of numbers consist of: digits, punctuation and spaces.
     #[inline(always)]
-    fn plain(&self) -> u64 {
+    fn numbers(&self) -> Mask<S> {
         let bytes = self.bytes;
-        // From `+` to `:`, which has all the digits, but not `/`.
-        let number = (bytes - b'+').simd_le(b':' - b'+') & !bytes.simd_eq(b'/');
-        let space = bytes.simd_eq(b' ')
-            | bytes.simd_eq(b'\n')
-            | bytes.simd_eq(b'\t')
-            | bytes.simd_eq(b'\r');
-        self.bits(number | space)
+        // From `+` to `:` there is nothing else but the slash.
+        let numbers = (bytes - b'+').simd_le(b':' - b'+') & !bytes.simd_eq(b'/');
+        numbers | bytes.simd_eq(b' ')
+    }
+
+    /// White space other than spaces.
+    #[inline(always)]
+    fn breaks(&self) -> Mask<S> {
+        let bytes = self.bytes;
+        bytes.simd_eq(b'\n') | bytes.simd_eq(b'\t') | bytes.simd_eq(b'\r')
     }
 
     /// The letters of `true`, `false`, `null` and numbers.
@@ -227,10 +235,9 @@ impl<S: Simd> Block<S> {
     /// The opening and the closing brackets of both kinds, which differ in one
     /// bit.
     #[inline(always)]
-    fn brackets(&self) -> (u64, u64) {
+    fn brackets(&self) -> (Mask<S>, Mask<S>) {
         let curly = self.bytes | 0x20;
-        let opening = self.bits(curly.simd_eq(b'{'));
-        (opening, self.bits(curly.simd_eq(b'}')))
+        (curly.simd_eq(b'{'), curly.simd_eq(b'}'))
     }
 
     /// Curly brackets, among others.
