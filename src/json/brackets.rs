@@ -75,16 +75,13 @@ impl Brackets {
         let mut mismatch = 0;
         let mut rest = all;
         while rest != 0 {
-            // Four at a time, of which the last may do nothing.
-            for _ in 0..4 {
-                let bit = rest & rest.wrapping_neg();
-                rest ^= bit;
-                let object = u64::from(objects & bit != 0);
-                let close = u64::from(closing & bit != 0);
-                let open = u64::from(all & !closing & bit != 0);
-                mismatch |= close & (inner ^ object);
-                inner = (inner << open | object & open) >> close;
-            }
+            let bit = rest & rest.wrapping_neg();
+            rest ^= bit;
+            let object = u64::from(objects & bit != 0);
+            let close = u64::from(closing & bit != 0);
+            let open = close ^ 1;
+            mismatch |= close & (inner ^ object);
+            inner = (inner << open | object & open) >> close;
         }
         if mismatch != 0 {
             return false;

@@ -6,6 +6,8 @@
 //! last 64 bytes, and its bits are shifted until those that were seen are gone,
 //! so that there is never a byte that isn't the frame's.
 
+use std::sync::LazyLock;
+
 use fearless_simd::{Level, Simd, dispatch, mask8x64, prelude::*, u8x32, u8x64};
 
 use super::{
@@ -26,9 +28,12 @@ type Mask<S> = mask8x64<S>;
 /// without any, as base64 is, for which `memchr` is faster still.
 const CLEAN_BLOCKS: u32 = 32;
 
+/// What this machine can do.
+static LEVEL: LazyLock<Level> = LazyLock::new(Level::new);
+
 /// Scans with the best instructions that there are.
 pub(super) fn scan(scanner: &mut Scanner, bytes: &[u8]) -> Result<(), ScanError> {
-    let level = Level::new();
+    let level = *LEVEL;
     // Without vectors, or with less than a block, there is nothing to gain.
     if level.is_fallback() || bytes.len() < BLOCK {
         return scanner.scan(Bytewise, bytes);
@@ -217,7 +222,8 @@ impl<S: Simd> Block<S> {
     #[inline(always)]
     fn breaks(&self) -> Mask<S> {
         let bytes = self.bytes;
-        bytes.simd_eq(b'\n') | bytes.simd_eq(b'\t') | bytes.simd_eq(b'\r')
+        // A tab and a carriage return differ in one bit.
+        bytes.simd_eq(b'\n') | (bytes & !4).simd_eq(b'\t')
     }
 
     /// The letters of `true`, `false`, `null` and numbers.
