@@ -37,69 +37,66 @@ impl Scanner {
             };
             self.begin_value(byte, at)
                 .map_err(|reason| self.error_at(reason.into(), at))?;
-            at = self.rest_of_value(engine, bytes, at + 1)?;
+            at = self.rest_of_scalar(engine, bytes, at + 1)?;
             if !matches!(self.state, State::AfterValue) {
                 return Ok(at);
             }
-
-            at = skip_white_space(bytes, at);
-            if bytes.get(at) != Some(&b',') {
-                return Ok(at);
-            }
-            self.state = State::NextKey;
-            at = skip_white_space(bytes, at + 1);
-            if bytes.get(at) != Some(&b'"') {
+            at = self.comma(bytes, at);
+            if !matches!(self.state, State::NextKey) || bytes.get(at) != Some(&b'"') {
                 return Ok(at);
             }
         }
     }
 
-    /// Takes a value from its second byte on, as far as it gets.
+    /// Takes the comma after a value, if that's what follows, and white space.
     #[inline(always)]
-    fn rest_of_value<E: Engine>(
+    pub(super) fn comma(&mut self, bytes: &[u8], at: usize) -> usize {
+        let at = skip_white_space(bytes, at);
+        if bytes.get(at) != Some(&b',') {
+            self.state = State::AfterValue;
+            return at;
+        }
+        self.state = State::NextKey;
+        skip_white_space(bytes, at + 1)
+    }
+
+    /// Takes a value from its second byte on, if it's one that's short: not
+    /// nested, and no string but the model's.
+    #[inline(always)]
+    fn rest_of_scalar<E: Engine>(
         &mut self,
         engine: E,
         bytes: &[u8],
         mut at: usize,
     ) -> Result<usize, ScanError> {
         match &mut self.state {
-            State::Text(text) => match engine.text(text, bytes, at) {
-                Some(end) => at = end,
-                None => return Ok(bytes.len()),
-            },
-            State::Nested => match engine.nested(&mut self.nested, bytes, at) {
-                Ok(Some(end)) => at = end,
-                Ok(None) => return Ok(bytes.len()),
-                Err((at, reason)) => return Err(self.error_at(reason.into(), at)),
-            },
             State::Name { .. } => {
                 if let Some(quote) = engine.plain_string(bytes, at) {
                     self.end_name(quote, false);
                     at = quote + 1;
                 }
-                return Ok(at);
             }
             State::Word(missing) => {
                 if bytes[at..].starts_with(missing) {
                     at += missing.len();
                     self.end_word(at);
                 }
-                return Ok(at);
             }
-            State::Number(number) => loop {
-                let Some(&byte) = bytes.get(at) else {
-                    return Ok(at);
-                };
-                match number.step(byte) {
-                    Ok(Some(next)) => *number = next,
-                    Ok(None) => break,
-                    Err(reason) => return Err(self.error_at(reason.into(), at)),
+            State::Number(number) => {
+                while let Some(&byte) = bytes.get(at) {
+                    match number.step(byte) {
+                        Ok(Some(next)) => *number = next,
+                        Ok(None) => {
+                            self.state = State::AfterValue;
+                            break;
+                        }
+                        Err(reason) => return Err(self.error_at(reason.into(), at)),
+                    }
+                    at += 1;
                 }
-                at += 1;
-            },
-            _ => return Ok(at),
+            }
+            _ => {}
         }
-        self.state = State::AfterValue;
         Ok(at)
     }
 }

@@ -135,17 +135,11 @@ impl Scanner {
                     at = self.members(engine, bytes, at)?;
                 }
                 State::Text(text) => match engine.text(text, bytes, at) {
-                    Some(end) => {
-                        self.state = State::AfterValue;
-                        at = end;
-                    }
+                    Some(end) => at = self.comma(bytes, end),
                     None => break,
                 },
                 State::Nested => match engine.nested(&mut self.nested, bytes, at) {
-                    Ok(Some(end)) => {
-                        self.state = State::AfterValue;
-                        at = end;
-                    }
+                    Ok(Some(end)) => at = self.comma(bytes, end),
                     Ok(None) => break,
                     Err((at, reason)) => return Err(self.error_at(reason.into(), at)),
                 },
