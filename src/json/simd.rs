@@ -106,7 +106,7 @@ impl<S: Simd> Engine for Blocks<S> {
             let block = Block::load(self.0, bytes, at);
             let numbers = block.numbers();
             if block.bits(numbers) & !in_string == block.valid() {
-                at += block.len;
+                at = self.skip_numbers(bytes, at + block.len);
                 continue;
             }
             let before = carry;
@@ -154,6 +154,17 @@ impl<S: Simd> Engine for Blocks<S> {
             escaped: carry != 0,
         });
         Ok(None)
+    }
+}
+
+impl<S: Simd> Blocks<S> {
+    /// Skips whole blocks that consist of numbers, outside strings.
+    #[inline(always)]
+    fn skip_numbers(self, bytes: &[u8], mut at: usize) -> usize {
+        while at + BLOCK <= bytes.len() && Block::load(self.0, bytes, at).numbers().all_true() {
+            at += BLOCK;
+        }
+        at
     }
 }
 
