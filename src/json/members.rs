@@ -76,11 +76,9 @@ impl Scanner {
                     at = quote + 1;
                 }
             }
-            State::Word(missing) => {
-                if bytes[at..].starts_with(missing) {
-                    at += missing.len();
-                    self.end_word(at);
-                }
+            State::Word(missing) if bytes[at..].starts_with(missing) => {
+                at += missing.len();
+                self.end_word(at);
             }
             State::Number(number) => {
                 while let Some(&byte) = bytes.get(at) {

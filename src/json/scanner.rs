@@ -79,19 +79,26 @@ impl Scanner {
     /// the same however the document is cut, and every later call returns it
     /// again.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<(), ScanError> {
+        #[cfg(feature = "simd")]
+        return self.feed_with(bytes, simd::scan);
+        #[cfg(not(feature = "simd"))]
+        return self.feed_with(bytes, |scanner, bytes| scanner.scan(Bytewise, bytes));
+    }
+
+    /// [`feed`](Self::feed) with a choice of how to [`scan`](Self::scan).
+    #[inline(always)]
+    pub(super) fn feed_with(
+        &mut self,
+        bytes: &[u8],
+        scan: impl FnOnce(&mut Self, &[u8]) -> Result<(), ScanError>,
+    ) -> Result<(), ScanError> {
         if let Some(error) = self.error {
             return Err(error);
         }
-        #[cfg(feature = "simd")]
-        let result = simd::scan(self, bytes);
-        #[cfg(not(feature = "simd"))]
-        let result = self.scan(Bytewise, bytes);
-        if let Err(error) = result {
-            self.error = Some(error);
-            return result;
-        }
+        let result = scan(self, bytes);
         self.offset += bytes.len() as u64;
-        Ok(())
+        self.error = result.err();
+        result
     }
 
     /// Says that the document has ended.

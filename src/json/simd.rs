@@ -31,14 +31,27 @@ const CLEAN_BLOCKS: u32 = 32;
 /// What this machine can do.
 static LEVEL: LazyLock<Level> = LazyLock::new(Level::new);
 
-/// Scans with the best instructions that there are.
+/// [`Scanner::scan`] with the best instructions that there are.
 pub(super) fn scan(scanner: &mut Scanner, bytes: &[u8]) -> Result<(), ScanError> {
-    let level = *LEVEL;
+    scan_at(*LEVEL, scanner, bytes)
+}
+
+fn scan_at(level: Level, scanner: &mut Scanner, bytes: &[u8]) -> Result<(), ScanError> {
     // Without vectors, or with less than a block, there is nothing to gain.
     if level.is_fallback() || bytes.len() < BLOCK {
         return scanner.scan(Bytewise, bytes);
     }
     dispatch!(level, simd => scanner.scan(Blocks(simd), bytes))
+}
+
+/// The same with older instructions, if this machine has newer ones too.
+#[cfg(test)]
+pub(super) fn scan_older(scanner: &mut Scanner, bytes: &[u8]) -> Result<(), ScanError> {
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    if let Some(level) = LEVEL.as_sse4_2() {
+        return scan_at(Level::Sse4_2(level), scanner, bytes);
+    }
+    scan(scanner, bytes)
 }
 
 /// The engine for frames of at least a block.
