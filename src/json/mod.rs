@@ -26,19 +26,26 @@
 //! Memory is constant, but for a bit per level of nesting past 64.
 
 mod brackets;
+mod engine;
 mod error;
 mod key;
+mod members;
+mod model;
 mod nested;
 mod number;
 mod scanner;
+#[cfg(feature = "simd")]
+mod simd;
 mod string;
 #[cfg(test)]
 mod tests;
+mod text;
 
 #[cfg(test)]
 pub(crate) use self::error::Reason;
 pub(crate) use self::{
     error::{ScanError, ScanErrorKind},
-    scanner::{Insertion, Model, Scanner, ValueKind},
+    model::{Insertion, Model, ValueKind},
+    scanner::Scanner,
     string::decode_string,
 };
