@@ -24,7 +24,7 @@ pub(crate) struct Scanner {
     /// How many bytes earlier calls took.
     offset: u64,
     /// Where the key or the model's value began that is being read.
-    token: u64,
+    pub(super) token: u64,
     /// Whether the value at hand is the model's own.
     in_model: bool,
     pub(super) model: Model,
@@ -310,7 +310,7 @@ impl Scanner {
 
     /// The offset in the document of a place among the bytes at hand.
     #[inline(always)]
-    fn offset_of(&self, at: usize) -> u64 {
+    pub(super) fn offset_of(&self, at: usize) -> u64 {
         self.offset + at as u64
     }
 

@@ -21,7 +21,7 @@ use super::{
 
 /// After so many blocks of a string without a backslash it is taken for one
 /// without any, as base64 is, for which `memchr` is faster still.
-const CLEAN_BLOCKS: u32 = 32;
+const CLEAN_BLOCKS: u32 = 16;
 
 /// What this machine can do.
 static LEVEL: LazyLock<Level> = LazyLock::new(Level::new);
