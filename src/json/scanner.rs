@@ -20,14 +20,14 @@ use super::{
 #[derive(Clone, Debug)]
 pub(crate) struct Scanner {
     pub(super) state: State,
-    pub(super) nested: Nested,
+    nested: Nested,
     /// How many bytes earlier calls took.
     offset: u64,
     /// Where the key or the model's value began that is being read.
     pub(super) token: u64,
     /// Whether the value at hand is the model's own.
     in_model: bool,
-    pub(super) model: Model,
+    model: Model,
     insertion: Option<Insertion>,
     error: Option<ScanError>,
 }
@@ -150,11 +150,10 @@ impl Scanner {
                     Ok(None) => break,
                     Err((at, reason)) => return Err(self.error_at(reason.into(), at)),
                 },
-                _ => {
-                    at = self
-                        .step(byte, at)
-                        .map_err(|kind| self.error_at(kind, at))?
-                }
+                _ => match self.step(byte, at) {
+                    Ok(next) => at = next,
+                    Err(kind) => return Err(self.error_at(kind, at)),
+                },
             }
         }
         Ok(())

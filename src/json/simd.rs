@@ -28,10 +28,7 @@ static LEVEL: LazyLock<Level> = LazyLock::new(Level::new);
 
 /// [`Scanner::scan`] with the best instructions that there are.
 pub(super) fn scan(scanner: &mut Scanner, bytes: &[u8]) -> Result<(), ScanError> {
-    scan_at(*LEVEL, scanner, bytes)
-}
-
-fn scan_at(level: Level, scanner: &mut Scanner, bytes: &[u8]) -> Result<(), ScanError> {
+    let level = *LEVEL;
     // Without vectors, or with less than a block, there is nothing to gain.
     if level.is_fallback() || bytes.len() < BLOCK {
         return scanner.scan(Bytewise, bytes);
@@ -39,12 +36,12 @@ fn scan_at(level: Level, scanner: &mut Scanner, bytes: &[u8]) -> Result<(), Scan
     dispatch!(level, simd => scanner.scan(Blocks(simd), bytes))
 }
 
-/// The same with older instructions, if this machine has newer ones too.
+/// The same with older instructions, where the best ones are newer.
 #[cfg(test)]
 pub(super) fn scan_older(scanner: &mut Scanner, bytes: &[u8]) -> Result<(), ScanError> {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-    if let Some(level) = LEVEL.as_sse4_2() {
-        return scan_at(Level::Sse4_2(level), scanner, bytes);
+    if let (Some(simd), BLOCK..) = (LEVEL.as_sse4_2(), bytes.len()) {
+        return simd.vectorize(|| scanner.scan(Blocks(simd), bytes));
     }
     scan(scanner, bytes)
 }
