@@ -9,3 +9,8 @@ pub(crate) mod payloads;
 #[allow(unused, unreachable_pub)]
 #[path = "../../src/json/mod.rs"]
 pub(crate) mod json;
+
+/// Whether to measure, and not only to try if all works, as `cargo test` does.
+pub(crate) fn is_measuring() -> bool {
+    std::env::args().any(|argument| argument == "--bench")
+}

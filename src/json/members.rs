@@ -19,10 +19,11 @@ impl Scanner {
         mut at: usize,
     ) -> Result<usize, ScanError> {
         loop {
-            self.begin_key(at);
             let Some(quote) = engine.plain_string(bytes, at + 1) else {
+                self.begin_key(at);
                 return Ok(at + 1);
             };
+            self.token = self.offset_of(at);
             self.end_key(likeness(&bytes[at + 1..quote], self.target))
                 .map_err(|kind| self.error_at(kind, quote))?;
 
@@ -82,6 +83,10 @@ impl Scanner {
             }
             State::Number(number) => {
                 while let Some(&byte) = bytes.get(at) {
+                    if byte.is_ascii_digit() && number.is_in_digits() {
+                        at += 1;
+                        continue;
+                    }
                     match number.step(byte) {
                         Ok(Some(next)) => *number = next,
                         Ok(None) => {

@@ -21,14 +21,14 @@ use super::{
 pub(crate) struct Scanner {
     pub(super) target: &'static [u8],
     pub(super) state: State,
-    pub(super) nested: Nested,
+    nested: Nested,
     /// How many bytes earlier calls took.
     offset: u64,
     /// Where the key or the model's value began that is being read.
-    token: u64,
+    pub(super) token: u64,
     /// Whether the value at hand is the model's own.
     in_model: bool,
-    pub(super) model: Model,
+    model: Model,
     insertion: Option<Insertion>,
     error: Option<ScanError>,
 }
@@ -162,11 +162,10 @@ impl Scanner {
                     Ok(None) => break,
                     Err((at, reason)) => return Err(self.error_at(reason.into(), at)),
                 },
-                _ => {
-                    at = self
-                        .step(byte, at)
-                        .map_err(|kind| self.error_at(kind, at))?
-                }
+                _ => match self.step(byte, at) {
+                    Ok(next) => at = next,
+                    Err(kind) => return Err(self.error_at(kind, at)),
+                },
             }
         }
         Ok(())
@@ -322,7 +321,7 @@ impl Scanner {
 
     /// The offset in the document of a place among the bytes at hand.
     #[inline(always)]
-    fn offset_of(&self, at: usize) -> u64 {
+    pub(super) fn offset_of(&self, at: usize) -> u64 {
         self.offset + at as u64
     }
 

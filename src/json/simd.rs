@@ -1,15 +1,15 @@
 //! The bulk of a document in blocks of 64 bytes, with vector instructions.
 //!
 //! Each function is compiled once per level of instructions, for which all of
-//! them must be inlined into one (see [`dispatch!`]). A block becomes some
-//! words with a bit per byte. The last block of a frame is made of the frame's
-//! last 64 bytes, and its bits are shifted until those that were seen are gone,
-//! so that there is never a byte that isn't the frame's.
+//! them must be inlined into one (see [`dispatch!`]).
+
+mod block;
 
 use std::sync::LazyLock;
 
-use fearless_simd::{Level, Simd, dispatch, mask8x64, prelude::*, u8x32, u8x64};
+use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x32};
 
+use self::block::{BLOCK, Block, escaped, prefix_xor};
 use super::{
     brackets::Bracket,
     engine::{Bytewise, Engine},
@@ -19,24 +19,16 @@ use super::{
     text::Text,
 };
 
-const BLOCK: usize = 64;
-
-/// A block's worth of yes or no.
-type Mask<S> = mask8x64<S>;
-
 /// After so many blocks of a string without a backslash it is taken for one
 /// without any, as base64 is, for which `memchr` is faster still.
-const CLEAN_BLOCKS: u32 = 32;
+const CLEAN_BLOCKS: u32 = 16;
 
 /// What this machine can do.
 static LEVEL: LazyLock<Level> = LazyLock::new(Level::new);
 
 /// [`Scanner::scan`] with the best instructions that there are.
 pub(super) fn scan(scanner: &mut Scanner, bytes: &[u8]) -> Result<(), ScanError> {
-    scan_at(*LEVEL, scanner, bytes)
-}
-
-fn scan_at(level: Level, scanner: &mut Scanner, bytes: &[u8]) -> Result<(), ScanError> {
+    let level = *LEVEL;
     // Without vectors, or with less than a block, there is nothing to gain.
     if level.is_fallback() || bytes.len() < BLOCK {
         return scanner.scan(Bytewise, bytes);
@@ -44,12 +36,12 @@ fn scan_at(level: Level, scanner: &mut Scanner, bytes: &[u8]) -> Result<(), Scan
     dispatch!(level, simd => scanner.scan(Blocks(simd), bytes))
 }
 
-/// The same with older instructions, if this machine has newer ones too.
+/// The same with older instructions, where the best ones are newer.
 #[cfg(test)]
 pub(super) fn scan_older(scanner: &mut Scanner, bytes: &[u8]) -> Result<(), ScanError> {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-    if let Some(level) = LEVEL.as_sse4_2() {
-        return scan_at(Level::Sse4_2(level), scanner, bytes);
+    if let (Some(simd), BLOCK..) = (LEVEL.as_sse4_2(), bytes.len()) {
+        return simd.vectorize(|| scanner.scan(Blocks(simd), bytes));
     }
     scan(scanner, bytes)
 }
@@ -197,108 +189,4 @@ impl Nested {
         }
         Ok(None)
     }
-}
-
-/// A block of 64 bytes, of which the first may have been seen before.
-#[derive(Clone, Copy)]
-struct Block<S: Simd> {
-    bytes: u8x64<S>,
-    /// How many are new.
-    len: usize,
-}
-
-impl<S: Simd> Block<S> {
-    #[inline(always)]
-    fn load(simd: S, bytes: &[u8], at: usize) -> Self {
-        let start = at.min(bytes.len() - BLOCK);
-        Self {
-            bytes: u8x64::from_slice(simd, &bytes[start..start + BLOCK]),
-            len: BLOCK - (at - start),
-        }
-    }
-
-    #[inline(always)]
-    fn bits(&self, mask: Mask<S>) -> u64 {
-        mask.to_bitmask() >> (BLOCK - self.len)
-    }
-
-    /// A bit for each new byte.
-    #[inline(always)]
-    fn valid(&self) -> u64 {
-        u64::MAX >> (BLOCK - self.len)
-    }
-
-    #[inline(always)]
-    fn equal(&self, byte: u8) -> u64 {
-        self.bits(self.bytes.simd_eq(byte))
-    }
-
-    /// What lists of numbers consist of: digits, punctuation and spaces.
-    #[inline(always)]
-    fn numbers(&self) -> Mask<S> {
-        let bytes = self.bytes;
-        // From `+` to `:` there is nothing else but the slash.
-        let numbers = (bytes - b'+').simd_le(b':' - b'+') & !bytes.simd_eq(b'/');
-        numbers | bytes.simd_eq(b' ')
-    }
-
-    /// White space other than spaces.
-    #[inline(always)]
-    fn breaks(&self) -> Mask<S> {
-        let bytes = self.bytes;
-        // A tab and a carriage return differ in one bit.
-        bytes.simd_eq(b'\n') | (bytes & !4).simd_eq(b'\t')
-    }
-
-    /// The letters of `true`, `false`, `null` and numbers.
-    #[inline(always)]
-    fn letters(&self) -> u64 {
-        let bytes = self.bytes;
-        let letters = (bytes - b'r').simd_le(b'u' - b'r')
-            | (bytes - b'e').simd_le(b'f' - b'e')
-            | (bytes & !2).simd_eq(b'l')
-            | bytes.simd_eq(b'a')
-            | bytes.simd_eq(b'E');
-        self.bits(letters)
-    }
-
-    /// The opening and the closing brackets of both kinds, which differ in one
-    /// bit.
-    #[inline(always)]
-    fn brackets(&self) -> (Mask<S>, Mask<S>) {
-        let curly = self.bytes | 0x20;
-        (curly.simd_eq(b'{'), curly.simd_eq(b'}'))
-    }
-
-    /// Curly brackets, among others.
-    #[inline(always)]
-    fn curly(&self) -> u64 {
-        self.bits((self.bytes & 0x20).simd_eq(0x20))
-    }
-}
-
-/// The bytes that are escaped, among the `len` of a block: those after an odd
-/// run of backslashes. `carry` says whether the first one is, and then whether
-/// the one after the block will be.
-///
-/// This is how simdjson does it: subtracting the starts of runs from the odd
-/// places carries through each run to its end.
-#[inline(always)]
-fn escaped(backslashes: u64, carry: &mut u64, len: usize) -> u64 {
-    const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
-    let starts = backslashes & !*carry;
-    let ends = ((starts << 1 | ODD).wrapping_sub(starts)) ^ ODD;
-    let escaped = ends ^ (backslashes | *carry);
-    *carry = (ends & backslashes) >> (len - 1) & 1;
-    escaped
-}
-
-/// Each bit becomes the parity of itself and those below: of quotes, a mask of
-/// strings with their opening quotes.
-#[inline(always)]
-fn prefix_xor(mut bits: u64) -> u64 {
-    for shift in [1, 2, 4, 8, 16, 32] {
-        bits ^= bits << shift;
-    }
-    bits
 }

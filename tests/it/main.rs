@@ -4,16 +4,16 @@ mod answers;
 mod bodies;
 mod bounds;
 mod exactness;
+#[cfg(feature = "reqwest")]
+mod examples;
 mod freshness;
 mod inspect;
 mod limits;
 mod multipart;
 mod observability;
-mod readiness;
-#[cfg(feature = "reqwest")]
-mod examples;
 #[cfg(feature = "reqwest")]
 mod proxy;
+mod readiness;
 #[cfg(feature = "reqwest")]
 mod registry_http;
 // The environment decides about certificates on this platform only.

@@ -20,7 +20,7 @@ fn config() -> Config {
         // The default is for debug builds, where it takes a few seconds.
         cases: match std::env::var_os("PROPTEST_CASES") {
             Some(_) => default.cases,
-            None => 500,
+            None => 300,
         },
         failure_persistence: None,
         max_shrink_iters: 20_000,
