@@ -112,7 +112,10 @@ async fn bodies_and_secrets_reach_no_log_at_any_level() {
             r#"{"messages":"s3cret","model":"nobody"}"#,
             r#"{"s3cret":}"#,
         ] {
-            let mut request = post("/v1/chat/completions?key=s3cret", Full::<bytes::Bytes>::from(body));
+            let mut request = post(
+                "/v1/chat/completions?key=s3cret",
+                Full::<bytes::Bytes>::from(body),
+            );
             let token = "Bearer s3cret".parse().unwrap();
             request.headers_mut().insert("authorization", token);
             gateway.send(request).await;
