@@ -4,11 +4,15 @@ mod answers;
 mod bodies;
 mod bounds;
 mod exactness;
+#[cfg(feature = "reqwest")]
+mod examples;
 mod freshness;
 mod inspect;
 mod limits;
 mod multipart;
 mod observability;
+#[cfg(feature = "reqwest")]
+mod proxy;
 mod readiness;
 #[cfg(feature = "reqwest")]
 mod registry_http;

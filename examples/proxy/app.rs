@@ -1,0 +1,123 @@
+//! The proxy as one service: its own pages, then decompression, then the
+//! routing layer, then the upstream.
+
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use http::{HeaderValue, Request, Response, header::CONTENT_ENCODING, request::Parts};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tower::{Service, ServiceBuilder, service_fn, util::BoxCloneSyncService};
+use tower_http::{catch_panic::CatchPanicLayer, decompression::RequestDecompressionLayer};
+use tower_model_routing::ModelRoutingLayer;
+
+use crate::{
+    body::{self, Body},
+    forward::Forward,
+    headers,
+    health::{Page, Pages},
+    reply,
+};
+
+type BoxService = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
+
+/// Puts the parts of the proxy together.
+pub(crate) fn app(
+    pages: Arc<Pages>,
+    routing: ModelRoutingLayer,
+    forward: Forward,
+    client_idle_timeout: Duration,
+) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
++ Clone
++ Send
++ Sync
++ 'static {
+    let boxed = |response: Response<_>| response.map(BodyExt::boxed_unsync);
+    let plain = ServiceBuilder::new()
+        .map_response(boxed)
+        .layer(routing)
+        .service(forward);
+    // An encoding that is not known here passes: the routing layer refuses it
+    // where it would have to read the body.
+    let encoded = ServiceBuilder::new()
+        .map_response(|response: Response<_>| response.map(BodyExt::boxed_unsync))
+        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
+        .map_request(|request: Request<_>| request.map(BodyExt::boxed_unsync))
+        .service(plain.clone());
+    let app = App {
+        pages,
+        plain: BoxCloneSyncService::new(plain),
+        encoded: BoxCloneSyncService::new(encoded),
+        client_idle_timeout,
+    };
+    ServiceBuilder::new()
+        .map_response(|response: Response<_>| response.map(BodyExt::boxed_unsync))
+        .layer(CatchPanicLayer::custom(reply::panicked))
+        .service(service_fn(move |request| {
+            let app = app.clone();
+            async move { Ok(app.answer(request).await) }
+        }))
+}
+
+#[derive(Clone)]
+struct App {
+    pages: Arc<Pages>,
+    /// For bodies that are not encoded: of those the length is known on the
+    /// other side as well.
+    plain: BoxService,
+    encoded: BoxService,
+    client_idle_timeout: Duration,
+}
+
+impl App {
+    async fn answer(self, request: Request<Incoming>) -> Response<Body> {
+        if let Some(page) = Page::at(request.uri().path()) {
+            return self.pages.answer(page, request.method()).await;
+        }
+        let (mut head, body) = request.into_parts();
+        let client = head.extensions.get::<SocketAddr>();
+        let client = client.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SocketAddr::ip);
+        headers::prepare_request(&mut head, client);
+        let mut service = if head.headers.contains_key(CONTENT_ENCODING) {
+            unify_encoding(&mut head);
+            self.encoded
+        } else {
+            self.plain
+        };
+        let body = body::from_client(body, self.client_idle_timeout);
+        // `ServiceExt::oneshot` would do, but that its future could be sent is
+        // more than the compiler can see.
+        let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
+        let Ok(response) = service.call(Request::from_parts(head, body)).await;
+        response
+    }
+}
+
+/// Spells a known encoding as the decompression layer does: the names have no
+/// case, and `x-gzip` is another one of gzip's (RFC 9110, 8.4.1).
+fn unify_encoding(head: &mut Parts) {
+    let Some(encoding) = head.headers.get(CONTENT_ENCODING) else {
+        return;
+    };
+    let unified = match encoding
+        .as_bytes()
+        .trim_ascii()
+        .to_ascii_lowercase()
+        .as_slice()
+    {
+        b"gzip" | b"x-gzip" => "gzip",
+        b"deflate" => "deflate",
+        b"br" => "br",
+        b"zstd" => "zstd",
+        _ => return,
+    };
+    if head.headers.get_all(CONTENT_ENCODING).iter().count() == 1 {
+        head.headers
+            .insert(CONTENT_ENCODING, HeaderValue::from_static(unified));
+    }
+}

@@ -1,0 +1,176 @@
+//! The settings: flags and the environment.
+
+use std::{env, net::SocketAddr, time::Duration};
+
+use clap::Parser;
+use http::Uri;
+use tower_model_routing::{ReqwestSource, RoutingConfigBuilder};
+
+use crate::forward::Timeouts;
+
+/// A reverse proxy for LLM APIs that routes by model name.
+///
+/// It replaces the `model` of each request by its ID from a published list of
+/// active models, and forwards everything else as it is. Without an upstream
+/// and a models URL it is a demo that brings both along.
+#[derive(Debug, Parser)]
+#[command(
+    name = "proxy",
+    after_help = "More settings come from the environment: DEFAULT_FALLBACK_MODEL, \
+                  DEFAULT_FALLBACK_EMBEDDINGS_MODEL, DEFAULT_FALLBACK_TTS_MODEL, \
+                  DEFAULT_FALLBACK_STT_MODEL (empty: none), MODELS_TTL_SECONDS, \
+                  MODELS_FETCH_TIMEOUT_SECONDS, MODELS_MISS_REFRESH_SECONDS, and RUST_LOG."
+)]
+struct Cli {
+    /// The address to listen on; port 0 takes a free one.
+    #[arg(
+        long,
+        env = "LISTEN_ADDR",
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:8080"
+    )]
+    listen: String,
+
+    /// The server to forward to; a path in it goes before each request's path
+    /// [default: a demo server].
+    #[arg(long, env = "UPSTREAM_URL", value_name = "URL", hide_env_values = true)]
+    upstream: Option<String>,
+
+    /// Where the active models are published [default: the Morpheus
+    /// marketplace's list; without an upstream a demo list].
+    #[arg(
+        long,
+        env = "ACTIVE_MODELS_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    models_url: Option<String>,
+
+    /// How long connecting to the upstream may take; past it the answer is 504.
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    upstream_connect_timeout: Duration,
+
+    /// How long the upstream may take to begin its answer once it has the
+    /// request; past it the answer is 504.
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
+    upstream_first_byte_timeout: Duration,
+
+    /// How long the upstream may pause within its answer; past it the answer
+    /// is cut off.
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
+    upstream_idle_timeout: Duration,
+
+    /// How long a client may pause within its request; past it the answer is
+    /// 408.
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    client_idle_timeout: Duration,
+
+    /// How long requests under way may take to finish after SIGTERM or Ctrl-C.
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    drain_timeout: Duration,
+}
+
+/// Settings that have been checked.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) listen: String,
+    /// `None`: the demo upstream.
+    pub(crate) upstream: Option<Uri>,
+    /// `None`: the demo registry without an upstream, else the layer's default.
+    pub(crate) models_url: Option<String>,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) client_idle_timeout: Duration,
+    pub(crate) drain_timeout: Duration,
+    /// What `RoutingConfigBuilder` reads from the environment itself.
+    pub(crate) routing: RoutingConfigBuilder,
+}
+
+impl Settings {
+    /// Reads the arguments and the environment. Exits at `--help` and at
+    /// arguments that do not parse.
+    ///
+    /// # Errors
+    ///
+    /// A value that is not allowed. The message names the flag and the
+    /// variable, and does not repeat URLs: they may contain credentials.
+    pub(crate) fn from_args_and_env() -> Result<Self, String> {
+        for variable in ["LISTEN_ADDR", "UPSTREAM_URL", "ACTIVE_MODELS_URL"] {
+            if let Err(env::VarError::NotUnicode(_)) = env::var(variable) {
+                return Err(format!("{variable} is not UTF-8"));
+            }
+        }
+        let cli = Cli::parse();
+        check_listen(&cli.listen)
+            .map_err(|problem| format!("--listen (LISTEN_ADDR) is {:?}; {problem}", cli.listen))?;
+        let upstream = cli.upstream.as_deref().map(upstream).transpose();
+        if let Some(url) = &cli.models_url {
+            ReqwestSource::new(url)
+                .map_err(|error| format!("--models-url (ACTIVE_MODELS_URL): {error}"))?;
+        }
+        Ok(Self {
+            upstream: upstream.map_err(|problem| format!("--upstream (UPSTREAM_URL) {problem}"))?,
+            listen: cli.listen,
+            models_url: cli.models_url,
+            timeouts: Timeouts {
+                connect: cli.upstream_connect_timeout,
+                first_byte: cli.upstream_first_byte_timeout,
+                idle: cli.upstream_idle_timeout,
+            },
+            client_idle_timeout: cli.client_idle_timeout,
+            drain_timeout: cli.drain_timeout,
+            routing: RoutingConfigBuilder::from_env().map_err(|error| error.to_string())?,
+        })
+    }
+}
+
+fn check_listen(listen: &str) -> Result<(), &'static str> {
+    let host_and_port = listen.rsplit_once(':');
+    let is_valid = listen.parse::<SocketAddr>().is_ok()
+        || host_and_port.is_some_and(|(host, port)| {
+            !host.is_empty() && !host.contains(':') && port.parse::<u16>().is_ok()
+        });
+    is_valid
+        .then_some(())
+        .ok_or("it must be an address and a port, such as 127.0.0.1:8080")
+}
+
+fn upstream(url: &str) -> Result<Uri, &'static str> {
+    let uri: Uri = url
+        .trim()
+        .parse()
+        .map_err(|_| "is not a valid URL; it must be like https://host/path")?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Err("must be a URL that begins with http:// or https://");
+    }
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    if authority.contains('@') {
+        return Err("must not contain a user name or password; clients send their own keys");
+    }
+    if uri.host().is_none_or(str::is_empty) {
+        return Err("has no host");
+    }
+    if uri.query().is_some() {
+        return Err("must not have a query; each request brings its own");
+    }
+    Ok(uri)
+}
+
+fn seconds(text: &str) -> Result<Duration, &'static str> {
+    const A_YEAR: f64 = 365.0 * 24.0 * 60.0 * 60.0;
+
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.001..=A_YEAR).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("it must be a number of seconds from 0.001 to a year, such as 10 or 0.5"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,246 @@
+//! The reverse proxy proper: a request to the upstream, its answer to the
+//! client, both streaming.
+
+use std::{
+    convert::Infallible,
+    error::Error,
+    future::Future,
+    io, iter,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, Uri, Version, header::HOST, uri::PathAndQuery};
+use http_body::Body as HttpBody;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+};
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use tokio::net::TcpStream;
+use tower::{Service, timeout::Timeout, util::BoxCloneSyncService};
+use tower_model_routing::BoxError;
+
+use crate::{
+    body::{self, Body},
+    headers, reply,
+    upload::{Failure, Upload},
+};
+
+/// How long each step of the upstream may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    pub(crate) connect: Duration,
+    pub(crate) first_byte: Duration,
+    pub(crate) idle: Duration,
+}
+
+type Stream = hyper_rustls::MaybeHttpsStream<TokioIo<TcpStream>>;
+type Connector = BoxCloneSyncService<Uri, Stream, BoxError>;
+
+/// Forwards requests to one upstream. What goes wrong becomes an answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Forward {
+    client: Client<Connector, Upload>,
+    upstream: Arc<Uri>,
+    timeouts: Timeouts,
+}
+
+impl Forward {
+    /// # Errors
+    ///
+    /// The upstream is `https` and this system has no CA certificates.
+    pub(crate) fn new(upstream: Uri, timeouts: Timeouts) -> Result<Self, BoxError> {
+        let connector = Timeout::new(connector(&upstream, timeouts)?, timeouts.connect);
+        // A request is sent again only if nothing of it has been sent: when its
+        // pooled connection turns out to be closed already.
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(60))
+            .build(BoxCloneSyncService::new(connector));
+        Ok(Self {
+            client,
+            upstream: Arc::new(upstream),
+            timeouts,
+        })
+    }
+
+    async fn forward<B>(self, request: Request<B>) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes, Error = BoxError> + Send + 'static,
+    {
+        let (mut head, body) = request.into_parts();
+        // A tunnel is none of a reverse proxy's business.
+        let is_tunnel = head.method == Method::CONNECT;
+        match self.uri(head.uri.path_and_query()) {
+            Some(uri) if !is_tunnel => head.uri = uri,
+            _ => {
+                return reply::error(
+                    StatusCode::BAD_REQUEST,
+                    "invalid_request_target",
+                    "This request target cannot be forwarded. Ask for a path.",
+                );
+            }
+        }
+        head.headers.remove(HOST);
+        head.version = Version::HTTP_11;
+        let (body, progress) = Upload::new(body);
+        let exchange = self.client.request(Request::from_parts(head, body));
+        let result = tokio::select! {
+            biased;
+            result = exchange => result,
+            () = progress.upstream_silent(self.timeouts.first_byte) => {
+                tracing::warn!(upstream = %self.upstream, "the upstream has not answered in time");
+                return timed_out();
+            }
+        };
+        match result {
+            Ok(response) => self.answer(response),
+            Err(error) => match progress.failure() {
+                Some(failure) => refuse(&failure),
+                None => self.explain(&error),
+            },
+        }
+    }
+
+    /// The upstream's answer on its way to the client.
+    fn answer(&self, response: Response<hyper::body::Incoming>) -> Response<Body> {
+        let (mut head, body) = response.into_parts();
+        headers::remove_hop_by_hop(&mut head.headers);
+        head.version = Version::HTTP_11;
+        Response::from_parts(head, body::from_upstream(body, self.timeouts.idle))
+    }
+
+    /// Where the request goes: the upstream's path, then the request's.
+    fn uri(&self, target: Option<&PathAndQuery>) -> Option<Uri> {
+        let target = target.map_or("/", PathAndQuery::as_str);
+        let target = match target.as_bytes().first() {
+            Some(b'/') => target.to_owned(),
+            Some(b'?') => format!("/{target}"),
+            // `OPTIONS *` is about this server, not about the upstream.
+            _ => return None,
+        };
+        let prefix = self.upstream.path().trim_end_matches('/');
+        let mut parts = self.upstream.as_ref().clone().into_parts();
+        parts.path_and_query = Some(format!("{prefix}{target}").parse().ok()?);
+        Uri::from_parts(parts).ok()
+    }
+
+    /// The answer when the upstream did not give one.
+    fn explain(&self, error: &hyper_util::client::legacy::Error) -> Response<Body> {
+        tracing::warn!(upstream = %self.upstream, error = %Chain(error), "the upstream failed");
+        if sources(error).any(is_timeout) {
+            return timed_out();
+        }
+        let message = if error.is_connect() {
+            "The server behind this gateway cannot be reached. Try again shortly."
+        } else {
+            "The server behind this gateway broke off before it answered. The request may have \
+             been carried out or not."
+        };
+        reply::error(StatusCode::BAD_GATEWAY, "upstream_unavailable", message)
+    }
+}
+
+impl<B> Service<Request<B>> for Forward
+where
+    B: HttpBody<Data = Bytes, Error = BoxError> + Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let forward = self.clone().forward(request);
+        Box::pin(async { Ok(forward.await) })
+    }
+}
+
+fn connector(
+    upstream: &Uri,
+    timeouts: Timeouts,
+) -> Result<HttpsConnector<HttpConnector>, BoxError> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(Duration::from_secs(60)));
+    // For each of the host's addresses its share.
+    tcp.set_connect_timeout(Some(timeouts.connect));
+    let provider = ring::default_provider();
+    let builder = HttpsConnectorBuilder::new();
+    let builder = if upstream.scheme_str() == Some("https") {
+        builder
+            .with_provider_and_native_roots(provider)
+            .map_err(|error| format!("no CA certificates for the upstream: {error}"))?
+    } else {
+        // Nothing is to be trusted, so no certificates are needed.
+        let config = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(RootCertStore::empty());
+        builder.with_tls_config(config.with_no_client_auth())
+    };
+    Ok(builder
+        .https_or_http()
+        .enable_all_versions()
+        .wrap_connector(tcp))
+}
+
+/// The answer to a request whose body could not be read.
+fn refuse(failure: &Failure) -> Response<Body> {
+    match failure {
+        Failure::Idle => reply::error(
+            StatusCode::REQUEST_TIMEOUT,
+            "request_timeout",
+            "The request's body stopped coming. Send it without long pauses.",
+        ),
+        Failure::Broken(problem) => reply::error(
+            StatusCode::BAD_REQUEST,
+            "invalid_request_body",
+            &format!("The request's body could not be read: {problem}."),
+        ),
+    }
+}
+
+fn timed_out() -> Response<Body> {
+    reply::error(
+        StatusCode::GATEWAY_TIMEOUT,
+        "upstream_timeout",
+        "The server behind this gateway did not answer in time.",
+    )
+}
+
+fn is_timeout(error: &(dyn Error + 'static)) -> bool {
+    error.is::<tower::timeout::error::Elapsed>()
+        || error
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+}
+
+/// The error and all its causes.
+fn sources<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(Some(error), |&error| error.source())
+}
+
+/// Shows an error and all its causes in one line.
+pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (depth, error) in sources(self.0).enumerate() {
+            let separator = if depth == 0 { "" } else { ": " };
+            write!(f, "{separator}{error}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! What a proxy changes in the headers that pass it.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts, uri::Authority};
+
+/// Prepares the head of a client's request to be forwarded.
+pub(crate) fn prepare_request(head: &mut Parts, client: IpAddr) {
+    let host = host(head);
+    let headers = &mut head.headers;
+    let takes_trailers =
+        tokens(headers, &header::TE).any(|coding| coding.eq_ignore_ascii_case("trailers"));
+    remove_hop_by_hop(headers);
+    // Only this member of TE says something about the client itself.
+    if takes_trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    // This proxy has met the expectation: it reads the body.
+    headers.remove(header::EXPECT);
+    // The upstream's own host takes its place.
+    headers.remove(header::HOST);
+    add_forwarded(headers, client, host);
+}
+
+/// Removes the headers that are about one connection only (RFC 9110, 7.6.1).
+pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    const HOP_BY_HOP: [HeaderName; 8] = [
+        header::CONNECTION,
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+        header::PROXY_AUTHENTICATE,
+        header::PROXY_AUTHORIZATION,
+        header::TE,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+    ];
+
+    let named: Vec<HeaderName> = tokens(headers, &header::CONNECTION)
+        .filter_map(|name| name.parse().ok())
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// The members of a list header, over all its lines.
+pub(crate) fn tokens<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a str> {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
+}
+
+/// The host that the client asked for: HTTP/2 has it in the URI.
+fn host(head: &Parts) -> Option<HeaderValue> {
+    let authority = head.uri.authority().map(Authority::as_str);
+    authority
+        .and_then(|host| HeaderValue::from_str(host).ok())
+        .or_else(|| head.headers.get(header::HOST).cloned())
+}
+
+/// Tells the upstream where the request came from. Another proxy in front of
+/// this one knows better which protocol and host the client used, so what it
+/// says of them stays.
+fn add_forwarded(headers: &mut HeaderMap, client: IpAddr, host: Option<HeaderValue>) {
+    const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+    const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+    const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+    let mut chain: Vec<u8> = Vec::new();
+    for line in headers.get_all(&FOR) {
+        chain.extend_from_slice(line.as_bytes());
+        chain.extend_from_slice(b", ");
+    }
+    chain.extend_from_slice(client.to_canonical().to_string().as_bytes());
+    if let Ok(chain) = HeaderValue::from_bytes(&chain) {
+        headers.insert(FOR, chain);
+    }
+    headers
+        .entry(PROTO)
+        .or_insert(HeaderValue::from_static("http"));
+    if let Some(host) = host {
+        headers.entry(HOST).or_insert(host);
+    }
+}

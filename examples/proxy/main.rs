@@ -1,0 +1,148 @@
+//! A reverse proxy for LLM APIs that routes by model name.
+//!
+//! Without arguments it is a demo that brings a registry and an upstream along;
+//! `--help` lists the settings that make it a real one.
+//!
+//! ```sh
+//! cargo run --release --example proxy
+//! cargo run --release --example proxy -- --upstream https://api.example.com
+//! ```
+
+mod app;
+mod body;
+mod cli;
+mod demo;
+mod forward;
+mod headers;
+mod health;
+mod reply;
+mod server;
+mod upload;
+
+use std::{
+    env,
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use tokio::net::TcpListener;
+use tower_model_routing::{BoxError, ModelRoutingLayer};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    app::app,
+    cli::Settings,
+    demo::Demo,
+    forward::{Chain, Forward},
+    health::{Fallbacks, Pages},
+};
+
+fn main() -> ExitCode {
+    let settings = Settings::from_args_and_env().and_then(|settings| {
+        start_log()?;
+        Ok(settings)
+    });
+    let settings = match settings {
+        Ok(settings) => settings,
+        Err(problem) => {
+            eprintln!("error: {problem}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", Chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_log() -> Result<(), String> {
+    let filter = match env::var("RUST_LOG") {
+        Err(_) => EnvFilter::new("info"),
+        Ok(filter) => EnvFilter::try_new(&filter)
+            .map_err(|error| format!("RUST_LOG is {filter:?}: {error}"))?,
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
+    Ok(())
+}
+
+#[tokio::main]
+async fn run(settings: Settings) -> Result<(), BoxError> {
+    let listener = TcpListener::bind(&settings.listen)
+        .await
+        .map_err(|error| format!("cannot listen on {} (--listen): {error}", settings.listen))?;
+    let address = listener.local_addr()?;
+
+    let is_demo = settings.upstream.is_none();
+    let mut routing = settings.routing.response_headers(true);
+    if let Some(url) = settings.models_url {
+        routing = routing.models_url(url);
+    } else if is_demo {
+        routing = routing.models_url(demo::start_registry().await?);
+    }
+    let upstream = match settings.upstream {
+        Some(upstream) => upstream,
+        None => demo::start_upstream().await?,
+    };
+    let config = routing.build()?;
+    let fallbacks = Fallbacks::of(&config);
+    let layer = ModelRoutingLayer::new(config);
+    let registry = layer.registry().clone();
+    let pages = Arc::new(Pages::new(registry.clone(), fallbacks));
+    tracing::info!(%upstream, registry = registry.location(), "starting");
+    let app = app(
+        pages,
+        layer,
+        Forward::new(upstream, settings.timeouts)?,
+        settings.client_idle_timeout,
+    );
+
+    let stop = stop_signal()?;
+    // The first requests need not wait for it. What goes wrong is in the log.
+    tokio::spawn(async move { registry.refresh().await });
+    say(&format!("listening on http://{address}"));
+    if is_demo {
+        eprint!("{}", Demo { address });
+    }
+    server::serve(listener, app, stop, settings.drain_timeout).await;
+    Ok(())
+}
+
+/// Writes a line to stdout at once. Nobody may be reading it.
+fn say(line: &str) {
+    let mut stdout = io::stdout().lock();
+    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+}
+
+/// Completes at SIGTERM or Ctrl-C; from now on neither ends the process by
+/// itself.
+#[cfg(unix)]
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Completes at Ctrl-C.
+#[cfg(not(unix))]
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
+}

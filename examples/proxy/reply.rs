@@ -1,0 +1,45 @@
+//! The answers that the proxy gives itself.
+
+use std::any::Any;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use http_body_util::{BodyExt, Full};
+use serde_json::{Value, json};
+
+use crate::body::Body;
+
+/// A page in JSON.
+pub(crate) fn json(status: StatusCode, value: &Value) -> Response<Body> {
+    let body = Full::new(Bytes::from(value.to_string()));
+    let mut response = Response::new(body.map_err(|never| match never {}).boxed_unsync());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// An error as OpenAI clients expect it.
+pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Response<Body> {
+    let kind = if status.is_client_error() {
+        "invalid_request_error"
+    } else {
+        "server_error"
+    };
+    let error = json!({ "message": message, "type": kind, "param": null, "code": code });
+    json(status, &json!({ "error": error }))
+}
+
+/// The answer to a request whose handling panicked. The panic's message is on
+/// stderr already; it is not the client's business.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature is CatchPanic's"
+)]
+pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response<Body> {
+    error(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal_error",
+        "The gateway failed to handle this request. This is a bug in it.",
+    )
+}

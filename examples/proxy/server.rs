@@ -1,0 +1,136 @@
+//! The listening side: HTTP/1.1 and HTTP/2 over one port, and a shutdown that
+//! lets requests under way finish.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{Request, Response};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{
+        conn::auto,
+        graceful::{GracefulShutdown, Watcher},
+    },
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::{sleep, timeout},
+};
+use tower::{Service, ServiceExt};
+
+use crate::body::Body;
+
+/// How long a client may take for the head of a request, and keep a connection
+/// without one. Load balancers keep them for 60 s; it is theirs to close them.
+const MAX_HEAD_TIME: Duration = Duration::from_secs(75);
+/// The largest head of a request in HTTP/1.1.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// How long to wait after a connection could not be accepted: there may be too
+/// many open files, and the next attempt would fail as well.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until `stop`, then for at most `drain_timeout` what is under way.
+pub(crate) async fn serve<S>(
+    listener: TcpListener,
+    service: S,
+    stop: impl Future<Output = ()>,
+    drain_timeout: Duration,
+) where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    let connections = GracefulShutdown::new();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut stop => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, client)) => {
+                    let watcher = connections.watcher();
+                    tokio::spawn(connection(stream, client, service.clone(), watcher));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    tracing::info!(connections = connections.count(), "draining");
+    match timeout(drain_timeout, connections.shutdown()).await {
+        Ok(()) => tracing::info!("drained"),
+        Err(_) => tracing::warn!("gave up on requests that took too long to finish"),
+    }
+}
+
+async fn connection<S>(stream: TcpStream, client: SocketAddr, service: S, watcher: Watcher)
+where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    // Small events must not wait for more of them.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY could not be set");
+    }
+    let in_use = Arc::new(AtomicBool::new(false));
+    let service = service_fn({
+        let in_use = Arc::clone(&in_use);
+        move |mut request: Request<Incoming>| {
+            in_use.store(true, Ordering::Relaxed);
+            request.extensions_mut().insert(client);
+            service.clone().oneshot(request)
+        }
+    });
+    let protocol = protocol();
+    let connection = protocol.serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(watcher.watch(connection.into_owned()));
+    // hyper's own timeout for heads begins once the protocol is known, for which
+    // a first byte must come.
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = sleep(MAX_HEAD_TIME) => {
+            if !in_use.load(Ordering::Relaxed) {
+                tracing::debug!(%client, "closing a connection on which no request came");
+                return;
+            }
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        // The client went away, or does not speak HTTP.
+        tracing::debug!(%client, error, "a connection failed");
+    }
+}
+
+fn protocol() -> auto::Builder<TokioExecutor> {
+    let mut protocol = auto::Builder::new(TokioExecutor::new());
+    protocol
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(MAX_HEAD_TIME)
+        .max_buf_size(MAX_HEAD_BYTES);
+    protocol
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(20))
+        .max_concurrent_streams(256);
+    protocol
+}

@@ -1,0 +1,109 @@
+//! Compressed requests.
+
+use bytes::Bytes;
+use http::{Request, Response, header::ACCEPT_ENCODING};
+use http_body_util::{BodyExt, Full};
+use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower_http::compression::CompressionLayer;
+use tower_model_routing::BoxError;
+
+use super::{CHAT, Setup, VENICE};
+use crate::support::client::{post_chunked, post_with};
+
+/// Large enough to be worth compressing.
+fn body() -> String {
+    let padding = "lorem ipsum ".repeat(20_000);
+    format!(r#"{{"a":"{padding}","model":"venice-uncensored","b":"{padding}"}}"#)
+}
+
+/// A server's response compression serves to compress a request here.
+async fn compress(coding: &str, body: String) -> Bytes {
+    let mut service = ServiceBuilder::new()
+        .layer(CompressionLayer::new())
+        .service(service_fn(move |_: Request<()>| {
+            let body = Full::new(Bytes::from(body.clone()));
+            async { Ok::<_, BoxError>(Response::new(body)) }
+        }));
+    let request = Request::builder()
+        .header(ACCEPT_ENCODING, coding)
+        .body(())
+        .unwrap();
+    let response = (&mut service).oneshot(request).await.unwrap();
+    assert_eq!(response.headers()["content-encoding"], coding);
+    let compressed = response.into_body().collect().await;
+    compressed.unwrap_or_else(|_| panic!("{coding}")).to_bytes()
+}
+
+#[tokio::test]
+async fn compressed_requests_just_work() {
+    let setup = Setup::new().await;
+    let expected = body().replace("venice-uncensored", VENICE);
+    for (coding, spelling) in [
+        ("gzip", "gzip"),
+        ("gzip", "X-GZIP"),
+        ("br", "br"),
+        ("zstd", "ZSTD"),
+        ("deflate", "deflate"),
+    ] {
+        let compressed = compress(coding, body()).await;
+        assert!(compressed.len() < expected.len() / 10);
+        let headers = [
+            ("content-type", "application/json"),
+            ("content-encoding", spelling),
+        ];
+        let chunks: Vec<_> = compressed.chunks(100).collect();
+        for answer in [
+            post_with(setup.address(), CHAT, &headers, &compressed).await,
+            post_chunked(setup.address(), CHAT, &headers, &chunks).await,
+        ] {
+            assert_eq!(answer.status(), 200, "{spelling}: {answer:?}");
+            let request = setup.upstream.request().await;
+            assert_eq!(request.text(), expected, "{spelling}");
+            assert_eq!(request.header("content-encoding"), None);
+            assert_eq!(request.header("content-length"), None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_encoding_is_refused_where_the_body_would_be_read() {
+    let setup = Setup::new().await;
+    for coding in ["compress", "aws-chunked", "gzip, gzip"] {
+        let headers = [
+            ("content-type", "application/json"),
+            ("content-encoding", coding),
+        ];
+        let answer = post_with(setup.address(), CHAT, &headers, "x").await;
+        assert_eq!(
+            answer.error(),
+            (415, "unsupported_content_encoding".to_owned())
+        );
+    }
+    let headers = [
+        ("content-type", "image/png"),
+        ("content-encoding", "compress"),
+    ];
+    let answer = post_with(setup.address(), "/v1/files", &headers, "x").await;
+    assert_eq!(answer.status(), 200);
+    let request = setup.upstream.request().await;
+    assert_eq!(request.header("content-encoding"), Some("compress"));
+    assert_eq!(request.text(), "x");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_decompress_is_the_clients_fault() {
+    let setup = Setup::new().await;
+    let compressed = compress("gzip", body()).await;
+    let cut = &compressed[..compressed.len() - 20];
+    let headers = [
+        ("content-type", "application/json"),
+        ("content-encoding", "gzip"),
+    ];
+    for broken in [&b"this is no gzip at all"[..], cut] {
+        let answer = post_with(setup.address(), CHAT, &headers, broken).await;
+        assert_eq!(answer.error(), (400, "invalid_request_body".to_owned()));
+    }
+    while setup.upstream.has_request().await {
+        assert!(!setup.upstream.request().await.payload.is_complete);
+    }
+}

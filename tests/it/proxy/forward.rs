@@ -1,0 +1,276 @@
+//! The reverse proxy: paths, methods, streams and protocols.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Version};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tower_model_routing::BoxError;
+
+use super::{CHAT, Setup, VENICE};
+use crate::support::{
+    client::{PATIENCE, get, post, post_with, send},
+    upstream::Act,
+};
+
+const BODY: &str = r#"{"model":"venice-uncensored"}"#;
+
+#[tokio::test]
+async fn any_path_goes_on_with_its_query_after_the_upstreams_own() {
+    for (suffix, prefix) in [
+        ("", ""),
+        ("/", ""),
+        ("/tenant/7", "/tenant/7"),
+        ("/t/", "/t"),
+    ] {
+        let setup = Setup::with(|proxy| {
+            let url = proxy
+                .as_std()
+                .get_envs()
+                .find(|(name, _)| *name == "UPSTREAM_URL");
+            let url = url.unwrap().1.unwrap().to_str().unwrap();
+            let url = format!("{url}{suffix}");
+            proxy.args(["--upstream", &url]);
+        })
+        .await;
+        for target in [
+            "/",
+            "/v1/files?a=1&b=%2F%20",
+            "/a//b/../c%2e?",
+            "/%E2%82%AC",
+        ] {
+            assert_eq!(get(setup.address(), target).await.status(), 200);
+            let request = setup.upstream.request().await;
+            assert_eq!(request.target(), format!("{prefix}{target}"));
+        }
+        let answer = post(setup.address(), "/v1/chat/completions?beta=true", BODY).await;
+        assert_eq!(answer.header("x-model-id"), Some(VENICE));
+        let target = format!("{prefix}/v1/chat/completions?beta=true");
+        assert_eq!(setup.upstream.request().await.target(), target);
+    }
+}
+
+#[tokio::test]
+async fn an_absolute_target_is_a_path_here() {
+    let setup = Setup::new().await;
+    let request = "GET http://elsewhere.example/x?y HTTP/1.1\r\nhost: a\r\n\r\n";
+    assert_eq!(send(setup.address(), request).await.status(), 200);
+    let request = setup.upstream.request().await;
+    assert_eq!(request.target(), "/x?y");
+    assert_eq!(
+        request.header("x-forwarded-host"),
+        Some("elsewhere.example")
+    );
+}
+
+#[tokio::test]
+async fn a_target_that_is_no_path_is_refused() {
+    let setup = Setup::new().await;
+    for line in ["OPTIONS * HTTP/1.1", "CONNECT example.com:443 HTTP/1.1"] {
+        let answer = send(setup.address(), format!("{line}\r\nhost: a\r\n\r\n")).await;
+        assert_eq!(answer.error(), (400, "invalid_request_target".to_owned()));
+    }
+    assert!(!setup.upstream.has_request().await);
+}
+
+#[tokio::test]
+async fn other_methods_and_bodies_pass_untouched() {
+    let setup = Setup::new().await;
+    for method in ["GET", "DELETE", "PUT", "PATCH", "PROPFIND"] {
+        let request = format!("{method} /v1/files/1 HTTP/1.1\r\nhost: a\r\n\r\n");
+        assert_eq!(send(setup.address(), request).await.status(), 200);
+        let request = setup.upstream.request().await;
+        assert_eq!(request.method(), method);
+        assert_eq!(request.header("transfer-encoding"), None, "{method}");
+        assert_eq!(request.payload.length, 0);
+    }
+    let headers = [
+        ("content-type", "application/octet-stream"),
+        ("content-md5", "x"),
+    ];
+    let answer = post_with(setup.address(), "/v1/files", &headers, BODY).await;
+    assert_eq!(answer.header("x-model-id"), None);
+    let request = setup.upstream.request().await;
+    assert_eq!(request.text(), BODY);
+    assert_eq!(request.header("content-md5"), Some("x"));
+}
+
+#[tokio::test]
+async fn the_upstreams_own_answers_stay_its_own() {
+    let headers = "content-type: application/json\r\nx-request-id: 7\r\nset-cookie: a\r\n\
+                   set-cookie: b\r\n";
+    let body = r#"{"error":{"message":"rate limit"}}"#;
+    let setup = Setup::scripted(vec![Act::answer(429, headers, body)]).await;
+    let answer = post(setup.address(), CHAT, BODY).await;
+    assert_eq!((answer.status(), answer.text().as_str()), (429, body));
+    assert_eq!(answer.head.all("set-cookie"), ["a", "b"]);
+    assert_eq!(answer.header("x-request-id"), Some("7"));
+    assert_eq!(answer.header("x-model-name"), Some("venice-uncensored"));
+}
+
+#[tokio::test]
+async fn an_answer_streams_event_by_event() {
+    let permits = Arc::new(Semaphore::new(0));
+    let setup = Setup::scripted(vec![
+        Act::send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"),
+        Act::send("transfer-encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n"),
+        Act::Wait(Arc::clone(&permits)),
+        Act::send("9\r\ndata: 2\n\n\r\n0\r\n\r\n"),
+    ])
+    .await;
+    let mut stream = BufReader::new(TcpStream::connect(setup.address()).await.unwrap());
+    let length = BODY.len();
+    let head = format!(
+        "POST {CHAT} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n\r\n{BODY}"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut permits = Some(permits);
+    let mut line = String::new();
+    while !line.contains("data: 2") {
+        line.clear();
+        let read = tokio::time::timeout(PATIENCE, stream.read_line(&mut line));
+        assert_ne!(read.await.expect("an event in time").unwrap(), 0);
+        if line.contains("data: 1") {
+            // The second one is sent only now.
+            permits.take().unwrap().add_permits(1);
+        }
+    }
+    assert!(permits.is_none());
+}
+
+/// A client over HTTP/2 without TLS.
+async fn h2_client<B>(setup: &Setup) -> hyper::client::conn::http2::SendRequest<B>
+where
+    B: http_body::Body<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
+{
+    let stream = TcpStream::connect(setup.address()).await.unwrap();
+    let io = TokioIo::new(stream);
+    let executor = TokioExecutor::new();
+    let (sender, connection) = hyper::client::conn::http2::handshake(executor, io)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+#[tokio::test]
+async fn http2_without_tls_works_in_front() {
+    let setup = Setup::new().await;
+    let mut client = h2_client(&setup).await;
+    for path in ["/v1/chat/completions", "/v1/chat/completions?x"] {
+        let body = Full::new(Bytes::from(BODY)).map_err(|never| match never {});
+        let request = Request::post(format!("http://gateway.example{path}"))
+            .header("content-type", "application/json")
+            .body(body)
+            .unwrap();
+        let response = client.send_request(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["x-model-id"], VENICE);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body, r#"{"ok":true}"#);
+        let request = setup.upstream.request().await;
+        assert_eq!(request.target(), path);
+        assert!(request.text().contains(VENICE));
+        assert_eq!(request.header("x-forwarded-host"), Some("gateway.example"));
+        let host = setup.upstream.address().to_string();
+        assert_eq!(request.header("host"), Some(&*host));
+    }
+}
+
+#[tokio::test]
+async fn trailers_are_kept_both_ways() {
+    let answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-cost\r\n\r\n\
+                  2\r\nok\r\n0\r\nx-cost: 3\r\n\r\n";
+    let setup = Setup::scripted(vec![Act::send(answer)]).await;
+    let mut client = h2_client(&setup).await;
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-sum", HeaderValue::from_static("42"));
+    let data = Frame::data(Bytes::from(BODY));
+    let frames = [data, Frame::trailers(trailers)].map(Ok::<_, BoxError>);
+    let request = Request::post("http://gateway.example/v1/chat/completions")
+        .header("content-type", "application/json")
+        .header("te", "trailers")
+        .header("trailer", "x-sum")
+        .body(StreamBody::new(futures_util::stream::iter(frames)))
+        .unwrap();
+    let response = client.send_request(request).await.unwrap();
+    let answer = response.into_body().collect().await.unwrap();
+    assert_eq!(answer.trailers().unwrap()["x-cost"], "3");
+    let request = setup.upstream.request().await;
+    let expected = vec![("x-sum".to_owned(), "42".to_owned())];
+    assert_eq!(request.payload.trailers, expected);
+    assert!(request.text().contains(VENICE));
+}
+
+/// Serves HTTP/2 over TLS; the answer is the request's version, host and body.
+async fn tls_upstream() -> u16 {
+    use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let certificate = CertificateDer::from(&include_bytes!("../tls/localhost.crt.der")[..]);
+    let key = PrivatePkcs8KeyDer::from(&include_bytes!("../tls/localhost.key.der")[..]);
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key.into())
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let Ok(stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            let service = hyper::service::service_fn(|request: Request<Incoming>| async {
+                let (head, body) = request.into_parts();
+                assert_eq!(head.version, Version::HTTP_2);
+                let host = head.uri.authority().unwrap().to_string();
+                let body = body.collect().await?.to_bytes();
+                let answer = [host.as_bytes(), b" ", &body].concat();
+                Ok::<_, hyper::Error>(http::Response::new(Full::new(Bytes::from(answer))))
+            });
+            let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    port
+}
+
+// The environment decides about certificates on this platform only.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn tls_and_http2_work_behind() {
+    let port = tls_upstream().await;
+    let url = format!("https://localhost:{port}");
+    let trusted = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/tls/ca.pem");
+    let setup = Setup::with(|proxy| {
+        proxy
+            .args(["--upstream", &url])
+            .env("SSL_CERT_FILE", trusted);
+        proxy.env_remove("SSL_CERT_DIR");
+    })
+    .await;
+    let answer = post(setup.address(), CHAT, BODY).await;
+    let expected = format!(r#"localhost:{port} {{"model":"{VENICE}"}}"#);
+    assert_eq!(answer.text(), expected);
+
+    // Without the certificate it cannot be trusted.
+    let setup = Setup::with(|proxy| {
+        proxy.args(["--upstream", &url]);
+    })
+    .await;
+    let answer = post(setup.address(), CHAT, BODY).await;
+    assert_eq!(answer.error(), (502, "upstream_unavailable".to_owned()));
+}

@@ -1,0 +1,176 @@
+//! The proxy's own pages.
+
+use serde_json::{Value, json};
+
+use super::{MISTRAL, Setup, VENICE};
+use crate::support::client::{get, post, send};
+
+fn keys(value: &Value) -> Vec<&str> {
+    let mut keys: Vec<_> = value
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    keys.sort_unstable();
+    keys
+}
+
+/// Every key that section 9 of the design names.
+const STATS: [&str; 14] = [
+    "age_seconds",
+    "ambiguous_names",
+    "cache_duration",
+    "cache_expiry",
+    "cached_blockchain_ids",
+    "cached_models",
+    "fetches",
+    "last_error",
+    "last_etag",
+    "last_hash",
+    "refreshes_changed",
+    "refreshes_failed",
+    "refreshes_unchanged",
+    "seconds_until_expiry",
+];
+
+#[tokio::test]
+async fn the_models_are_listed_as_openai_clients_expect_them() {
+    let setup = Setup::new().await;
+    let list = get(setup.address(), "/v1/models").await;
+    assert_eq!(list.header("content-type"), Some("application/json"));
+    let list = list.json();
+    assert_eq!(keys(&list), ["data", "object"]);
+    assert_eq!(list["object"], "list");
+    let data = list["data"].as_array().unwrap();
+    let venice = json!({
+        "id": "venice-uncensored",
+        "object": "model",
+        "created": 1_748_370_689,
+        "owned_by": "0x23d25ead101cb9bfdd7970176597e72da344557e",
+        "blockchainID": VENICE,
+        "tags": ["venice-uncensored"],
+        "modelType": "LLM",
+    });
+    assert_eq!(data[0], venice);
+    let names: Vec<_> = data
+        .iter()
+        .map(|model| model["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        names.len(),
+        10,
+        "one per name, without deleted ones: {names:?}"
+    );
+    let twice: Vec<_> = data
+        .iter()
+        .filter(|model| model["id"] == "Llama 7.1-dev")
+        .collect();
+    assert_eq!(twice.len(), 1);
+    assert_eq!(twice[0]["created"], 1_742_424_888);
+    for model in data {
+        assert!(
+            model["owned_by"].is_string() && model["created"].is_u64(),
+            "{model}"
+        );
+    }
+    let query = "/api/v1/models?limit=1";
+    assert_eq!(get(setup.address(), query).await.json(), list);
+}
+
+#[tokio::test]
+async fn the_own_pages_can_only_be_read() {
+    let setup = Setup::new().await;
+    for path in ["/v1/models", "/api/v1/models", "/health", "/health/models"] {
+        let answer = post(setup.address(), path, r#"{"model":"code"}"#).await;
+        assert_eq!(answer.error(), (405, "method_not_allowed".to_owned()));
+        assert_eq!(answer.header("allow"), Some("GET, HEAD"));
+        let head = format!("HEAD {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+        let answer = send(setup.address(), head).await;
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.payload.length, 0);
+        assert_ne!(answer.header("content-length"), Some("0"));
+    }
+    assert!(!setup.upstream.has_request().await);
+    // One model's page is the upstream's business.
+    assert_eq!(
+        get(setup.address(), "/v1/models/code").await.text(),
+        r#"{"ok":true}"#
+    );
+}
+
+#[tokio::test]
+async fn health_tells_the_state_of_the_list() {
+    let setup = Setup::new().await;
+    let answer = get(setup.address(), "/health").await;
+    assert_eq!(answer.status(), 200);
+    let health = answer.json();
+    assert_eq!(health["status"], "healthy");
+    let service = &health["model_service"];
+    let expected = [
+        "active_models_url",
+        "cache_info",
+        "default_fallback_model",
+        "model_count",
+        "status",
+    ];
+    assert_eq!(keys(service), expected);
+    assert_eq!(service["status"], "healthy");
+    assert_eq!(service["model_count"], 11);
+    assert_eq!(service["active_models_url"], setup.registry.url());
+    assert_eq!(service["default_fallback_model"], "mistral-31-24b");
+    assert_eq!(keys(&service["cache_info"]), STATS);
+}
+
+#[tokio::test]
+async fn health_of_the_models_tells_everything() {
+    let setup = Setup::with(|proxy| {
+        proxy.env("DEFAULT_FALLBACK_TTS_MODEL", "no-such-voice");
+        proxy.env("DEFAULT_FALLBACK_STT_MODEL", "");
+        proxy.env("MODELS_TTL_SECONDS", "7.5");
+    })
+    .await;
+    let health = get(setup.address(), "/health/models").await.json();
+    assert_eq!(health["status"], "healthy");
+    let config = json!({
+        "active_models_url": setup.registry.url(),
+        "default_fallback_model": "mistral-31-24b",
+        "default_fallback_embeddings_model": "text-embedding-bge-m3",
+        "default_fallback_tts_model": "no-such-voice",
+        "default_fallback_stt_model": null,
+        "cache_duration_seconds": 7.5,
+        "fetch_timeout_seconds": 10.0,
+        "miss_refresh_seconds": 10.0,
+    });
+    assert_eq!(health["service_config"], config);
+    let counts = json!({ "total_models": 11, "active_mappings": 10, "blockchain_ids": 10 });
+    assert_eq!(health["model_counts"], counts);
+    assert_eq!(health["available_models"].as_array().unwrap().len(), 10);
+    let results = json!({
+        "venice-uncensored": { "status": "resolved", "blockchain_id": VENICE },
+        "mistral-31-24b": { "status": "resolved", "blockchain_id": MISTRAL },
+        "text-embedding-bge-m3": {
+            "status": "resolved",
+            "blockchain_id": format!("0x{}", "e3".repeat(32)),
+        },
+        "no-such-voice": { "status": "not_found", "blockchain_id": null },
+    });
+    assert_eq!(health["test_results"], results);
+
+    let stats = &health["cache_stats"];
+    assert_eq!(keys(stats), STATS);
+    assert_eq!(stats["cached_models"], 11);
+    assert_eq!(stats["cached_blockchain_ids"], 10);
+    assert_eq!(stats["last_etag"], "\"models-1\"");
+    assert_eq!(stats["last_hash"].as_str().unwrap().len(), 64);
+    assert_eq!(stats["cache_duration"], 7.5);
+    assert_eq!(stats["ambiguous_names"], 1);
+    assert_eq!(stats["refreshes_changed"], 1);
+    assert_eq!(stats["last_error"], Value::Null);
+    let expiry = stats["cache_expiry"].as_str().unwrap();
+    assert!(
+        expiry.starts_with("20") && expiry.ends_with('Z'),
+        "{expiry}"
+    );
+    assert!(stats["age_seconds"].is_f64() && stats["seconds_until_expiry"].is_f64());
+}

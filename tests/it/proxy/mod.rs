@@ -1,0 +1,89 @@
+//! The example proxy as a process, with a registry and an upstream on real
+//! sockets.
+
+mod demo;
+mod encodings;
+mod failures;
+mod forward;
+mod headers;
+mod health;
+#[cfg(target_os = "linux")]
+mod memory;
+mod openai;
+mod registry;
+mod settings;
+mod shutdown;
+mod story;
+
+use std::net::SocketAddr;
+
+use tokio::process::Command;
+
+use crate::support::{
+    client::get,
+    process::{Process, command},
+    registry_server::{RegistryServer, Reply},
+    upstream::{Act, Upstream},
+};
+
+const MODELS: &str = include_str!("../support/models.json");
+const CHAT: &str = "/api/v1/chat/completions";
+const VENICE: &str = "0xb603e5c973fae19c86079a068abdc5c119c276e6117fb418a2248f6efd95612d";
+const MISTRAL: &str = "0x3131313131313131313131313131313131313131313131313131313131313131";
+
+/// The whole: client → proxy → upstream, and the registry beside.
+struct Setup {
+    registry: RegistryServer,
+    upstream: Upstream,
+    proxy: Process,
+}
+
+impl Setup {
+    async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// With these further settings.
+    async fn with(configure: impl FnOnce(&mut Command)) -> Self {
+        let registry = RegistryServer::start(models()).await;
+        let upstream = Upstream::start().await;
+        let mut command = proxy();
+        command.env("UPSTREAM_URL", upstream.url());
+        command.env("ACTIVE_MODELS_URL", registry.url());
+        configure(&mut command);
+        let proxy = Process::start(&mut command).await;
+        Self {
+            registry,
+            upstream,
+            proxy,
+        }
+    }
+
+    /// With an upstream that does this.
+    async fn scripted(script: Vec<Act>) -> Self {
+        let setup = Self::new().await;
+        setup.upstream.script(script);
+        setup
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.proxy.address()
+    }
+
+    /// Waits until the proxy has a list of models.
+    async fn warm_up(&self) {
+        assert_eq!(get(self.address(), "/v1/models").await.status(), 200);
+    }
+}
+
+/// The proxy, to listen on a free port.
+fn proxy() -> Command {
+    let mut command = command("proxy");
+    command.env("LISTEN_ADDR", "127.0.0.1:0");
+    command
+}
+
+/// The fixture, with an ETag.
+fn models() -> Reply {
+    Reply::new(200, MODELS).etag("\"models-1\"")
+}
