@@ -32,10 +32,6 @@ pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Response<B
 
 /// The answer to a request whose handling panicked. The panic's message is on
 /// stderr already; it is not the client's business.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the signature is CatchPanic's"
-)]
 pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response<Body> {
     error(
         StatusCode::INTERNAL_SERVER_ERROR,
