@@ -2,13 +2,15 @@
 
 use std::{env, fmt, sync::Arc, time::Duration};
 
-use http::HeaderName;
+use bytes::Bytes;
+use http::{HeaderName, Response, Uri};
 
 #[cfg(feature = "reqwest")]
 use crate::registry::ReqwestSource;
 use crate::{
     endpoint::{Endpoint, EndpointTable},
     registry::{Catalog, RegistryPolicy, RegistrySource},
+    rejection::{Rejection, RejectionHook},
     resolve::{Fallbacks, Policy, UnknownModel},
 };
 
@@ -53,6 +55,7 @@ pub struct RoutingConfig {
     pub(crate) id_header: Option<HeaderName>,
     pub(crate) response_headers: bool,
     pub(crate) restore_model_name: bool,
+    pub(crate) rejection_hook: Option<RejectionHook>,
 }
 
 impl RoutingConfig {
@@ -98,6 +101,7 @@ pub struct RoutingConfigBuilder {
     id_header: Option<HeaderName>,
     response_headers: bool,
     restore_model_name: bool,
+    rejection_hook: Option<RejectionHook>,
 }
 
 #[derive(Debug)]
@@ -334,6 +338,45 @@ impl RoutingConfigBuilder {
         self
     }
 
+    /// How to show a rejection, for APIs whose errors look other than OpenAI's.
+    ///
+    /// The response gets the [`Rejection`] in its extensions in any case. It is
+    /// the hook's to set the status, the `Content-Type` and `Retry-After`;
+    /// starting from [`Rejection::to_response`] keeps them.
+    ///
+    /// # Examples
+    ///
+    /// Anthropic's error object on Anthropic's path:
+    ///
+    /// ```
+    /// use tower_model_routing::{Rejection, RoutingConfig};
+    ///
+    /// let builder = RoutingConfig::builder().rejection_response(|rejection, uri| {
+    ///     let response = rejection.to_response();
+    ///     if !uri.path().ends_with("/messages") {
+    ///         return response;
+    ///     }
+    ///     let kind = match rejection.status().as_u16() {
+    ///         404 => "not_found_error",
+    ///         413 => "request_too_large",
+    ///         503 => "overloaded_error",
+    ///         _ => "invalid_request_error",
+    ///     };
+    ///     let error = serde_json::json!({
+    ///         "type": "error",
+    ///         "error": { "type": kind, "message": rejection.message() },
+    ///     });
+    ///     response.map(|_| error.to_string().into())
+    /// });
+    /// ```
+    pub fn rejection_response(
+        mut self,
+        hook: impl Fn(&Rejection, &Uri) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        self.rejection_hook = Some(RejectionHook::new(hook));
+        self
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
@@ -383,6 +426,7 @@ impl RoutingConfigBuilder {
             id_header: self.id_header,
             response_headers: self.response_headers,
             restore_model_name: self.restore_model_name,
+            rejection_hook: self.rejection_hook,
         })
     }
 }
@@ -409,6 +453,7 @@ impl Default for RoutingConfigBuilder {
             id_header: None,
             response_headers: false,
             restore_model_name: false,
+            rejection_hook: None,
         }
     }
 }
@@ -468,4 +513,212 @@ fn in_bounds(setting: &'static str, value: Duration, min: Duration) -> Result<()
         MAX_DURATION.as_secs()
     );
     Err(ConfigError::new(setting, problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+    use crate::registry::FetchFuture;
+
+    struct Nowhere;
+
+    impl RegistrySource for Nowhere {
+        fn fetch<'a>(&'a self, _: Option<&'a str>) -> FetchFuture<'a> {
+            Box::pin(pending())
+        }
+
+        fn location(&self) -> String {
+            "nowhere".into()
+        }
+    }
+
+    /// The config that these variables make.
+    fn from(variables: &[(&str, &str)]) -> Result<RoutingConfig, ConfigError> {
+        let get = |name: &'static str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            Ok(found.map(|(_, value)| (*value).to_owned()))
+        };
+        let builder = RoutingConfigBuilder::from_variables(get)?;
+        let has_url = variables
+            .iter()
+            .any(|(name, _)| *name == "ACTIVE_MODELS_URL");
+        if has_url {
+            builder
+        } else {
+            builder.source(Nowhere)
+        }
+        .build()
+    }
+
+    fn build(
+        configure: impl FnOnce(RoutingConfigBuilder) -> RoutingConfigBuilder,
+    ) -> Result<RoutingConfig, ConfigError> {
+        configure(RoutingConfig::builder().source(Nowhere)).build()
+    }
+
+    /// The setting that the error names, in its field and in its message.
+    fn blamed(result: Result<RoutingConfig, ConfigError>) -> &'static str {
+        let error = result.unwrap_err();
+        assert!(error.to_string().starts_with(error.setting()), "{error}");
+        error.setting()
+    }
+
+    const FALLBACKS: [(&str, Endpoint, &str); 4] = [
+        ("DEFAULT_FALLBACK_MODEL", Endpoint::Llm, "mistral-31-24b"),
+        (
+            "DEFAULT_FALLBACK_EMBEDDINGS_MODEL",
+            Endpoint::Embedding,
+            "text-embedding-bge-m3",
+        ),
+        ("DEFAULT_FALLBACK_TTS_MODEL", Endpoint::Tts, "tts-kokoro"),
+        ("DEFAULT_FALLBACK_STT_MODEL", Endpoint::Stt, "whisper-1"),
+    ];
+
+    #[test]
+    fn the_defaults_are_the_documented_ones() {
+        for config in [from(&[]).unwrap(), build(|config| config).unwrap()] {
+            for (_, endpoint, fallback) in FALLBACKS {
+                assert_eq!(config.fallback(endpoint), Some(fallback));
+            }
+            assert_eq!(config.fallback(Endpoint::Other), Some("mistral-31-24b"));
+            let policy = config.registry_policy();
+            assert_eq!(policy.ttl, Duration::from_secs(300));
+            assert_eq!(policy.fetch_timeout, Duration::from_secs(10));
+            assert_eq!(policy.miss_refresh, Duration::from_secs(10));
+            assert_eq!(policy.max_refresh_wait, Duration::from_secs(2));
+            assert_eq!(policy.max_stale, None);
+            assert_eq!(config.policy.unknown, UnknownModel::Fallback);
+            assert_eq!(config.max_held_bytes, 64 * 1024 * 1024);
+            assert_eq!(config.max_total_held_bytes, 512 * 1024 * 1024);
+            assert_eq!((config.id_header, config.response_headers), (None, false));
+        }
+    }
+
+    #[test]
+    fn each_variable_sets_its_fallback_and_the_empty_one_removes_it() {
+        for (variable, endpoint, _) in FALLBACKS {
+            let config = from(&[(variable, " my model ")]).unwrap();
+            assert_eq!(config.fallback(endpoint), Some("my model"));
+            for (_, other, fallback) in FALLBACKS {
+                if other != endpoint {
+                    assert_eq!(config.fallback(other), Some(fallback));
+                }
+            }
+            for none in ["", "  "] {
+                assert_eq!(from(&[(variable, none)]).unwrap().fallback(endpoint), None);
+            }
+        }
+    }
+
+    #[test]
+    fn each_variable_sets_its_duration_in_seconds_with_decimals() {
+        type Get = fn(&RegistryPolicy) -> Duration;
+        let variables: [(&str, Get); 3] = [
+            ("MODELS_TTL_SECONDS", |policy| policy.ttl),
+            ("MODELS_FETCH_TIMEOUT_SECONDS", |policy| {
+                policy.fetch_timeout
+            }),
+            ("MODELS_MISS_REFRESH_SECONDS", |policy| policy.miss_refresh),
+        ];
+        for (variable, get) in variables {
+            for (text, millis) in [
+                ("60", 60_000),
+                (" 0.5 ", 500),
+                ("0.001", 1),
+                ("1e2", 100_000),
+            ] {
+                let config = from(&[(variable, text)]).unwrap();
+                let duration = get(config.registry_policy());
+                assert_eq!(duration, Duration::from_millis(millis), "{variable}={text}");
+            }
+            for bad in [
+                "", "x", "-1", "NaN", "inf", "1e300", "31536001", "5s", "1,5",
+            ] {
+                let blamed = blamed(from(&[(variable, bad)]));
+                assert_eq!(blamed, variable, "{bad}");
+            }
+        }
+        assert_eq!(
+            blamed(from(&[("MODELS_TTL_SECONDS", "0")])),
+            "MODELS_TTL_SECONDS"
+        );
+        let timeout = "MODELS_FETCH_TIMEOUT_SECONDS";
+        assert_eq!(blamed(from(&[(timeout, "0")])), timeout);
+        assert!(from(&[("MODELS_MISS_REFRESH_SECONDS", "0")]).is_ok());
+    }
+
+    #[cfg(feature = "reqwest")]
+    #[test]
+    fn the_url_variable_sets_the_source_and_a_bad_one_is_named_but_not_its_secrets() {
+        let url = "ACTIVE_MODELS_URL";
+        let config = from(&[(url, "https://user:secret@host.example/list?key=secret")]).unwrap();
+        assert_eq!(config.source.0.location(), "https://host.example/list");
+        assert!(!format!("{config:?}").contains("secret"));
+        for bad in ["", "nonsense", "ftp://host/list", "https://u:secret@"] {
+            let result = from(&[(url, bad)]);
+            let message = result.as_ref().unwrap_err().to_string();
+            assert!(!message.contains("secret"), "{message}");
+            assert_eq!(blamed(result), url, "{bad}");
+        }
+        let builder = RoutingConfig::builder().models_url("nonsense");
+        assert_eq!(blamed(builder.build()), "models_url");
+    }
+
+    #[test]
+    fn a_variable_that_is_not_utf8_is_named() {
+        let get = |name| match name {
+            "DEFAULT_FALLBACK_TTS_MODEL" => Err(ConfigError::new(name, "is not UTF-8")),
+            _ => Ok(None),
+        };
+        let error = RoutingConfigBuilder::from_variables(get).unwrap_err();
+        assert_eq!(error.setting(), "DEFAULT_FALLBACK_TTS_MODEL");
+    }
+
+    #[test]
+    fn the_builder_checks_its_bounds() {
+        let year = Duration::from_secs(365 * 24 * 60 * 60);
+        let past = year + Duration::from_nanos(1);
+        let (zero, short) = (Duration::ZERO, Duration::from_millis(1));
+        assert_eq!(blamed(build(|config| config.ttl(zero))), "ttl");
+        assert_eq!(blamed(build(|config| config.ttl(past))), "ttl");
+        assert!(build(|config| config.ttl(short)).is_ok());
+        assert!(build(|config| config.ttl(year)).is_ok());
+        let timeout = build(|config| config.fetch_timeout(zero));
+        assert_eq!(blamed(timeout), "fetch_timeout");
+        let timeout = build(|config| config.fetch_timeout(past));
+        assert_eq!(blamed(timeout), "fetch_timeout");
+        assert!(build(|config| config.miss_refresh(zero).max_refresh_wait(zero)).is_ok());
+        let miss = build(|config| config.miss_refresh(past));
+        assert_eq!(blamed(miss), "miss_refresh");
+        let wait = build(|config| config.max_refresh_wait(past));
+        assert_eq!(blamed(wait), "max_refresh_wait");
+        let stale = |age| build(|config| config.max_stale(Some(age)));
+        assert_eq!(blamed(stale(Duration::from_secs(299))), "max_stale");
+        assert_eq!(blamed(stale(past)), "max_stale");
+        assert!(stale(Duration::from_secs(300)).is_ok());
+    }
+
+    #[test]
+    fn an_endpoint_is_the_end_of_a_path() {
+        for bad in ["", "/", "rerank", "/rerank/", "//"] {
+            let config = build(|config| config.endpoint(bad, Endpoint::Llm));
+            assert_eq!(blamed(config), "endpoint", "{bad}");
+        }
+        let config = build(|config| config.endpoint("/v2/rerank", Endpoint::Tts)).unwrap();
+        assert_eq!(config.endpoints.find("/x/v2/rerank"), Some(Endpoint::Tts));
+    }
+
+    #[test]
+    fn one_request_may_not_hold_more_than_all_together() {
+        let config = build(|config| config.max_held_bytes(9).max_total_held_bytes(5)).unwrap();
+        assert_eq!((config.max_held_bytes, config.max_total_held_bytes), (5, 5));
+    }
+
+    #[cfg(not(feature = "reqwest"))]
+    #[test]
+    fn without_reqwest_a_source_must_be_given() {
+        assert_eq!(blamed(RoutingConfig::builder().build()), "source");
+    }
 }

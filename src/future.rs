@@ -2,7 +2,6 @@
 //! registry meet.
 
 use std::{
-    borrow::Cow,
     fmt,
     future::Future,
     pin::Pin,
@@ -11,8 +10,9 @@ use std::{
 };
 
 use bytes::Buf;
-use http::{Request, Response, request::Parts};
+use http::{Request, Response, Uri, request::Parts};
 use http_body::Body;
+use http_body_util::Full;
 use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
 use tower_service::Service;
@@ -24,9 +24,9 @@ use crate::{
     head,
     inspect::Format,
     layer::Shared,
-    registry::{Acquired, Catalog, Unavailable},
-    rejection::{Rejection, abridge},
-    resolve::{Outcome, ResolveError, RoutedModel, known, unknown},
+    rejection::{Rejection, RejectionHook},
+    routing::{Called, Routing, Step, Wait},
+    telemetry::RequestTelemetry,
 };
 
 pin_project! {
@@ -41,6 +41,8 @@ pin_project! {
     where
         S: Service<Request<RoutedBody<B>>>,
     {
+        // Absent where the request is none of our business.
+        observer: Option<Observer>,
         // There until the inner service is called.
         routing: Option<Routing<S, B>>,
         #[pin]
@@ -67,27 +69,29 @@ pin_project! {
     }
 }
 
-/// A request on its way to the inner service.
-struct Routing<S, B> {
-    service: S,
-    head: Parts,
-    reader: ModelReader<B>,
-    endpoint: Endpoint,
-    shared: Arc<Shared>,
+/// What is told of the request, and how a rejection is shown.
+#[derive(Debug)]
+pub(crate) struct Observer {
+    telemetry: RequestTelemetry,
+    hook: Option<(RejectionHook, Uri)>,
 }
 
-/// What is to become of the request next.
-enum Step {
-    Wait(Requested, Wait),
-    Call(Option<RoutedModel>),
-}
+impl Observer {
+    pub(crate) fn new(head: &Parts, endpoint: Endpoint, shared: &Shared) -> Self {
+        let hook = shared.rejection_hook.clone();
+        Self {
+            telemetry: RequestTelemetry::begin(endpoint, head.uri.path()),
+            hook: hook.map(|hook| (hook, head.uri.clone())),
+        }
+    }
 
-/// What a request waits for.
-enum Wait {
-    /// Any catalog at all.
-    Catalog(Pin<Box<dyn Future<Output = Result<Arc<Catalog>, Unavailable>> + Send>>),
-    /// A newer catalog, because the present one does not know the name.
-    Newer(Pin<Box<dyn Future<Output = Arc<Catalog>> + Send>>),
+    fn response<B: Body>(&self, rejection: &Rejection) -> Response<ResponseBody<B>> {
+        let response = match &self.hook {
+            Some((hook, uri)) => hook.response(rejection, uri),
+            None => rejection.to_response(),
+        };
+        response.map(|body| ResponseBody::own(Full::new(body)))
+    }
 }
 
 impl<S, B> ResponseFuture<S, B>
@@ -95,22 +99,26 @@ where
     S: Service<Request<RoutedBody<B>>>,
     B: Body<Data: Buf, Error: Into<BoxError>>,
 {
-    /// The inner service has been called.
-    pub(crate) fn calling(inner: S::Future) -> Self {
+    /// The inner service has been called with a request that is none of our
+    /// business.
+    pub(crate) fn passing(inner: S::Future) -> Self {
         let state = State::Call {
             inner,
             answer: None,
             refused: None,
         };
         Self {
+            observer: None,
             routing: None,
             state,
         }
     }
 
     /// The layer answers itself.
-    pub(crate) fn refusing(rejection: Rejection) -> Self {
+    pub(crate) fn refusing(rejection: Rejection, observer: Observer) -> Self {
+        observer.telemetry.rejected(&rejection);
         Self {
+            observer: Some(observer),
             routing: None,
             state: State::Refuse { rejection },
         }
@@ -119,15 +127,17 @@ where
     /// `service`, which is ready, is to be called once the model is known.
     pub(crate) fn reading(
         service: S,
-        head: Parts,
-        body: B,
-        endpoint: Endpoint,
+        request: Request<B>,
         format: Format,
+        endpoint: Endpoint,
+        observer: Observer,
         shared: Arc<Shared>,
     ) -> Self {
+        let (head, body) = request.into_parts();
         let expected = head::content_length(&head.headers);
         match ModelReader::new(body, format, expected, Arc::clone(&shared.budget)) {
             Ok(reader) => Self {
+                observer: Some(observer),
                 routing: Some(Routing {
                     service,
                     head,
@@ -137,7 +147,7 @@ where
                 }),
                 state: State::Read,
             },
-            Err(rejection) => Self::refusing(rejection),
+            Err(rejection) => Self::refusing(rejection, observer),
         }
     }
 }
@@ -153,35 +163,25 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut state = this.state;
+        let observer = this.observer.as_ref();
+        let _entered = observer.map(|observer| observer.telemetry.span().enter());
         loop {
             let step = match (state.as_mut().project(), this.routing.as_mut()) {
                 (StateProj::Read, Some(routing)) => {
                     let requested = ready!(routing.reader.poll_requested(cx));
                     requested.and_then(|requested| routing.start(requested))
                 }
-                (
-                    StateProj::Resolve {
-                        requested,
-                        wait: Wait::Catalog(wait),
-                    },
-                    Some(routing),
-                ) => {
-                    let catalog = ready!(wait.as_mut().poll(cx));
-                    let requested = requested.clone();
-                    catalog
-                        .map_err(Rejection::from)
-                        .and_then(|catalog| routing.resolve(&catalog, requested))
-                }
-                (
-                    StateProj::Resolve {
-                        requested,
-                        wait: Wait::Newer(wait),
-                    },
-                    Some(routing),
-                ) => {
-                    let catalog = ready!(wait.as_mut().poll(cx));
-                    routing.resolve_finally(&catalog, requested)
-                }
+                (StateProj::Resolve { requested, wait }, Some(routing)) => match wait {
+                    Wait::Catalog(wait) => {
+                        let catalog = ready!(wait.as_mut().poll(cx));
+                        let catalog = catalog.map_err(Rejection::from);
+                        catalog.and_then(|catalog| routing.resolve(&catalog, requested.clone()))
+                    }
+                    Wait::Newer(wait) => {
+                        let catalog = ready!(wait.as_mut().poll(cx));
+                        routing.resolve_finally(&catalog, requested)
+                    }
+                },
                 (
                     StateProj::Call {
                         inner,
@@ -193,47 +193,78 @@ where
                     let result = inner.poll(cx);
                     // A rest of the body that must not be served goes before
                     // whatever the inner service makes of its broken body.
-                    if let Some(Poll::Ready(outcome)) =
-                        refused.as_mut().map(|refused| Pin::new(refused).poll(cx))
-                    {
-                        *refused = None;
-                        // An error: the rest has been read, or given up.
-                        if let Ok(rejection) = outcome {
-                            log(&rejection);
-                            state.set(State::Refuse { rejection });
-                            continue;
+                    match poll_refused(refused, cx) {
+                        Some(rejection) => Err(rejection),
+                        None => {
+                            let response = ready!(result)?;
+                            return Poll::Ready(Ok(match answer.take() {
+                                Some(answer) => answer.finish(response),
+                                None => response.map(ResponseBody::inner),
+                            }));
                         }
                     }
-                    let response = ready!(result)?;
-                    return Poll::Ready(Ok(match answer.take() {
-                        Some(answer) => answer.finish(response),
-                        None => response.map(ResponseBody::inner),
-                    }));
                 }
                 (StateProj::Refuse { rejection }, _) => {
-                    let response = rejection.to_response().map(ResponseBody::own);
-                    return Poll::Ready(Ok(response));
+                    return Poll::Ready(Ok(match observer {
+                        Some(observer) => observer.response(rejection),
+                        None => rejection
+                            .to_response()
+                            .map(|body| ResponseBody::own(body.into())),
+                    }));
                 }
                 (StateProj::Read | StateProj::Resolve { .. }, None) => {
                     unreachable!("the request is there until the inner service is called")
                 }
             };
-            let next = match step {
-                Ok(Step::Wait(requested, wait)) => State::Resolve { requested, wait },
-                Ok(Step::Call(routed)) => match this.routing.take() {
-                    Some(routing) => routing.call(routed).unwrap_or_else(|rejection| {
-                        log(&rejection);
-                        State::Refuse { rejection }
-                    }),
-                    None => unreachable!("a step is only taken while the request is there"),
+            let called = match step {
+                Ok(Step::Wait(requested, wait)) => {
+                    state.set(State::Resolve { requested, wait });
+                    continue;
+                }
+                Ok(Step::Call(routed)) => {
+                    if let Some(observer) = observer {
+                        observer.telemetry.going_on(routed.as_ref());
+                    }
+                    match this.routing.take() {
+                        Some(routing) => routing.call(routed),
+                        None => unreachable!("a step is taken only while the request is there"),
+                    }
+                }
+                Err(rejection) => Err(rejection),
+            };
+            state.set(match called {
+                Ok(Called {
+                    future: inner,
+                    answer,
+                    refused,
+                }) => State::Call {
+                    inner,
+                    answer,
+                    refused,
                 },
                 Err(rejection) => {
-                    log(&rejection);
+                    if let Some(observer) = observer {
+                        observer.telemetry.rejected(&rejection);
+                    }
                     *this.routing = None;
                     State::Refuse { rejection }
                 }
-            };
-            state.set(next);
+            });
+        }
+    }
+}
+
+/// The reason to refuse the rest of the body, if there is one.
+fn poll_refused(
+    refused: &mut Option<oneshot::Receiver<Rejection>>,
+    cx: &mut Context<'_>,
+) -> Option<Rejection> {
+    match Pin::new(refused.as_mut()?).poll(cx) {
+        Poll::Pending => None,
+        Poll::Ready(outcome) => {
+            // An error: the rest has been read, or given up.
+            *refused = None;
+            outcome.ok()
         }
     }
 }
@@ -244,121 +275,5 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
-    }
-}
-
-impl<S, B> Routing<S, B>
-where
-    B: Body<Data: Buf, Error: Into<BoxError>>,
-{
-    fn start(&self, requested: Requested) -> Result<Step, Rejection> {
-        let needs_model = self.endpoint.is_inference();
-        match requested {
-            Requested::NotText { kind } if needs_model => Err(Rejection::model_not_text(kind)),
-            // The inner service is to see the body fail just as it did.
-            Requested::Broken => Ok(Step::Call(None)),
-            Requested::NotText { .. } | Requested::Nothing if !needs_model => Ok(Step::Call(None)),
-            requested => match self.shared.registry.acquire() {
-                Acquired::Ready(catalog) => self.resolve(&catalog, requested),
-                Acquired::Wait(wait) => Ok(Step::Wait(requested, Wait::Catalog(wait))),
-                Acquired::Unavailable(unavailable) => Err(unavailable.into()),
-            },
-        }
-    }
-
-    /// Resolves, with a refresh first if the name is not in the catalog and
-    /// that may be too old to have it.
-    fn resolve(&self, catalog: &Catalog, requested: Requested) -> Result<Step, Rejection> {
-        let name = self.name(&requested)?;
-        match known(catalog, &self.shared.policy, name.as_deref(), self.endpoint) {
-            Some(resolved) => self.settle(resolved, name.as_deref()),
-            None => match self.shared.registry.revalidate_for_miss() {
-                Some(wait) => Ok(Step::Wait(requested, Wait::Newer(wait))),
-                None => self.resolve_finally(catalog, &requested),
-            },
-        }
-    }
-
-    fn resolve_finally(&self, catalog: &Catalog, requested: &Requested) -> Result<Step, Rejection> {
-        let name = self.name(requested)?;
-        let (policy, endpoint) = (&self.shared.policy, self.endpoint);
-        let resolved = known(catalog, policy, name.as_deref(), endpoint)
-            .unwrap_or_else(|| unknown(catalog, policy, name.as_deref(), endpoint));
-        self.settle(resolved, name.as_deref())
-    }
-
-    fn settle(
-        &self,
-        resolved: Result<Outcome, ResolveError>,
-        name: Option<&str>,
-    ) -> Result<Step, Rejection> {
-        match resolved {
-            Ok(Outcome::Route(routed)) => {
-                if routed.is_fallback() {
-                    // `?`: a client's text must not forge a line of the log.
-                    tracing::warn!(
-                        requested = ?name.map(abridge),
-                        served = ?routed.name(),
-                        endpoint = %self.endpoint,
-                        "routing to the fallback model"
-                    );
-                }
-                Ok(Step::Call(Some(routed)))
-            }
-            Ok(Outcome::Forward) => Ok(Step::Call(None)),
-            Err(error) => Err(Rejection::unresolved(error, name, self.endpoint)),
-        }
-    }
-
-    fn name(&self, requested: &Requested) -> Result<Option<Cow<'_, str>>, Rejection> {
-        match requested {
-            Requested::Model { span, escaped } => self.reader.name(span, *escaped).map(Some),
-            _ => Ok(None),
-        }
-    }
-}
-
-impl<S, B> Routing<S, B>
-where
-    S: Service<Request<RoutedBody<B>>>,
-    B: Body<Data: Buf, Error: Into<BoxError>>,
-{
-    fn call(self, routed: Option<RoutedModel>) -> Result<State<S::Future>, Rejection> {
-        let Self {
-            mut service,
-            mut head,
-            mut reader,
-            shared,
-            ..
-        } = self;
-        let answer = routed
-            .clone()
-            .map(|routed| Answer::new(routed, &head, &shared));
-        if let Some(routed) = routed {
-            if let Some(change) = reader.splice(routed.entry())? {
-                head::body_has_changed(&mut head.headers, change);
-            }
-            if let Some(id_header) = &shared.id_header {
-                head.headers
-                    .insert(id_header, routed.entry().id_header_value().clone());
-            }
-            head.extensions.insert(routed);
-        }
-        let (body, refused) = reader.into_body();
-        Ok(State::Call {
-            inner: service.call(Request::from_parts(head, body)),
-            answer,
-            refused,
-        })
-    }
-}
-
-fn log(rejection: &Rejection) {
-    let code = rejection.code().as_str();
-    if rejection.status().is_server_error() {
-        let cause = std::error::Error::source(rejection);
-        tracing::warn!(code, cause, "{}", rejection.message());
-    } else {
-        tracing::debug!(code, "{}", rejection.message());
     }
 }

@@ -19,7 +19,7 @@ pub(crate) enum Decision {
     /// Find the model in the body.
     Inspect(Endpoint, Format),
     /// Refuse it: its model cannot be found.
-    Refuse(Rejection),
+    Refuse(Endpoint, Rejection),
 }
 
 /// How the body spells its model.
@@ -43,16 +43,18 @@ pub(crate) fn inspect(head: &Parts, endpoints: &EndpointTable) -> Decision {
         Media::Absent if endpoint.is_inference() => Format::Json,
         Media::Multipart(boundary) if listed.is_some() => match boundary {
             Ok(boundary) => Format::Multipart { boundary },
-            Err(why) => return Decision::Refuse(Rejection::bad_form_type(&why)),
+            Err(why) => return Decision::Refuse(endpoint, Rejection::bad_form_type(&why)),
         },
         Media::Unusable(why) if endpoint.is_inference() => {
-            return Decision::Refuse(Rejection::unsupported_media_type(why));
+            return Decision::Refuse(endpoint, Rejection::unsupported_media_type(why));
         }
         Media::Absent | Media::Multipart(_) | Media::Unusable(_) => return Decision::Pass,
     };
     match coding(&head.headers) {
         None => Decision::Inspect(endpoint, format),
-        Some(coding) => Decision::Refuse(Rejection::unsupported_content_encoding(&coding)),
+        Some(coding) => {
+            Decision::Refuse(endpoint, Rejection::unsupported_content_encoding(&coding))
+        }
     }
 }
 
@@ -218,7 +220,7 @@ mod tests {
             Decision::Inspect(_, Format::Multipart { boundary }) => {
                 format!("multipart {}", String::from_utf8(boundary).unwrap())
             }
-            Decision::Refuse(rejection) => rejection.code().as_str().into(),
+            Decision::Refuse(_, rejection) => rejection.code().as_str().into(),
         }
     }
 

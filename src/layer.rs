@@ -7,7 +7,7 @@ use tower_layer::Layer;
 
 use crate::{
     body::HeldBudget, config::RoutingConfig, endpoint::EndpointTable, registry::Registry,
-    resolve::Policy, service::ModelRouting,
+    rejection::RejectionHook, resolve::Policy, service::ModelRouting,
 };
 
 /// Applies [`ModelRouting`] to services.
@@ -39,7 +39,7 @@ use crate::{
 ///     .layer(ModelRoutingLayer::new(config))
 ///     .service_fn(|request: Request<RoutedBody<Full<Bytes>>>| async {
 ///         let body = request.into_body().collect().await?.to_bytes();
-///         Ok::<_, BoxError>(Response::new(Full::from(body)))
+///         Ok::<_, BoxError>(Response::new(Full::new(body)))
 ///     });
 ///
 /// # #[cfg(feature = "reqwest")] {
@@ -67,6 +67,7 @@ pub(crate) struct Shared {
     pub(crate) id_header: Option<HeaderName>,
     pub(crate) response_headers: bool,
     pub(crate) restore_model_name: bool,
+    pub(crate) rejection_hook: Option<RejectionHook>,
 }
 
 impl ModelRoutingLayer {
@@ -74,6 +75,8 @@ impl ModelRoutingLayer {
     /// the catalog is fetched by the first request, or before it by
     /// [`Registry::refresh`].
     pub fn new(config: RoutingConfig) -> Self {
+        #[cfg(feature = "metrics")]
+        crate::telemetry::describe();
         let registry = Registry::with_policy(
             config.source.0,
             config.registry_policy,
@@ -91,6 +94,7 @@ impl ModelRoutingLayer {
                 id_header: config.id_header,
                 response_headers: config.response_headers,
                 restore_model_name: config.restore_model_name,
+                rejection_hook: config.rejection_hook,
             }),
         }
     }
@@ -99,6 +103,20 @@ impl ModelRoutingLayer {
     /// for lists of models.
     pub fn registry(&self) -> &Registry {
         &self.shared.registry
+    }
+
+    /// Sets the gauges: held bytes, and the catalog's age and size. Call it
+    /// before each export of the metrics.
+    #[cfg(feature = "metrics")]
+    pub fn record_gauges(&self) {
+        use crate::telemetry::{AGE_SECONDS, HELD_BYTES, MODELS};
+
+        let stats = self.registry().stats();
+        metrics::gauge!(HELD_BYTES).set(self.held_bytes() as f64);
+        metrics::gauge!(MODELS).set(stats.cached_models as f64);
+        if let Some(age) = stats.age_seconds {
+            metrics::gauge!(AGE_SECONDS).set(age);
+        }
     }
 
     /// How many bytes of request bodies are held at this moment because their

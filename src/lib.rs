@@ -67,6 +67,7 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
+//! | `metrics` | no | metrics through the `metrics` facade; see [`ModelRoutingLayer::record_gauges`] |
 //! | `reqwest` | yes | `ReqwestSource`: the registry over HTTP and HTTPS (rustls with ring, and the platform's certificates) |
 
 mod answer;
@@ -78,19 +79,23 @@ mod head;
 mod inspect;
 mod json;
 mod layer;
+mod models;
 mod multipart;
 mod registry;
 mod rejection;
 mod resolve;
 mod restore;
+mod routing;
 mod scan;
 mod service;
+mod telemetry;
 
 pub use body::{BoxError, ResponseBody, RoutedBody};
 pub use config::{ConfigError, RoutingConfig, RoutingConfigBuilder};
 pub use endpoint::Endpoint;
 pub use future::ResponseFuture;
 pub use layer::ModelRoutingLayer;
+pub use models::ModelListService;
 pub use registry::{
     Catalog, CatalogError, FetchFuture, Fetched, ModelEntry, ModelType, Refreshed, Registry,
     RegistryError, RegistryHealth, RegistryPolicy, RegistrySource, RegistryStats, ResolvedBy,

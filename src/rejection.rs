@@ -1,13 +1,12 @@
 //! Answers that the layer gives itself.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Response, StatusCode,
+    HeaderValue, Response, StatusCode, Uri,
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
-use http_body_util::Full;
 use serde_json::json;
 
 use crate::{endpoint::Endpoint, json, multipart, registry::Unavailable, resolve::ResolveError};
@@ -303,8 +302,8 @@ impl Rejection {
         }
     }
 
-    /// The answer itself.
-    pub(crate) fn to_response(&self) -> Response<Full<Bytes>> {
+    /// The answer as OpenAI's API shapes it, with this value in its extensions.
+    pub fn to_response(&self) -> Response<Bytes> {
         let kind = if self.status().is_client_error() {
             "invalid_request_error"
         } else {
@@ -318,7 +317,7 @@ impl Rejection {
                 "code": self.code.as_str(),
             }
         });
-        let mut response = Response::new(Full::from(body.to_string()));
+        let mut response = Response::new(Bytes::from(body.to_string()));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -387,11 +386,222 @@ impl From<Unavailable> for Rejection {
     }
 }
 
+/// A user's own way of showing a rejection.
+#[derive(Clone)]
+pub(crate) struct RejectionHook(Arc<Hook>);
+
+type Hook = dyn Fn(&Rejection, &Uri) -> Response<Bytes> + Send + Sync;
+
+impl RejectionHook {
+    pub(crate) fn new(
+        hook: impl Fn(&Rejection, &Uri) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(hook))
+    }
+
+    pub(crate) fn response(&self, rejection: &Rejection, uri: &Uri) -> Response<Bytes> {
+        let mut response = (self.0)(rejection, uri);
+        response.extensions_mut().insert(rejection.clone());
+        response
+    }
+}
+
+impl fmt::Debug for RejectionHook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RejectionHook")
+    }
+}
+
 /// The first characters of a client's text, for messages and logs.
 pub(crate) fn abridge(text: &str) -> String {
     const MAX_CHARS: usize = 128;
     match text.char_indices().nth(MAX_CHARS) {
         None => text.into(),
         Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    const ALL: [(RejectionCode, &str, u16, bool); 13] = [
+        (RejectionCode::InvalidJson, "invalid_json", 400, false),
+        (
+            RejectionCode::InvalidMultipart,
+            "invalid_multipart",
+            400,
+            false,
+        ),
+        (RejectionCode::DuplicateModel, "duplicate_model", 400, true),
+        (RejectionCode::AmbiguousModel, "ambiguous_model", 400, true),
+        (RejectionCode::InvalidModel, "invalid_model", 400, true),
+        (
+            RejectionCode::ModelTypeMismatch,
+            "model_type_mismatch",
+            400,
+            true,
+        ),
+        (RejectionCode::ModelNotFound, "model_not_found", 404, true),
+        (
+            RejectionCode::RequestTooLarge,
+            "request_too_large",
+            413,
+            false,
+        ),
+        (
+            RejectionCode::UnsupportedContentEncoding,
+            "unsupported_content_encoding",
+            415,
+            false,
+        ),
+        (
+            RejectionCode::UnsupportedMediaType,
+            "unsupported_media_type",
+            415,
+            false,
+        ),
+        (
+            RejectionCode::ModelRegistryUnavailable,
+            "model_registry_unavailable",
+            503,
+            false,
+        ),
+        (
+            RejectionCode::FallbackModelUnavailable,
+            "fallback_model_unavailable",
+            503,
+            true,
+        ),
+        (RejectionCode::Overloaded, "overloaded", 503, false),
+    ];
+
+    fn read(response: Response<Bytes>) -> (http::response::Parts, Value) {
+        let (head, body) = response.into_parts();
+        (head, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[test]
+    fn every_code_has_its_status_type_and_param() {
+        for (code, name, status, blames_model) in ALL {
+            let rejection = Rejection::new(code, "a \"message\"\u{7}");
+            assert_eq!(rejection.to_string(), format!("{name}: a \"message\"\u{7}"));
+            let (head, body) = read(rejection.to_response());
+            assert_eq!(head.status, status);
+            let kind = if status < 500 {
+                "invalid_request_error"
+            } else {
+                "server_error"
+            };
+            let error = json!({"error": {
+                "message": "a \"message\"\u{7}",
+                "type": kind,
+                "param": blames_model.then_some("model"),
+                "code": name,
+            }});
+            assert_eq!(body, error);
+            assert_eq!(head.headers.len(), 1, "{name}");
+            assert_eq!(head.headers[CONTENT_TYPE], "application/json");
+            let told: &Rejection = head.extensions.get().unwrap();
+            assert_eq!((told.code(), told.status()), (code, head.status));
+        }
+    }
+
+    #[test]
+    fn retry_after_is_in_whole_seconds_never_too_early_and_never_zero() {
+        for (millis, header) in [
+            (0, "1"),
+            (1, "1"),
+            (1_000, "1"),
+            (1_001, "2"),
+            (59_999, "60"),
+        ] {
+            let wait = Duration::from_millis(millis);
+            let rejection = Rejection::from(Unavailable::new(wait, None));
+            assert_eq!(rejection.retry_after(), Some(wait));
+            let (head, _) = read(rejection.to_response());
+            assert_eq!(head.headers[RETRY_AFTER], header, "{millis}");
+        }
+        let (head, _) = read(Rejection::overloaded().to_response());
+        assert_eq!(head.headers[RETRY_AFTER], "1");
+    }
+
+    #[test]
+    fn each_reason_for_not_resolving_has_its_code_and_says_what_to_do() {
+        let not_found = |suggestions: &[&str]| ResolveError::NotFound {
+            suggestions: suggestions.iter().map(ToString::to_string).collect(),
+        };
+        let mismatch = |name: &str| ResolveError::TypeMismatch {
+            name: name.into(),
+            model_type: crate::registry::ModelType::Tts,
+        };
+        let missing = || ResolveError::FallbackMissing {
+            fallback: "fall".into(),
+        };
+        let wrong = ResolveError::FallbackMismatch {
+            fallback: "fall".into(),
+            model_type: crate::registry::ModelType::Stt,
+        };
+        let (unknown, mismatched, fallback) = (
+            RejectionCode::ModelNotFound,
+            RejectionCode::ModelTypeMismatch,
+            RejectionCode::FallbackModelUnavailable,
+        );
+        for (error, requested, code, parts) in [
+            (
+                not_found(&[]),
+                Some("a\n"),
+                unknown,
+                vec![r#""a\n" does not exist"#, "spelling"],
+            ),
+            (
+                not_found(&["b", "c"]),
+                Some("a"),
+                unknown,
+                vec![r#"Did you mean "b", "c"?"#],
+            ),
+            (
+                not_found(&[]),
+                None,
+                unknown,
+                vec!["names no model", "Send \"model\""],
+            ),
+            (
+                mismatch("A"),
+                Some("a"),
+                mismatched,
+                vec!["\"A\"", "TTS", "llm endpoint"],
+            ),
+            (missing(), Some("a"), fallback, vec!["\"a\"", "\"fall\""]),
+            (
+                missing(),
+                None,
+                fallback,
+                vec!["names no model", "\"fall\""],
+            ),
+            (
+                wrong,
+                Some("a"),
+                fallback,
+                vec!["\"fall\"", "STT", "llm endpoint"],
+            ),
+        ] {
+            let rejection = Rejection::unresolved(error, requested, Endpoint::Llm);
+            assert_eq!(rejection.code(), code);
+            for part in parts {
+                assert!(rejection.message().contains(part), "{part}: {rejection}");
+            }
+        }
+        let rejection = Rejection::unresolved(not_found(&["b"]), Some("a"), Endpoint::Llm);
+        assert_eq!(rejection.suggestions(), ["b"]);
+    }
+
+    #[test]
+    fn a_clients_text_is_cut_at_a_character() {
+        assert_eq!(abridge(&"é".repeat(128)), "é".repeat(128));
+        assert_eq!(abridge(&"é".repeat(129)), "é".repeat(128) + "…");
+        assert_eq!(abridge(""), "");
     }
 }

@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use crate::{
     body::{BoxError, ResponseBody, RoutedBody},
-    future::ResponseFuture,
+    future::{Observer, ResponseFuture},
     inspect::{Decision, inspect},
     layer::Shared,
 };
@@ -76,21 +76,22 @@ where
         match inspect(&head, &self.shared.endpoints) {
             Decision::Pass => {
                 let body = RoutedBody::untouched(body);
-                ResponseFuture::calling(self.inner.call(Request::from_parts(head, body)))
+                ResponseFuture::passing(self.inner.call(Request::from_parts(head, body)))
             }
-            Decision::Refuse(rejection) => ResponseFuture::refusing(rejection),
+            Decision::Refuse(endpoint, rejection) => {
+                // Whatever readiness reserved, others may need.
+                self.inner = self.inner.clone();
+                let observer = Observer::new(&head, endpoint, &self.shared);
+                ResponseFuture::refusing(rejection, observer)
+            }
             Decision::Inspect(endpoint, format) => {
+                let observer = Observer::new(&head, endpoint, &self.shared);
                 // The clone that was polled ready is the one to call.
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
-                ResponseFuture::reading(
-                    ready,
-                    head,
-                    body,
-                    endpoint,
-                    format,
-                    Arc::clone(&self.shared),
-                )
+                let request = Request::from_parts(head, body);
+                let shared = Arc::clone(&self.shared);
+                ResponseFuture::reading(ready, request, format, endpoint, observer, shared)
             }
         }
     }

@@ -27,6 +27,7 @@ use std::{
     sync::Arc,
 };
 
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tower_model_routing::{BoxError, ModelRoutingLayer};
 use tracing_subscriber::EnvFilter;
@@ -84,7 +85,10 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
     let address = listener.local_addr()?;
 
     let is_demo = settings.upstream.is_none();
-    let mut routing = settings.routing.response_headers(true);
+    let mut routing = settings
+        .routing
+        .response_headers(true)
+        .restore_model_name(true);
     if let Some(url) = settings.models_url {
         routing = routing.models_url(url);
     } else if is_demo {
@@ -96,9 +100,11 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
     };
     let config = routing.build()?;
     let fallbacks = Fallbacks::of(&config);
+    // Before the layer, which tells the recorder what its metrics mean.
+    let metrics = install_metrics()?;
     let layer = ModelRoutingLayer::new(config);
     let registry = layer.registry().clone();
-    let pages = Arc::new(Pages::new(registry.clone(), fallbacks));
+    let pages = Arc::new(Pages::new(layer.clone(), fallbacks, metrics));
     tracing::info!(%upstream, registry = registry.location(), "starting");
     let app = app(
         pages,
@@ -120,6 +126,15 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
     }
     server::serve(listener, app, stop, limits).await;
     Ok(())
+}
+
+fn install_metrics() -> Result<PrometheusHandle, BuildError> {
+    // From one microsecond, the price of a hit, to the wait for a cold registry.
+    const SECONDS: [f64; 9] = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 2.0, 10.0];
+
+    PrometheusBuilder::new()
+        .set_buckets(&SECONDS)?
+        .install_recorder()
 }
 
 /// Writes a line to stdout at once. Nobody may be reading it.

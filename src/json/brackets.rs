@@ -1,7 +1,7 @@
 use super::error::Reason;
 
 /// How deep a document may nest, its top-level object being the first level.
-pub(crate) const MAX_DEPTH: usize = 1024;
+const MAX_DEPTH: usize = 1024;
 
 /// A kind of bracket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,44 +13,82 @@ pub(super) enum Bracket {
 /// The brackets that are open: one bit each, in words of 64 levels.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Brackets {
-    depth: usize,
-    /// The kinds of the innermost levels, as many as are not in `outer`; the
-    /// last one opened is the lowest bit.
+    /// The kinds of the innermost levels, the last one opened in the lowest
+    /// bit, and set for objects.
     inner: u64,
-    /// Full words. Ordinary documents have none and thus need no heap.
+    /// How many levels are in `inner`: none only if nothing is open.
+    used: u32,
+    /// The levels around them, in full words. Ordinary documents have none and
+    /// thus need no heap.
     outer: Vec<u64>,
 }
 
 impl Brackets {
-    const WORD: usize = u64::BITS as usize;
-
+    /// How many brackets are open.
     pub(super) fn depth(&self) -> usize {
-        self.depth
+        self.outer.len() * 64 + self.used as usize
     }
 
     pub(super) fn open(&mut self, bracket: Bracket) -> Result<(), Reason> {
-        if self.depth == MAX_DEPTH {
-            return Err(Reason::TooDeep);
-        }
-        if self.depth > 0 && self.depth.is_multiple_of(Self::WORD) {
+        if self.used == 64 {
+            if self.depth() == MAX_DEPTH {
+                return Err(Reason::TooDeep);
+            }
             self.outer.push(self.inner);
+            self.used = 0;
         }
         self.inner = self.inner << 1 | u64::from(bracket == Bracket::Object);
-        self.depth += 1;
+        self.used += 1;
         Ok(())
     }
 
     /// Closes the innermost bracket, which must be there and of this kind.
     pub(super) fn close(&mut self, bracket: Bracket) -> Result<(), Reason> {
-        if self.depth == 0 || self.inner & 1 != u64::from(bracket == Bracket::Object) {
+        if self.used == 0 || self.inner & 1 != u64::from(bracket == Bracket::Object) {
             return Err(Reason::Bracket);
         }
-        self.depth -= 1;
         self.inner >>= 1;
-        if self.depth > 0 && self.depth.is_multiple_of(Self::WORD) {
-            self.inner = self.outer.pop().unwrap_or_default();
+        self.used -= 1;
+        if self.used == 0
+            && let Some(outer) = self.outer.pop()
+        {
+            self.inner = outer;
+            self.used = 64;
         }
         Ok(())
+    }
+
+    /// Takes all brackets of a block, given as bits, and says whether it did:
+    /// not if one doesn't match, nor if the block might close all brackets but
+    /// the outermost one or leave the 64 levels at hand. Then nothing changed.
+    ///
+    /// There is no branch on what the brackets are, as none could be predicted.
+    #[cfg(feature = "simd")]
+    #[inline(always)]
+    pub(super) fn take_all(&mut self, all: u64, closing: u64, objects: u64) -> bool {
+        let closes = (all & closing).count_ones();
+        let opens = (all & !closing).count_ones();
+        if self.used <= closes + 1 || self.used + opens > 64 {
+            return false;
+        }
+        let mut inner = self.inner;
+        let mut mismatch = 0;
+        let mut rest = all;
+        while rest != 0 {
+            let bit = rest & rest.wrapping_neg();
+            rest ^= bit;
+            let object = u64::from(objects & bit != 0);
+            let close = u64::from(closing & bit != 0);
+            let open = close ^ 1;
+            mismatch |= close & (inner ^ object);
+            inner = (inner << open | object & open) >> close;
+        }
+        if mismatch != 0 {
+            return false;
+        }
+        self.inner = inner;
+        self.used = self.used + opens - closes;
+        true
     }
 }
 

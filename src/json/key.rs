@@ -55,6 +55,18 @@ impl KeyMatch {
     }
 }
 
+/// Compares a key that has no escapes.
+#[inline(always)]
+pub(super) fn likeness(key: &[u8], target: &[u8]) -> Likeness {
+    if !key.eq_ignore_ascii_case(target) {
+        Likeness::Different
+    } else if key != target {
+        Likeness::SameButForCase
+    } else {
+        Likeness::Same
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +75,10 @@ mod tests {
         let mut matcher = KeyMatch::default();
         key.encode_utf16()
             .for_each(|unit| matcher.push(unit, TARGET));
+        assert_eq!(
+            matcher.likeness(TARGET),
+            super::likeness(key.as_bytes(), TARGET)
+        );
         matcher.likeness(TARGET)
     }
 

@@ -20,25 +20,41 @@
 //! - A second `model`, and a key that differs from `model` only in letter case,
 //!   are errors.
 //!
+//! # How
+//!
+//! An automaton that takes a byte at a time is what defines the scanner
+//! ([`scanner`]). Two short cuts give it its speed, and neither changes any
+//! result: whole members are taken at once as long as nothing about them is out
+//! of the ordinary ([`members`]), and an [`engine`] skips what is inside nested
+//! values and long strings. With the feature `simd`, on by default, that engine
+//! looks at blocks of 64 bytes with vector instructions (`simd.rs`).
+//!
 //! # Cost
 //!
 //! Time is linear in the number of bytes, however they are cut into frames.
 //! Memory is constant, but for a bit per level of nesting past 64.
 
 mod brackets;
+mod engine;
 mod error;
 mod key;
+mod members;
+mod model;
 mod nested;
 mod number;
 mod scanner;
+#[cfg(feature = "simd")]
+mod simd;
 mod string;
 #[cfg(test)]
 mod tests;
+mod text;
 
 #[cfg(test)]
 pub(crate) use self::error::Reason;
 pub(crate) use self::{
     error::{ScanError, ScanErrorKind},
-    scanner::{Insertion, Model, Scanner, ValueKind},
+    model::{Insertion, Model, ValueKind},
+    scanner::Scanner,
     string::decode_string,
 };

@@ -24,6 +24,12 @@ impl Number {
         }
     }
 
+    /// Whether any digit would change nothing.
+    #[inline(always)]
+    pub(super) fn is_in_digits(self) -> bool {
+        matches!(self, Self::Integer | Self::Fraction | Self::Exponent)
+    }
+
     /// Takes the next byte; `None` if the number ended before it.
     pub(super) fn step(self, byte: u8) -> Result<Option<Self>, Reason> {
         let next = match (self, byte) {

@@ -1,10 +1,17 @@
+#[cfg(not(feature = "simd"))]
+use super::engine::Bytewise;
+#[cfg(feature = "simd")]
+use super::simd;
 use super::{
     brackets::Bracket,
+    engine::Engine,
     error::{Reason, ScanError, ScanErrorKind},
     key::{KeyMatch, Likeness, TARGET},
-    nested::{Nested, Text},
+    model::{Insertion, Model, ValueKind},
+    nested::Nested,
     number::Number,
     string::{Step, StrictString},
+    text::Text,
 };
 
 /// Finds the top-level `model` of a JSON object that comes in pieces.
@@ -12,13 +19,13 @@ use super::{
 /// See the [module](super) for what is checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Scanner {
-    target: &'static [u8],
-    state: State,
+    pub(super) target: &'static [u8],
+    pub(super) state: State,
     nested: Nested,
     /// How many bytes earlier calls took.
     offset: u64,
     /// Where the key or the model's value began that is being read.
-    token: u64,
+    pub(super) token: u64,
     /// Whether the value at hand is the model's own.
     in_model: bool,
     model: Model,
@@ -26,44 +33,9 @@ pub(crate) struct Scanner {
     error: Option<ScanError>,
 }
 
-/// The top-level `model`, as far as it has been seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Model {
-    /// There was no such key so far.
-    Unseen,
-    /// The key was seen, but its value is not complete.
-    Pending,
-    /// A string, from its opening to just past its closing quote. Only one that
-    /// is `escaped` contains backslashes.
-    String { start: u64, end: u64, escaped: bool },
-    /// The word `null`.
-    Null { start: u64, end: u64 },
-    /// Anything else, reported once its first byte was seen.
-    Other { start: u64, kind: ValueKind },
-}
-
-/// The kinds of values that cannot name a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ValueKind {
-    Number,
-    Boolean,
-    Array,
-    Object,
-}
-
-/// Where a member can be inserted: just past the top-level object's opening
-/// brace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Insertion {
-    pub(crate) at: u64,
-    /// Whether nothing else is in the object, so that no comma must follow.
-    /// Known once the object has ended.
-    pub(crate) object_is_empty: bool,
-}
-
 /// What the next byte belongs to.
 #[derive(Clone, Copy, Debug)]
-enum State {
+pub(super) enum State {
     Start,
     FirstKey,
     NextKey,
@@ -119,13 +91,26 @@ impl Scanner {
     /// the same however the document is cut, and every later call returns it
     /// again.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<(), ScanError> {
+        #[cfg(feature = "simd")]
+        return self.feed_with(bytes, simd::scan);
+        #[cfg(not(feature = "simd"))]
+        return self.feed_with(bytes, |scanner, bytes| scanner.scan(Bytewise, bytes));
+    }
+
+    /// [`feed`](Self::feed) with a choice of how to [`scan`](Self::scan).
+    #[inline(always)]
+    pub(super) fn feed_with(
+        &mut self,
+        bytes: &[u8],
+        scan: impl FnOnce(&mut Self, &[u8]) -> Result<(), ScanError>,
+    ) -> Result<(), ScanError> {
         if let Some(error) = self.error {
             return Err(error);
         }
-        self.scan(bytes)
-            .map_err(|error| *self.error.insert(error))?;
+        let result = scan(self, bytes);
         self.offset += bytes.len() as u64;
-        Ok(())
+        self.error = result.err();
+        result
     }
 
     /// Says that the document has ended.
@@ -159,54 +144,37 @@ impl Scanner {
         self.insertion
     }
 
-    /// Takes all bytes: as many at once as the state knows to skip, and
-    /// otherwise one by one.
-    fn scan(&mut self, bytes: &[u8]) -> Result<(), ScanError> {
-        let base = self.offset;
-        let fail = |at: usize, reason: Reason| ScanError::new(reason.into(), base + at as u64);
+    /// Takes all bytes: as many at once as can be, and otherwise one by one.
+    #[inline(always)]
+    pub(super) fn scan<E: Engine>(&mut self, engine: E, bytes: &[u8]) -> Result<(), ScanError> {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
-            at += match &mut self.state {
-                State::Text(text) => match text.skip(&bytes[at..]) {
-                    Some(len) => {
-                        self.state = State::AfterValue;
-                        len
-                    }
+            match &mut self.state {
+                State::FirstKey | State::NextKey if byte == b'"' => {
+                    at = self.members(engine, bytes, at)?;
+                }
+                State::Text(text) => match engine.text(text, bytes, at) {
+                    Some(end) => at = self.comma(bytes, end),
                     None => break,
                 },
-                State::Nested => match self.nested.scan(&bytes[at..]) {
-                    Ok(Some(len)) => {
-                        self.state = State::AfterValue;
-                        len
-                    }
+                State::Nested => match engine.nested(&mut self.nested, bytes, at) {
+                    Ok(Some(end)) => at = self.comma(bytes, end),
                     Ok(None) => break,
-                    Err((len, reason)) => return Err(fail(at + len, reason)),
+                    Err((at, reason)) => return Err(self.error_at(reason.into(), at)),
                 },
-                State::Number(number) => match number.step(byte) {
-                    Ok(Some(next)) => {
-                        *number = next;
-                        1
-                    }
-                    // The byte is not the number's, and looked at again.
-                    Ok(None) => {
-                        self.state = State::AfterValue;
-                        0
-                    }
-                    Err(reason) => return Err(fail(at, reason)),
+                _ => match self.step(byte, at) {
+                    Ok(next) => at = next,
+                    Err(kind) => return Err(self.error_at(kind, at)),
                 },
-                _ => {
-                    let offset = base + at as u64;
-                    self.step(byte, offset)
-                        .map_err(|kind| ScanError::new(kind, self.place(kind, offset)))?;
-                    1
-                }
-            };
+            }
         }
         Ok(())
     }
 
-    /// Takes one byte, which is at this offset.
-    fn step(&mut self, byte: u8, offset: u64) -> Result<(), ScanErrorKind> {
+    /// Takes the byte at this place, and returns the place of the next one,
+    /// which is the same if the byte's only meaning was that a number ended
+    /// before it.
+    fn step(&mut self, byte: u8, at: usize) -> Result<usize, ScanErrorKind> {
         match &mut self.state {
             State::Key(text, key) => match text.step(byte)? {
                 Step::Part => {}
@@ -221,56 +189,63 @@ impl Scanner {
                 *escaped |= byte == b'\\';
                 let escaped = *escaped;
                 if text.step(byte)? == Step::End {
-                    self.model = Model::String {
-                        start: self.token,
-                        end: offset + 1,
-                        escaped,
-                    };
-                    self.state = State::AfterValue;
+                    self.end_name(at, escaped);
                 }
             }
+            State::Number(number) => match number.step(byte)? {
+                Some(next) => *number = next,
+                None => {
+                    self.state = State::AfterValue;
+                    return Ok(at);
+                }
+            },
             State::Word(missing) => match missing.split_first() {
                 Some((&expected, rest)) if expected == byte => {
                     *missing = rest;
                     if rest.is_empty() {
-                        self.end_word(offset + 1);
+                        self.end_word(at + 1);
                     }
                 }
                 _ => return Err(Reason::Word.into()),
             },
-            State::BeforeValue if !is_white_space(byte) => self.begin_value(byte, offset)?,
+            State::BeforeValue if !is_white_space(byte) => self.begin_value(byte, at)?,
             _ if is_white_space(byte) => {}
-            state => {
-                *state = match (&state, byte) {
-                    (State::Start, b'{') => {
-                        self.nested.enter_document()?;
-                        self.insertion = Some(Insertion {
-                            at: offset + 1,
-                            object_is_empty: false,
-                        });
-                        State::FirstKey
+            state => match (&state, byte) {
+                (State::Start, b'{') => self.begin_document(at)?,
+                (State::FirstKey | State::NextKey, b'"') => self.begin_key(at),
+                (State::FirstKey, b'}') => {
+                    if let Some(insertion) = &mut self.insertion {
+                        insertion.object_is_empty = true;
                     }
-                    (State::FirstKey | State::NextKey, b'"') => {
-                        self.token = offset;
-                        State::Key(StrictString::new(), KeyMatch::default())
-                    }
-                    (State::FirstKey, b'}') => {
-                        if let Some(insertion) = &mut self.insertion {
-                            insertion.object_is_empty = true;
-                        }
-                        State::End
-                    }
-                    (State::AfterKey, b':') => State::BeforeValue,
-                    (State::AfterValue, b',') => State::NextKey,
-                    (State::AfterValue, b'}') => State::End,
-                    (state, _) => return Err(state.refusal(byte).into()),
-                };
-            }
+                    self.state = State::End;
+                }
+                (State::AfterKey, b':') => self.state = State::BeforeValue,
+                (State::AfterValue, b',') => self.state = State::NextKey,
+                (State::AfterValue, b'}') => self.state = State::End,
+                (state, _) => return Err(state.refusal(byte).into()),
+            },
         }
+        Ok(at + 1)
+    }
+
+    fn begin_document(&mut self, brace: usize) -> Result<(), Reason> {
+        self.nested.enter(Bracket::Object)?;
+        self.insertion = Some(Insertion {
+            at: self.offset_of(brace + 1),
+            object_is_empty: false,
+        });
+        self.state = State::FirstKey;
         Ok(())
     }
 
-    fn end_key(&mut self, likeness: Likeness) -> Result<(), ScanErrorKind> {
+    #[inline(always)]
+    pub(super) fn begin_key(&mut self, quote: usize) {
+        self.token = self.offset_of(quote);
+        self.state = State::Key(StrictString::new(), KeyMatch::default());
+    }
+
+    #[inline(always)]
+    pub(super) fn end_key(&mut self, likeness: Likeness) -> Result<(), ScanErrorKind> {
         self.in_model = match likeness {
             Likeness::Different => false,
             Likeness::SameButForCase => return Err(ScanErrorKind::AmbiguousModel),
@@ -286,7 +261,9 @@ impl Scanner {
         Ok(())
     }
 
-    fn begin_value(&mut self, byte: u8, offset: u64) -> Result<(), Reason> {
+    /// Takes the first byte of a value.
+    #[inline(always)]
+    pub(super) fn begin_value(&mut self, byte: u8, at: usize) -> Result<(), Reason> {
         let kind;
         (self.state, kind) = match byte {
             b'"' if self.in_model => {
@@ -312,28 +289,50 @@ impl Scanner {
                 None => return Err(Reason::of_unexpected(byte)),
             },
         };
-        self.token = offset;
+        self.token = self.offset_of(at);
         if let (true, Some(kind)) = (self.in_model, kind) {
-            let start = offset;
+            let start = self.token;
             self.model = Model::Other { start, kind };
         }
         Ok(())
     }
 
-    fn end_word(&mut self, end: u64) {
+    /// Takes the closing quote of the model's name.
+    #[inline(always)]
+    pub(super) fn end_name(&mut self, quote: usize, escaped: bool) {
+        self.model = Model::String {
+            start: self.token,
+            end: self.offset_of(quote + 1),
+            escaped,
+        };
+        self.state = State::AfterValue;
+    }
+
+    /// Ends a word just before this place.
+    #[inline(always)]
+    pub(super) fn end_word(&mut self, end: usize) {
         if self.in_model && self.model == Model::Pending {
             let start = self.token;
+            let end = self.offset_of(end);
             self.model = Model::Null { start, end };
         }
         self.state = State::AfterValue;
     }
 
-    /// The place to report for an error that was noticed at this offset.
-    fn place(&self, kind: ScanErrorKind, offset: u64) -> u64 {
-        match kind {
-            ScanErrorKind::Invalid(_) => offset,
+    /// The offset in the document of a place among the bytes at hand.
+    #[inline(always)]
+    pub(super) fn offset_of(&self, at: usize) -> u64 {
+        self.offset + at as u64
+    }
+
+    /// The error of this kind that was noticed at this place.
+    #[cold]
+    pub(super) fn error_at(&self, kind: ScanErrorKind, at: usize) -> ScanError {
+        let offset = match kind {
+            ScanErrorKind::Invalid(_) => self.offset_of(at),
             ScanErrorKind::DuplicateModel | ScanErrorKind::AmbiguousModel => self.token,
-        }
+        };
+        ScanError::new(kind, offset)
     }
 }
 
@@ -352,6 +351,7 @@ impl State {
     }
 }
 
-fn is_white_space(byte: u8) -> bool {
+#[inline(always)]
+pub(super) fn is_white_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }

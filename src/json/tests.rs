@@ -3,7 +3,7 @@ mod generate;
 mod oracle;
 mod properties;
 
-use super::{Insertion, Model, ScanError, Scanner};
+use super::{Insertion, Model, ScanError, Scanner, engine::Bytewise};
 
 /// All that a scan tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,15 +14,30 @@ struct Outcome {
     complete: bool,
 }
 
+/// A way to scan.
+type Scan = fn(&mut Scanner, &[u8]) -> Result<(), ScanError>;
+
+/// All ways to scan, which should come to the same.
+const SCANS: &[Scan] = &[
+    Scanner::feed,
+    |scanner, bytes| scanner.feed_with(bytes, |scanner, bytes| scanner.scan(Bytewise, bytes)),
+    #[cfg(feature = "simd")]
+    |scanner, bytes| scanner.feed_with(bytes, super::simd::scan_older),
+];
+
 /// Scans frames to the end, or to the first error.
 fn scan<'a>(frames: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
+    scan_with(Scanner::feed, frames)
+}
+
+fn scan_with<'a>(scan: Scan, frames: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
     let mut scanner = Scanner::new();
     let result = frames
         .into_iter()
-        .try_for_each(|frame| scanner.feed(frame))
+        .try_for_each(|frame| scan(&mut scanner, frame))
         .and_then(|()| scanner.finish());
     if result.is_err() {
-        assert_eq!(scanner.feed(b" "), result, "errors are sticky");
+        assert_eq!(scan(&mut scanner, b" "), result, "errors are sticky");
     }
     assert_eq!(scanner.finish(), result, "the end is final");
     Outcome {

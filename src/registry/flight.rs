@@ -14,6 +14,7 @@ use super::policy::RegistryPolicy;
 use super::refresh::Shared;
 use super::snapshot::{News, Snapshot};
 use super::stats::{Counters, hex};
+use crate::telemetry;
 
 /// How a flight ended.
 pub(super) type Outcome = Result<Refreshed, RegistryError>;
@@ -181,6 +182,11 @@ impl Shared {
 
     fn report(&self, outcome: &Outcome, snapshot: &Snapshot, now: Instant) {
         let registry = self.location();
+        telemetry::refreshed(match outcome {
+            Ok(Refreshed::Changed) => "changed",
+            Ok(Refreshed::Unchanged) => "unchanged",
+            Err(_) => "failed",
+        });
         match (outcome, &snapshot.catalog) {
             (Ok(Refreshed::Changed), Some(catalog)) => {
                 let hash = hex(&catalog.sha256()[..6]);

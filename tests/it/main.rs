@@ -1,12 +1,25 @@
 //! The integration tests: one binary, one file per area.
 
+mod answers;
+mod bodies;
+mod bounds;
+mod exactness;
 #[cfg(feature = "reqwest")]
 mod examples;
+mod freshness;
+mod inspect;
+mod limits;
+mod multipart;
+mod observability;
 #[cfg(feature = "reqwest")]
 mod proxy;
+mod readiness;
 #[cfg(feature = "reqwest")]
 mod registry_http;
 // The environment decides about certificates on this platform only.
 #[cfg(all(feature = "reqwest", target_os = "linux"))]
 mod registry_https;
+mod rejections;
+mod routing;
 mod support;
+mod violations;

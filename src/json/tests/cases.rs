@@ -1,11 +1,11 @@
 //! Single documents, each for one rule.
 
-use super::scan;
-use crate::json::{
+use super::super::{
     Insertion, Model,
     Reason::{self, *},
     ScanErrorKind, Scanner, ValueKind, decode_string,
 };
+use super::scan;
 
 fn model(document: &str) -> Model {
     let outcome = scan([document.as_bytes()]);

@@ -142,6 +142,53 @@ pub(super) fn document() -> BoxedStrategy<String> {
     object(value(), model.boxed())
 }
 
+/// A document with long strings and long lists, in which blocks are skipped.
+pub(super) fn long_document() -> BoxedStrategy<String> {
+    let repeat = |units: &'static [&'static str], times: usize| {
+        vec((select(units), 1..times), 0..6).prop_map(|parts| {
+            let parts = parts.into_iter().map(|(unit, times)| unit.repeat(times));
+            parts.collect::<String>()
+        })
+    };
+    let text = repeat(
+        &[
+            "a",
+            "word ",
+            "漢",
+            "\\n",
+            "\\\"",
+            "\\\\",
+            "x\\\"",
+            "[{",
+            "AbCd0123+/",
+            "\\u00e9\\n",
+        ],
+        1500,
+    );
+    let long = text.prop_map(|text| format!("\"{text}\"")).boxed();
+    let list = repeat(
+        &[
+            "1,",
+            "12345, ",
+            "[1,23],",
+            "{\"a\":0},",
+            "-1.5e+3,\n",
+            "\"\",",
+            "true ,",
+            "[[]],",
+        ],
+        150,
+    );
+    let list = list.prop_map(|items| format!("[{items}0]")).boxed();
+    let list_and_text = (list.clone(), long.clone(), list.clone())
+        .prop_map(|(a, text, b)| format!("{{\"a\":{a},\"b\":[{text}],\"c\":{b}}}"));
+    let value = prop_oneof![long.clone(), list, list_and_text];
+    object(
+        value.boxed(),
+        prop_oneof![9 => literal(), 1 => long].boxed(),
+    )
+}
+
 /// A document without nested values and without strings but keys and the model.
 pub(super) fn strict_document() -> BoxedStrategy<String> {
     let value = || prop_oneof![number(), word()].boxed();
@@ -233,6 +280,7 @@ impl Cuts {
 pub(super) fn cuts() -> impl Strategy<Value = Cuts> {
     prop_oneof![
         (1_usize..200).prop_map(Cuts::Every),
+        (200_usize..3_000).prop_map(Cuts::Every),
         vec(any::<prop::sample::Index>(), 0..12).prop_map(Cuts::At),
     ]
 }

@@ -1,6 +1,6 @@
 //! A deliberately naive reader of whole documents, to compare the scanner with.
 
-use crate::json::{Insertion, Model, Reason, ScanErrorKind, ValueKind};
+use super::super::{Insertion, Model, Reason, ScanErrorKind, ValueKind};
 
 type Fault = (ScanErrorKind, usize);
 

@@ -7,11 +7,12 @@ use std::{collections::HashMap, fmt};
 use proptest::{collection::vec, prelude::*, test_runner::Config};
 use serde::{Deserialize, Deserializer, de};
 
+use super::super::{Model, Reason, ScanErrorKind, decode_string};
 use super::{
-    generate::{Cuts, Mutation, cuts, deep, document, mutation, strict_document},
-    oracle, scan,
+    SCANS,
+    generate::{Cuts, Mutation, cuts, deep, document, long_document, mutation, strict_document},
+    oracle, scan, scan_with,
 };
-use crate::json::{Model, Reason, ScanErrorKind, decode_string};
 
 fn config() -> Config {
     let default = Config::default();
@@ -19,7 +20,7 @@ fn config() -> Config {
         // The default is for debug builds, where it takes a few seconds.
         cases: match std::env::var_os("PROPTEST_CASES") {
             Some(_) => default.cases,
-            None => 500,
+            None => 300,
         },
         failure_persistence: None,
         max_shrink_iters: 20_000,
@@ -38,7 +39,10 @@ fn check(bytes: &[u8], cuts: &Cuts) -> Result<oracle::Verdict, TestCaseError> {
     prop_assert_eq!(whole.model, expected.model);
     prop_assert_eq!(whole.insertion, expected.insertion);
     prop_assert_eq!(whole.complete, expected.complete);
-    prop_assert_eq!(scan(cuts.frames(bytes)), whole);
+    for &way in SCANS {
+        prop_assert_eq!(scan_with(way, [bytes]), whole);
+        prop_assert_eq!(scan_with(way, cuts.frames(bytes)), whole);
+    }
     Ok(expected)
 }
 
@@ -121,6 +125,15 @@ proptest! {
     fn mutated_documents_are_read_as_the_naive_reader_reads_them(
         document in document(),
         mutations in vec(mutation(), 1..4),
+        cuts in cuts(),
+    ) {
+        check(&mutated(document, &mutations), &cuts)?;
+    }
+
+    #[test]
+    fn long_documents_are_read_as_the_naive_reader_reads_them(
+        document in long_document(),
+        mutations in vec(mutation(), 0..3),
         cuts in cuts(),
     ) {
         check(&mutated(document, &mutations), &cuts)?;

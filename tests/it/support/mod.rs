@@ -2,8 +2,11 @@
 
 #![allow(dead_code, reason = "not every feature set has tests for all of it")]
 
+pub(crate) mod body;
 pub(crate) mod client;
+pub(crate) mod gateway;
 pub(crate) mod process;
 pub(crate) mod registry_server;
+pub(crate) mod source;
 pub(crate) mod upstream;
 pub(crate) mod wire;

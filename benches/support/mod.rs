@@ -1,0 +1,16 @@
+//! What the scanner's benchmarks share: payloads and contestants.
+
+#![allow(dead_code)]
+
+pub(crate) mod contestants;
+pub(crate) mod payloads;
+
+// The scanner is private to the crate, and depends on nothing in it.
+#[allow(unused, unreachable_pub)]
+#[path = "../../src/json/mod.rs"]
+pub(crate) mod json;
+
+/// Whether to measure, and not only to try if all works, as `cargo test` does.
+pub(crate) fn is_measuring() -> bool {
+    std::env::args().any(|argument| argument == "--bench")
+}

@@ -1,0 +1,46 @@
+use super::{
+    nested::{Nested, NestedEnd},
+    text::Text,
+};
+
+/// How to get over the bulk of a document: what takes nearly all of the time.
+///
+/// All engines give the same results.
+pub(super) trait Engine: Copy {
+    /// The place of the closing quote of a string that begins here, if the
+    /// string is plain ASCII, without escapes. May be `None` if it's not worth
+    /// it.
+    fn plain_string(self, bytes: &[u8], at: usize) -> Option<usize>;
+
+    /// See [`Text::skip`].
+    fn text(self, text: &mut Text, bytes: &[u8], at: usize) -> Option<usize>;
+
+    /// See [`Nested::scan`].
+    fn nested(self, nested: &mut Nested, bytes: &[u8], at: usize) -> NestedEnd;
+}
+
+/// Byte by byte, and `memchr` in strings.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bytewise;
+
+impl Engine for Bytewise {
+    fn plain_string(self, bytes: &[u8], at: usize) -> Option<usize> {
+        let mut rest = bytes[at..].iter();
+        let len = rest.position(|&byte| byte == b'"' || !is_plain(byte))?;
+        (bytes[at + len] == b'"').then_some(at + len)
+    }
+
+    fn text(self, text: &mut Text, bytes: &[u8], at: usize) -> Option<usize> {
+        text.skip(bytes, at)
+    }
+
+    fn nested(self, nested: &mut Nested, bytes: &[u8], at: usize) -> NestedEnd {
+        nested.scan(bytes, at)
+    }
+}
+
+/// Whether a byte in a string stands for itself. (A quote does not, but it's
+/// looked for first.)
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=0x7f) && byte != b'\\'
+}

@@ -1,0 +1,114 @@
+use fearless_simd::{Simd, mask8x64, prelude::*, u8x64};
+
+pub(super) const BLOCK: usize = 64;
+
+/// A block's worth of yes or no.
+pub(super) type Mask<S> = mask8x64<S>;
+
+/// A block of 64 bytes, which becomes words with a bit per byte.
+///
+/// The last block of a frame is made of the frame's last 64 bytes, and its bits
+/// are shifted until those that were seen before are gone. So there is never a
+/// byte in it that isn't the frame's.
+#[derive(Clone, Copy)]
+pub(super) struct Block<S: Simd> {
+    bytes: u8x64<S>,
+    /// How many are new.
+    pub(super) len: usize,
+}
+
+impl<S: Simd> Block<S> {
+    #[inline(always)]
+    pub(super) fn load(simd: S, bytes: &[u8], at: usize) -> Self {
+        let start = at.min(bytes.len() - BLOCK);
+        Self {
+            bytes: u8x64::from_slice(simd, &bytes[start..start + BLOCK]),
+            len: BLOCK - (at - start),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn bits(&self, mask: Mask<S>) -> u64 {
+        mask.to_bitmask() >> (BLOCK - self.len)
+    }
+
+    /// A bit for each new byte.
+    #[inline(always)]
+    pub(super) fn valid(&self) -> u64 {
+        u64::MAX >> (BLOCK - self.len)
+    }
+
+    #[inline(always)]
+    pub(super) fn equal(&self, byte: u8) -> u64 {
+        self.bits(self.bytes.simd_eq(byte))
+    }
+
+    /// What lists of numbers consist of: digits, punctuation and spaces.
+    #[inline(always)]
+    pub(super) fn numbers(&self) -> Mask<S> {
+        let bytes = self.bytes;
+        // From `+` to `:` there is nothing else but the slash.
+        let numbers = (bytes - b'+').simd_le(b':' - b'+') & !bytes.simd_eq(b'/');
+        numbers | bytes.simd_eq(b' ')
+    }
+
+    /// White space other than spaces.
+    #[inline(always)]
+    pub(super) fn breaks(&self) -> Mask<S> {
+        let bytes = self.bytes;
+        // A tab and a carriage return differ in one bit.
+        bytes.simd_eq(b'\n') | (bytes & !4).simd_eq(b'\t')
+    }
+
+    /// The letters of `true`, `false`, `null` and numbers.
+    #[inline(always)]
+    pub(super) fn letters(&self) -> u64 {
+        let bytes = self.bytes;
+        let letters = (bytes - b'r').simd_le(b'u' - b'r')
+            | (bytes - b'e').simd_le(b'f' - b'e')
+            | (bytes & !2).simd_eq(b'l')
+            | bytes.simd_eq(b'a')
+            | bytes.simd_eq(b'E');
+        self.bits(letters)
+    }
+
+    /// The opening and the closing brackets of both kinds, which differ in one
+    /// bit.
+    #[inline(always)]
+    pub(super) fn brackets(&self) -> (Mask<S>, Mask<S>) {
+        let curly = self.bytes | 0x20;
+        (curly.simd_eq(b'{'), curly.simd_eq(b'}'))
+    }
+
+    /// Curly brackets, among others.
+    #[inline(always)]
+    pub(super) fn curly(&self) -> u64 {
+        self.bits((self.bytes & 0x20).simd_eq(0x20))
+    }
+}
+
+/// The bytes that are escaped, among the `len` of a block: those after an odd
+/// run of backslashes. `carry` says whether the first one is, and then whether
+/// the one after the block will be.
+///
+/// This is how simdjson does it: subtracting the starts of runs from the odd
+/// places carries through each run to its end.
+#[inline(always)]
+pub(super) fn escaped(backslashes: u64, carry: &mut u64, len: usize) -> u64 {
+    const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
+    let starts = backslashes & !*carry;
+    let ends = ((starts << 1 | ODD).wrapping_sub(starts)) ^ ODD;
+    let escaped = ends ^ (backslashes | *carry);
+    *carry = (ends & backslashes) >> (len - 1) & 1;
+    escaped
+}
+
+/// Each bit becomes the parity of itself and those below: of quotes, a mask of
+/// strings with their opening quotes.
+#[inline(always)]
+pub(super) fn prefix_xor(mut bits: u64) -> u64 {
+    for shift in [1, 2, 4, 8, 16, 32] {
+        bits ^= bits << shift;
+    }
+    bits
+}

@@ -1,0 +1,29 @@
+/// A string of which only the end matters: the first quote that is not escaped.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Text {
+    /// The last byte was a backslash that escapes the next one.
+    pub(super) escaped: bool,
+}
+
+impl Text {
+    /// Skips to just past the closing quote and returns its place; `None` if it
+    /// is not in `bytes`.
+    pub(super) fn skip(&mut self, bytes: &[u8], mut at: usize) -> Option<usize> {
+        if at < bytes.len() && self.escaped {
+            self.escaped = false;
+            at += 1;
+        }
+        while let Some(found) = memchr::memchr2(b'"', b'\\', &bytes[at..]) {
+            at += found + 1;
+            if bytes[at - 1] == b'"' {
+                return Some(at);
+            }
+            if at == bytes.len() {
+                self.escaped = true;
+                break;
+            }
+            at += 1;
+        }
+        None
+    }
+}

@@ -1,0 +1,349 @@
+//! The list of models as OpenAI clients expect it.
+
+use std::{
+    convert::Infallible,
+    fmt::Write as _,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{ALLOW, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
+};
+use http_body_util::Full;
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+use tower_service::Service;
+
+use crate::{
+    endpoint::Endpoint,
+    registry::{Catalog, ModelEntry, Registry},
+    rejection::Rejection,
+    resolve::not_found,
+};
+
+/// A service that answers `GET …/models` with the list of active models, and
+/// `GET …/models/{name}` with one of them.
+///
+/// The list is the one that requests are routed by, so it refreshes the
+/// registry just as they do. Answers have an `ETag` and may be revalidated by
+/// `If-None-Match`; `HEAD` works too. A name may be an ID or an alias, and may
+/// contain slashes. An unknown one is a 404 with suggestions, no list yet a
+/// 503, another method a 405, all with the error object.
+///
+/// # Examples
+///
+/// ```
+/// use axum::Router;
+/// use tower_model_routing::{ModelListService, ModelRoutingLayer, RoutingConfig};
+///
+/// # #[cfg(feature = "reqwest")]
+/// # fn app() -> Result<Router, tower_model_routing::ConfigError> {
+/// let layer = ModelRoutingLayer::new(RoutingConfig::from_env()?);
+/// let models = ModelListService::new(layer.registry().clone());
+/// let app: Router = Router::new()
+///     .route_service("/v1/models", models.clone())
+///     .route_service("/v1/models/{*name}", models)
+///     .layer(layer);
+/// # Ok(app)
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ModelListService {
+    registry: Registry,
+    rendered: Arc<Mutex<Option<Rendered>>>,
+}
+
+/// The list as it was rendered last.
+#[derive(Clone, Debug)]
+struct Rendered {
+    catalog: Arc<Catalog>,
+    list: Bytes,
+}
+
+impl ModelListService {
+    /// A service over this registry.
+    pub fn new(registry: Registry) -> Self {
+        Self {
+            registry,
+            rendered: Arc::default(),
+        }
+    }
+
+    async fn answer(
+        self,
+        method: Method,
+        path: String,
+        headers: HeaderMap,
+    ) -> Response<Full<Bytes>> {
+        if !matches!(method, Method::GET | Method::HEAD) {
+            return method_not_allowed();
+        }
+        let catalog = match self.registry.catalog().await {
+            Ok(catalog) => catalog,
+            Err(unavailable) => return Rejection::from(unavailable).to_response().map(Full::new),
+        };
+        let etag = etag(&catalog);
+        let body = match requested_name(&path) {
+            None => self.list(&catalog),
+            Some(name) => match catalog.find(&name) {
+                Some((entry, _)) => model(entry).to_string().into(),
+                None => {
+                    let error = not_found(&catalog, &name);
+                    return Rejection::unresolved(error, Some(&name), Endpoint::Other)
+                        .to_response()
+                        .map(Full::new);
+                }
+            },
+        };
+        let unchanged = is_known(&headers, &etag);
+        let mut response = Response::new(Full::default());
+        let head = response.headers_mut();
+        if let Ok(etag) = HeaderValue::try_from(etag) {
+            head.insert(ETAG, etag);
+        }
+        if unchanged {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        } else {
+            head.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            // The server leaves the body of an answer to HEAD out, and needs it
+            // for the Content-Length (RFC 9110, 9.3.2).
+            *response.body_mut() = Full::new(body);
+        }
+        response
+    }
+
+    /// The whole list, rendered once for each catalog.
+    fn list(&self, catalog: &Arc<Catalog>) -> Bytes {
+        let mut rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rendered) = &*rendered
+            && Arc::ptr_eq(&rendered.catalog, catalog)
+        {
+            return rendered.list.clone();
+        }
+        let data: Vec<_> = catalog.named_entries().map(model).collect();
+        let list = Bytes::from(json!({ "object": "list", "data": data }).to_string());
+        *rendered = Some(Rendered {
+            catalog: Arc::clone(catalog),
+            list: list.clone(),
+        });
+        list
+    }
+}
+
+impl<B> Service<Request<B>> for ModelListService {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (head, _) = request.into_parts();
+        let path = head.uri.path().to_owned();
+        let answer = self.clone().answer(head.method, path, head.headers);
+        Box::pin(async move { Ok(answer.await) })
+    }
+}
+
+/// One model as OpenAI's API shows it, with what the marketplace adds.
+fn model(entry: &ModelEntry) -> Value {
+    json!({
+        "id": entry.name(),
+        "object": "model",
+        "created": entry.created_at(),
+        "owned_by": entry.owner().unwrap_or("unknown"),
+        "blockchainID": entry.id(),
+        "tags": entry.tags(),
+        "modelType": entry.model_type().as_str(),
+    })
+}
+
+/// What comes after `/models/`; `None` asks for the list.
+fn requested_name(path: &str) -> Option<String> {
+    let (_, name) = path.split_once("/models/")?;
+    let name = percent_decode_str(name).decode_utf8_lossy().into_owned();
+    (!name.is_empty()).then_some(name)
+}
+
+/// The same for everything that is rendered from one document of the registry.
+fn etag(catalog: &Catalog) -> String {
+    let mut etag = String::from("\"");
+    for byte in &catalog.sha256()[..16] {
+        // Writing to a String cannot fail.
+        let _ = write!(etag, "{byte:02x}");
+    }
+    etag.push('"');
+    etag
+}
+
+/// Whether the client has this version (RFC 9110, 13.1.2: compared weakly).
+fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+    headers
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == etag)
+}
+
+fn method_not_allowed() -> Response<Full<Bytes>> {
+    let body = json!({
+        "error": {
+            "message": "The list of models can only be read: use GET.",
+            "type": "invalid_request_error",
+            "param": null,
+            "code": "method_not_allowed",
+        }
+    });
+    let mut response = Response::new(Full::from(body.to_string()));
+    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    let headers = response.headers_mut();
+    headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::registry::{FetchFuture, RegistryPolicy, RegistrySource, SourceError};
+
+    struct Dead;
+
+    impl RegistrySource for Dead {
+        fn fetch<'a>(&'a self, _: Option<&'a str>) -> FetchFuture<'a> {
+            Box::pin(async { Err(SourceError::new("down")) })
+        }
+
+        fn location(&self) -> String {
+            "nowhere".into()
+        }
+    }
+
+    fn service(document: Option<&str>) -> ModelListService {
+        let catalog = document.map(|text| Catalog::parse(text.as_bytes()).unwrap());
+        let source = Arc::new(Dead);
+        let policy = RegistryPolicy::default();
+        ModelListService::new(Registry::with_policy(source, policy, catalog))
+    }
+
+    const DOCUMENT: &str = r#"{"models":[
+        {"Id":"0x1","Name":"Llama 3.2 3B","CreatedAt":7,"Owner":"0xab","Tags":["t"],"ModelType":"LLM"},
+        {"Id":"0x2","Name":"meta-llama/Llama-3"}
+    ]}"#;
+
+    async fn send(
+        service: &ModelListService,
+        method: &str,
+        path: &str,
+        if_none_match: Option<&str>,
+    ) -> (Response<()>, Bytes) {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(etag) = if_none_match {
+            request = request.header(IF_NONE_MATCH, etag);
+        }
+        let request = request.body(()).unwrap();
+        let (head, body) = service.clone().call(request).await.unwrap().into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        (Response::from_parts(head, ()), body)
+    }
+
+    #[tokio::test]
+    async fn the_list_has_the_shape_that_openai_clients_expect() {
+        let (response, body) = send(&service(Some(DOCUMENT)), "GET", "/v1/models", None).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+        assert_eq!(
+            serde_json::from_slice::<Value>(&body).unwrap(),
+            json!({"object": "list", "data": [
+                {"id": "Llama 3.2 3B", "object": "model", "created": 7, "owned_by": "0xab",
+                 "blockchainID": "0x1", "tags": ["t"], "modelType": "LLM"},
+                {"id": "meta-llama/Llama-3", "object": "model", "created": 0,
+                 "owned_by": "unknown", "blockchainID": "0x2", "tags": [],
+                 "modelType": "UNKNOWN"},
+            ]})
+        );
+    }
+
+    #[tokio::test]
+    async fn one_model_is_found_by_name_alias_and_id() {
+        let service = service(Some(DOCUMENT));
+        for (path, id) in [
+            ("/v1/models/Llama%203.2%203B", "0x1"),
+            ("/v1/models/llama-3.2-3b", "0x1"),
+            ("/api/v1/models/0X1", "0x1"),
+            ("/v1/models/meta-llama/Llama-3", "0x2"),
+            ("/v1/models/meta-llama%2Fllama-3", "0x2"),
+        ] {
+            let (response, body) = send(&service, "GET", path, None).await;
+            assert_eq!(response.status(), 200, "{path}");
+            let model: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(model["blockchainID"], id, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unknown_model_is_a_404_with_suggestions() {
+        let (response, body) = send(
+            &service(Some(DOCUMENT)),
+            "GET",
+            "/v1/models/llama-3.2-3",
+            None,
+        )
+        .await;
+        assert_eq!(response.status(), 404);
+        let error: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(error["error"]["code"], "model_not_found");
+        let message = error["error"]["message"].as_str().unwrap();
+        assert!(message.contains("Llama 3.2 3B"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn a_known_version_is_a_304_and_a_new_catalog_a_new_version() {
+        let service = service(Some(DOCUMENT));
+        let (response, _) = send(&service, "GET", "/v1/models", None).await;
+        let etag = response.headers()[ETAG].to_str().unwrap().to_owned();
+        for known in [
+            etag.clone(),
+            format!("W/{etag}"),
+            format!("\"x\", {etag}"),
+            "*".into(),
+        ] {
+            let (response, body) = send(&service, "GET", "/v1/models", Some(&known)).await;
+            assert_eq!(response.status(), 304, "{known}");
+            assert_eq!(response.headers()[ETAG], *etag);
+            assert!(body.is_empty());
+        }
+        let other = self::service(Some(r#"{"models":[{"Id":"0x1","Name":"a"}]}"#));
+        let (response, _) = send(&other, "GET", "/v1/models", Some(&etag)).await;
+        assert_eq!(response.status(), 200);
+    }
+
+    #[tokio::test]
+    async fn only_reading_is_allowed() {
+        let (response, _) = send(&service(Some(DOCUMENT)), "POST", "/v1/models", None).await;
+        assert_eq!(response.status(), 405);
+        assert_eq!(response.headers()[ALLOW], "GET, HEAD");
+        let (response, _) = send(&service(Some(DOCUMENT)), "HEAD", "/v1/models", None).await;
+        assert_eq!(response.status(), 200);
+    }
+
+    #[tokio::test]
+    async fn without_a_list_it_is_a_503() {
+        let (response, body) = send(&service(None), "GET", "/v1/models", None).await;
+        assert_eq!(response.status(), 503);
+        assert!(response.headers().contains_key("retry-after"));
+        let error: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(error["error"]["code"], "model_registry_unavailable");
+    }
+}

@@ -1,0 +1,158 @@
+//! Spans, logs and metrics: what an operator sees of the requests.
+//!
+//! Names in a client's own text reach spans and logs abridged, and as values
+//! that subscribers escape; they never become a metric's label.
+
+#[cfg(feature = "metrics")]
+use std::time::Instant;
+
+use tracing::{Span, field};
+
+use crate::{
+    endpoint::Endpoint,
+    rejection::{Rejection, abridge},
+    resolve::RoutedModel,
+};
+
+/// What is told of one request that is inspected.
+#[derive(Debug)]
+pub(crate) struct RequestTelemetry {
+    span: Span,
+    #[cfg(feature = "metrics")]
+    started: Instant,
+}
+
+impl RequestTelemetry {
+    /// Begins with the request. The field names are those of OpenTelemetry's
+    /// semantic conventions for generative AI.
+    pub(crate) fn begin(endpoint: Endpoint, path: &str) -> Self {
+        let span = tracing::info_span!(
+            "route_model",
+            gen_ai.operation.name = operation(endpoint, path),
+            gen_ai.request.model = field::Empty,
+            gen_ai.response.model = field::Empty,
+        );
+        Self {
+            span,
+            #[cfg(feature = "metrics")]
+            started: Instant::now(),
+        }
+    }
+
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// The inner service is about to be called: for this model, or with the
+    /// request as it came.
+    pub(crate) fn going_on(&self, routed: Option<&RoutedModel>) {
+        let Some(routed) = routed else {
+            return self.left("unchanged", UNKNOWN);
+        };
+        if !self.span.is_disabled() {
+            if let Some(requested) = routed.requested() {
+                self.span.record("gen_ai.request.model", abridge(requested));
+            }
+            self.span.record("gen_ai.response.model", routed.name());
+        }
+        if routed.is_fallback() {
+            tracing::warn!(
+                parent: &self.span,
+                // `?`: a client's text must not forge a line of the log.
+                requested = ?routed.requested().map(abridge),
+                served = ?routed.name(),
+                "routing to the fallback model"
+            );
+        }
+        self.left(routed.resolved_by().as_str(), routed.name());
+    }
+
+    /// The layer answers itself.
+    pub(crate) fn rejected(&self, rejection: &Rejection) {
+        let code = rejection.code().as_str();
+        if rejection.status().is_server_error() {
+            let cause = std::error::Error::source(rejection);
+            tracing::warn!(parent: &self.span, code, cause, "{}", rejection.message());
+        } else {
+            tracing::debug!(parent: &self.span, code, "{}", rejection.message());
+        }
+        #[cfg(feature = "metrics")]
+        metrics::counter!(REJECTIONS, "code" => code).increment(1);
+        self.left("rejected", UNKNOWN);
+    }
+
+    /// The request has left the layer's hands.
+    #[cfg(feature = "metrics")]
+    fn left(&self, outcome: &'static str, model: &str) {
+        metrics::counter!(REQUESTS, "outcome" => outcome, "model" => model.to_owned()).increment(1);
+        metrics::histogram!(LAYER_SECONDS).record(self.started.elapsed());
+    }
+
+    #[cfg(not(feature = "metrics"))]
+    fn left(&self, _outcome: &'static str, _model: &str) {}
+}
+
+/// The label of every name that the catalog does not know, so that clients
+/// cannot make new time series.
+const UNKNOWN: &str = "unknown";
+
+fn operation(endpoint: Endpoint, path: &str) -> &'static str {
+    let chat = path.ends_with("/chat/completions") || !path.ends_with("/completions");
+    match endpoint {
+        Endpoint::Llm if chat => "chat",
+        Endpoint::Llm => "text_completion",
+        Endpoint::Embedding => "embeddings",
+        // The conventions have no name for these.
+        Endpoint::Tts => "text_to_speech",
+        Endpoint::Stt => "speech_to_text",
+        Endpoint::Other => "other",
+    }
+}
+
+/// A refresh of the registry has ended: `changed`, `unchanged` or `failed`.
+pub(crate) fn refreshed(_result: &'static str) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!(REFRESHES, "result" => _result).increment(1);
+}
+
+#[cfg(feature = "metrics")]
+pub(crate) use self::names::*;
+
+#[cfg(feature = "metrics")]
+mod names {
+    use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+    pub(crate) const REQUESTS: &str = "model_routing_requests_total";
+    pub(crate) const REJECTIONS: &str = "model_routing_rejections_total";
+    pub(crate) const LAYER_SECONDS: &str = "model_routing_layer_seconds";
+    pub(crate) const HELD_BYTES: &str = "model_routing_held_bytes";
+    pub(crate) const REFRESHES: &str = "model_registry_refreshes_total";
+    pub(crate) const AGE_SECONDS: &str = "model_registry_age_seconds";
+    pub(crate) const MODELS: &str = "model_registry_models";
+
+    /// Tells the recorder what the metrics mean.
+    pub(crate) fn describe() {
+        describe_counter!(REQUESTS, "Inspected requests by outcome and catalog name.");
+        describe_counter!(
+            REJECTIONS,
+            "Requests that the layer answered itself, by code."
+        );
+        describe_histogram!(
+            LAYER_SECONDS,
+            Unit::Seconds,
+            "Time from the request's arrival until the inner service is called."
+        );
+        describe_gauge!(
+            HELD_BYTES,
+            Unit::Bytes,
+            "Bytes of request bodies that wait for their model."
+        );
+        describe_counter!(REFRESHES, "Refreshes of the catalog by result.");
+        describe_gauge!(
+            AGE_SECONDS,
+            Unit::Seconds,
+            "Time since the catalog was last fetched or confirmed."
+        );
+        describe_gauge!(MODELS, "Active models in the catalog.");
+    }
+}

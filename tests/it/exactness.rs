@@ -1,0 +1,377 @@
+//! Random documents, cut at random places, through the whole layer, against a
+//! naive oracle. For many more cases than the default:
+//!
+//! ```sh
+//! PROPTEST_CASES=100000 cargo test --release --test it exactness
+//! ```
+
+use std::{fmt, ops::Range};
+
+use proptest::{collection::vec, option, prelude::*, sample::Index, sample::select};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use tower_model_routing::UnknownModel;
+
+use crate::support::{
+    body::{Hint, Script, Step, data, trailers},
+    gateway::{CHAT, Gateway, post},
+};
+
+/// The members of an object, in order, each value with its place.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+/// What must come of a request.
+#[derive(Debug)]
+enum Expected {
+    /// The inner service gets this body.
+    Served(String),
+    /// The client gets one of these codes: which one may depend on the cuts.
+    Refused(Vec<&'static str>),
+}
+
+/// What becomes of the body when nothing is wrong with it: these bytes of it
+/// are replaced; none; or it is refused.
+type Change = Result<Option<(Range<usize>, String)>, &'static str>;
+
+fn oracle(document: &str, is_inference: bool, rejects_unknown: bool) -> Expected {
+    let Members(members) = serde_json::from_str(document).unwrap();
+    let mut violation = None;
+    let mut model: Option<&RawValue> = None;
+    // Whether the violation comes after the model, so that either may be told.
+    let mut model_is_first = false;
+    for (key, value) in &members {
+        let found = match key.as_str() {
+            key if key.contains('\0') => Some("invalid_json"),
+            "model" if model.is_some() => Some("duplicate_model"),
+            "model" => {
+                model = Some(value);
+                model_is_first = violation.is_none();
+                None
+            }
+            key if key.eq_ignore_ascii_case("model") => Some("ambiguous_model"),
+            _ => None,
+        };
+        violation = violation.or(found);
+    }
+    let change = match model {
+        Some(model) => replace(document, model.get(), is_inference, rejects_unknown),
+        None if is_inference => {
+            let comma = if members.is_empty() { "" } else { "," };
+            let at = document.find('{').unwrap() + 1;
+            Ok(Some((at..at, format!(r#""model":"0x0a"{comma}"#))))
+        }
+        None => Ok(None),
+    };
+    match (change, violation) {
+        (Ok(None), None) => Expected::Served(document.into()),
+        (Ok(Some((range, with))), None) => {
+            let mut served = document.to_owned();
+            served.replace_range(range, &with);
+            Expected::Served(served)
+        }
+        (Err(code), Some(violation)) if model_is_first => Expected::Refused(vec![code, violation]),
+        (_, Some(violation)) => Expected::Refused(vec![violation]),
+        (Err(code), None) => Expected::Refused(vec![code]),
+    }
+}
+
+/// `value` lies in the document.
+fn replace(document: &str, value: &str, is_inference: bool, rejects_unknown: bool) -> Change {
+    let start = value.as_ptr() as usize - document.as_ptr() as usize;
+    let range = start..start + value.len();
+    let name = match serde_json::from_str::<serde_json::Value>(value) {
+        Ok(serde_json::Value::String(name)) => name,
+        Ok(serde_json::Value::Null) => String::new(),
+        _ if is_inference => return Err("invalid_model"),
+        _ => return Ok(None),
+    };
+    let id = match name.trim() {
+        "" if is_inference => "0x0a",
+        "" => return Ok(None),
+        name => match id_of(name) {
+            Some("0x0d") if is_inference => return Err("model_type_mismatch"),
+            Some(id) => id,
+            None if rejects_unknown => return Err("model_not_found"),
+            None => "0x0a",
+        },
+    };
+    Ok(Some((range, format!("{id:?}"))))
+}
+
+fn id_of(name: &str) -> Option<&'static str> {
+    let name = name.to_lowercase();
+    let mut slug: Vec<char> = Vec::new();
+    for c in name.chars() {
+        let c = if c == '_' || c.is_whitespace() {
+            '\0'
+        } else {
+            c
+        };
+        if c != '\0' || slug.last() != Some(&'\0') {
+            slug.push(c);
+        }
+    }
+    let slug = String::from_iter(slug).replace('\0', "-");
+    let names = [
+        ("venice-uncensored", "0xb603"),
+        ("mistral-31-24b", "0x0a"),
+        ("whisper-1", "0x0d"),
+        ("picture maker", "0x10"),
+        ("picture-maker", "0x10"),
+        ("flux", "0x10"),
+        ("0xb603", "0xb603"),
+        ("0x10", "0x10"),
+    ];
+    let found = names
+        .iter()
+        .find(|(known, _)| [&name, &slug].contains(&&(*known).to_owned()));
+    found.map(|(_, id)| *id)
+}
+
+fn space() -> impl Strategy<Value = String> {
+    prop_oneof![6 => Just(String::new()), 1 => "[ \t\r\n]{1,5}"]
+}
+
+/// A text as a JSON string, some of its characters escaped.
+fn spell(text: &str, escapes: &[Index]) -> String {
+    let escaped: Vec<_> = escapes
+        .iter()
+        .map(|index| index.index(text.chars().count().max(1)))
+        .collect();
+    let mut literal = String::from("\"");
+    for (at, c) in text.chars().enumerate() {
+        if escaped.contains(&at) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                literal.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            match c {
+                '"' | '\\' => literal.extend(['\\', c]),
+                '\n' => literal.push_str("\\n"),
+                c if c < ' ' => literal.push_str(&format!("\\u{:04X}", c as u32)),
+                c => literal.push(c),
+            }
+        }
+    }
+    literal + "\""
+}
+
+fn spelled(text: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
+    let escapes = prop_oneof![2 => vec(any::<Index>(), 0), 1 => vec(any::<Index>(), 1..4)];
+    (text, escapes).prop_map(|(text, escapes)| spell(&text, &escapes))
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => "[ -~]{0,16}",
+        1 => "[a-z\"\\\\/\\[\\]{}:,]{0,40}",
+        1 => "\\PC{0,8}",
+        1 => "[\u{1}-\u{1f}]{0,3}",
+        2 => select(vec!["漢字と仮名", "😀🏳️‍🌈", r#"{"model":"x"}"#, r"\", "\u{7f}\u{2028}", "model"])
+            .prop_map(String::from),
+    ]
+}
+
+fn value() -> impl Strategy<Value = String> {
+    let number = prop_oneof![
+        "-?(0|[1-9][0-9]{0,4})(\\.[0-9]{1,4})?([eE][+-]?[0-9]{1,3})?",
+        Just("1e400".into()),
+        "[1-9][0-9]{24}",
+    ];
+    let word = select(vec!["true", "false", "null"]).prop_map(String::from);
+    let leaf = prop_oneof![3 => spelled(text()), 1 => number, 1 => word];
+    leaf.prop_recursive(3, 24, 5, |inner| {
+        let member = (key(), space(), inner.clone())
+            .prop_map(|(key, space, value)| format!("{key}{space}:{space}{value}"));
+        prop_oneof![
+            (vec(inner, 0..5), space()).prop_map(|(items, space)| format!(
+                "[{space}{}]",
+                items.join(&format!(",{space}"))
+            )),
+            (vec(member, 0..5), space())
+                .prop_map(|(members, space)| format!("{{{}{space}}}", members.join(","))),
+        ]
+    })
+}
+
+/// A key, seldom one that is like `model`.
+fn key() -> impl Strategy<Value = String> {
+    let text = prop_oneof![
+        4 => text(),
+        4 => select(vec!["messages", "stream", "n", "models", "mode"]).prop_map(String::from),
+    ];
+    spelled(text.prop_filter("a model", |text| !text.eq_ignore_ascii_case("model")))
+}
+
+fn model_key() -> impl Strategy<Value = String> {
+    let text = prop_oneof![
+        16 => Just("model"),
+        1 => select(vec!["Model", "MODEL", "modeL", "model\0"]),
+    ];
+    spelled(text.prop_map(String::from))
+}
+
+fn model_value() -> impl Strategy<Value = String> {
+    let name = select(vec![
+        "venice-uncensored",
+        "Venice-UNCENSORED ",
+        "venice_uncensored",
+        "mistral 31__24b",
+        "Picture Maker",
+        "PICTURE_MAKER",
+        "flux",
+        "\tFlux\u{a0}",
+        "0xB603",
+        "0XB603",
+        "0x10",
+        "whisper-1",
+        "",
+        " ",
+        "gpt-9",
+        "0x11",
+    ]);
+    prop_oneof![8 => spelled(name.prop_map(String::from)), 1 => spelled(text()), 2 => value()]
+}
+
+fn document() -> impl Strategy<Value = String> {
+    let models = prop_oneof![
+        2 => vec((model_key(), model_value(), any::<Index>()), 0),
+        12 => vec((model_key(), model_value(), any::<Index>()), 1),
+        1 => vec((model_key(), model_value(), any::<Index>()), 2),
+    ];
+    let member = (key(), value());
+    (
+        vec(member, 0..6),
+        models,
+        [space(), space(), space(), space()],
+    )
+        .prop_map(|(mut members, models, [a, b, c, d])| {
+            for (key, value, index) in models {
+                members.insert(index.index(members.len() + 1), (key, value));
+            }
+            let members: Vec<_> = members
+                .into_iter()
+                .map(|(key, value)| format!("{a}{key}{b}:{c}{value}{d}"))
+                .collect();
+            format!("{d}{{{}{b}}}{a}", members.join(","))
+        })
+}
+
+/// How the document is sent.
+#[derive(Clone, Debug)]
+struct Sending {
+    /// Where it is cut, and whether there is a `Pending`.
+    cuts: Vec<(Index, bool)>,
+    hint: Hint,
+    has_length: bool,
+    knows_its_end: bool,
+    has_trailers: bool,
+}
+
+fn sending() -> impl Strategy<Value = Sending> {
+    let hint = select(vec![Hint::Exact, Hint::Unknown, Hint::Bounds]);
+    let cuts = prop_oneof![
+        vec(any::<(Index, bool)>(), 0..6),
+        vec(any::<(Index, bool)>(), 30)
+    ];
+    (cuts, hint, any::<[bool; 3]>()).prop_map(
+        |(cuts, hint, [has_length, knows_its_end, has_trailers])| Sending {
+            cuts,
+            hint,
+            has_length,
+            knows_its_end,
+            has_trailers,
+        },
+    )
+}
+
+impl Sending {
+    fn body(&self, document: &str) -> Script {
+        let mut cuts: Vec<_> = self
+            .cuts
+            .iter()
+            .map(|(index, pending)| (index.index(document.len() + 1), *pending))
+            .collect();
+        cuts.sort_unstable();
+        cuts.push((document.len(), false));
+        let mut steps = Vec::new();
+        let mut start = 0;
+        for (end, pending) in cuts {
+            steps.push(data(&document.as_bytes()[start..end]));
+            steps.extend(pending.then_some(Step::Pending));
+            start = end;
+        }
+        steps.extend(self.has_trailers.then(|| Step::Trailers(trailers())));
+        Script::new(steps)
+            .hint(self.hint)
+            .knows_its_end(self.knows_its_end)
+    }
+}
+
+#[test]
+fn the_inner_service_sees_what_a_naive_splice_would_make() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let gateways = [UnknownModel::Fallback, UnknownModel::Reject]
+        .map(|policy| Gateway::with(|config| config.unknown_model(policy)));
+    proptest!(|(
+        document in document(),
+        sending in sending(),
+        is_inference in any::<bool>(),
+        rejects_unknown in option::weighted(0.3, Just(())),
+    )| {
+        let gateway = &gateways[usize::from(rejects_unknown.is_some())];
+        let path = if is_inference { CHAT } else { "/v1/other" };
+        let mut request = post(path, sending.body(&document));
+        if sending.has_length {
+            request.headers_mut().insert("content-length", document.len().into());
+        }
+        let (answer, seen) = runtime.block_on(gateway.send(request));
+        match oracle(&document, is_inference, rejects_unknown.is_some()) {
+            Expected::Served(served) => {
+                prop_assert_eq!(answer.code(), "ok", "{:?}", answer);
+                let seen = seen.unwrap();
+                prop_assert_eq!(seen.body.as_deref(), Ok(served.as_bytes()));
+                let length = sending.has_length.then(|| served.len().to_string());
+                prop_assert_eq!(seen.header("content-length"), length.as_deref());
+                if sending.hint == Hint::Exact {
+                    prop_assert_eq!(seen.claimed, Some(served.len() as u64));
+                }
+                prop_assert_eq!(seen.trailers.is_some(), sending.has_trailers);
+            }
+            Expected::Refused(codes) => {
+                prop_assert!(codes.contains(&answer.code()), "{:?} {:?}", codes, answer);
+                // At most the front of it.
+                prop_assert!(seen.is_none_or(|seen| seen.body.is_err()));
+            }
+        }
+        prop_assert_eq!(gateway.layer.held_bytes(), 0);
+    });
+}
