@@ -17,6 +17,7 @@ mod headers;
 mod health;
 mod reply;
 mod server;
+mod stop;
 mod upload;
 
 use std::{
@@ -37,6 +38,8 @@ use crate::{
     demo::Demo,
     forward::{Chain, Forward},
     health::{Fallbacks, Pages},
+    server::Limits,
+    stop::StopSignals,
 };
 
 fn main() -> ExitCode {
@@ -110,14 +113,18 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
         settings.client_idle_timeout,
     );
 
-    let stop = stop_signal()?;
+    let limits = Limits {
+        header_timeout: settings.client_header_timeout,
+        drain_timeout: settings.drain_timeout,
+    };
+    let stop = StopSignals::new()?;
     // The first requests need not wait for it. What goes wrong is in the log.
     tokio::spawn(async move { registry.refresh().await });
     say(&format!("listening on http://{address}"));
     if is_demo {
         eprint!("{}", Demo { address });
     }
-    server::serve(listener, app, stop, settings.drain_timeout).await;
+    server::serve(listener, app, stop, limits).await;
     Ok(())
 }
 
@@ -134,30 +141,4 @@ fn install_metrics() -> Result<PrometheusHandle, BuildError> {
 fn say(line: &str) {
     let mut stdout = io::stdout().lock();
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
-}
-
-/// Completes at SIGTERM or Ctrl-C; from now on neither ends the process by
-/// itself.
-#[cfg(unix)]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-}
-
-/// Completes at Ctrl-C.
-#[cfg(not(unix))]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    Ok(async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    })
 }
