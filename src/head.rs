@@ -24,7 +24,9 @@ pub(crate) fn body_may_change(headers: &mut HeaderMap) {
     remove_digests(headers);
 }
 
-fn remove_digests(headers: &mut HeaderMap) {
+/// Removes the checksums of a body that has changed; trailers can have them
+/// too.
+pub(crate) fn remove_digests(headers: &mut HeaderMap) {
     for digest in DIGESTS {
         headers.remove(digest);
     }

@@ -52,6 +52,8 @@ pub(crate) struct ModelReader<B> {
     received: u64,
     /// The body's length, if it is known beforehand.
     expected: Option<u64>,
+    /// Whether the inner service gets other bytes than the client sent.
+    has_changed: bool,
 }
 
 /// How the body has ended so far.
@@ -81,6 +83,7 @@ where
             held: HeldFrames::new(Arc::clone(&budget)),
             budget,
             received: 0,
+            has_changed: false,
         })
     }
 
@@ -168,14 +171,15 @@ where
     /// length in bytes, or `None` when the body says the ID already.
     pub(crate) fn splice(&mut self, entry: &ModelEntry) -> Result<Option<i64>, Rejection> {
         let before = self.held.len();
-        let mut changed = false;
         for splice in self.scanner.splices(entry)?.into_iter().flatten() {
             if *self.held.get(splice.span.clone()) != *splice.with {
                 self.held.splice(splice);
-                changed = true;
+                self.has_changed = true;
             }
         }
-        Ok(changed.then(|| self.held.len() as i64 - before as i64))
+        Ok(self
+            .has_changed
+            .then(|| self.held.len() as i64 - before as i64))
     }
 
     /// The body for the inner service, and what tells if the rest of it turns
@@ -188,22 +192,18 @@ where
             held,
             received,
             expected,
+            has_changed,
             ..
         } = self;
-        match end {
-            End::Whole(trailers) => (RoutedBody::new(held, Rest::Ended { trailers }), None),
-            End::Broken(error) => (
-                RoutedBody::new(held, Rest::Broken { error: Some(error) }),
-                None,
-            ),
+        let (rest, refused) = match end {
+            End::Whole(trailers) => (Rest::Ended { trailers }, None),
+            End::Broken(error) => (Rest::Broken { error: Some(error) }, None),
             End::Open => {
                 let (violation, refused) = oneshot::channel();
                 let watch = Watch::new(scanner, received, expected, violation);
-                (
-                    RoutedBody::new(held, Rest::Watched { body, watch }),
-                    Some(refused),
-                )
+                (Rest::Watched { body, watch }, Some(refused))
             }
-        }
+        };
+        (RoutedBody::new(held, rest, has_changed), refused)
     }
 }

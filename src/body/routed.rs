@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
 
 use super::{BoxError, held::HeldFrames, into_bytes};
-use crate::{rejection::Rejection, scan::ModelScanner};
+use crate::{head, rejection::Rejection, scan::ModelScanner};
 
 pin_project! {
     /// The request body that the inner service of
@@ -33,6 +33,7 @@ pin_project! {
         front: Option<HeldFrames>,
         #[pin]
         rest: Rest<B>,
+        has_changed: bool,
     }
 }
 
@@ -105,10 +106,11 @@ impl Watch {
 }
 
 impl<B> RoutedBody<B> {
-    pub(super) fn new(front: HeldFrames, rest: Rest<B>) -> Self {
+    pub(super) fn new(front: HeldFrames, rest: Rest<B>, has_changed: bool) -> Self {
         Self {
             front: Some(front),
             rest,
+            has_changed,
         }
     }
 
@@ -117,6 +119,7 @@ impl<B> RoutedBody<B> {
         Self {
             front: None,
             rest: Rest::Untouched { body },
+            has_changed: false,
         }
     }
 }
@@ -144,14 +147,19 @@ where
                 let frame = ready!(body.poll_frame(cx));
                 return Poll::Ready(frame.map(|frame| frame.map(into_bytes).map_err(Into::into)));
             }
-            RestProj::Ended { trailers } => return Poll::Ready(trailers.take().map(Ok)),
+            RestProj::Ended { trailers } => {
+                let frame = trailers.take();
+                return Poll::Ready(frame.map(|frame| Ok(true_of(frame, *this.has_changed))));
+            }
             RestProj::Broken { error } => return Poll::Ready(error.take().map(Err)),
             RestProj::Watched { body, watch } => {
                 let frame = ready!(body.as_mut().poll_frame(cx));
                 let frame = frame.map(|frame| frame.map(into_bytes).map_err(Into::into));
                 match frame {
                     Some(Ok(frame)) => match watch.check(&frame, body.is_end_stream()) {
-                        Ok(()) => return Poll::Ready(Some(Ok(frame))),
+                        Ok(()) => {
+                            return Poll::Ready(Some(Ok(true_of(frame, *this.has_changed))));
+                        }
                         Err(rejection) => Some(Err(watch.refuse(rejection))),
                     },
                     None => match watch.scanner.finish() {
@@ -196,6 +204,14 @@ where
         }
         hint
     }
+}
+
+/// The frame without checksums of the body as it was.
+fn true_of(mut frame: Frame<Bytes>, has_changed: bool) -> Frame<Bytes> {
+    if let (true, Some(trailers)) = (has_changed, frame.trailers_mut()) {
+        head::remove_digests(trailers);
+    }
+    frame
 }
 
 impl<B> fmt::Debug for RoutedBody<B> {
