@@ -22,7 +22,7 @@ const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// The instants of one snapshot from which every decision follows.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Times {
+pub(super) struct Freshness {
     validity: Option<Validity>,
     failure: Option<Failure>,
 }
@@ -48,7 +48,7 @@ struct Failure {
 
 /// What a request does about the list.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Step {
+pub(super) enum Decision {
     /// Use the list there is.
     Use,
     /// Use the list there is, and start a refresh that nobody waits for.
@@ -63,7 +63,7 @@ pub(super) enum Step {
 
 /// What a request does whose name is not in the list.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum MissStep {
+pub(super) enum MissDecision {
     /// The list is recent enough, or cannot be had any newer now.
     Use,
     /// Wait for the refresh under way until then.
@@ -72,7 +72,7 @@ pub(super) enum MissStep {
     Start(Instant),
 }
 
-impl Times {
+impl Freshness {
     /// No list yet, and no attempt to get one.
     pub(super) fn cold() -> Self {
         Self {
@@ -83,12 +83,12 @@ impl Times {
 
     /// A list that was given at start: stale from the first moment on.
     pub(super) fn given(policy: &RegistryPolicy, now: Instant) -> Self {
-        let mut times = Self::validated(policy, now, 0.0);
-        if let Some(validity) = &mut times.validity {
+        let mut freshness = Self::validated(policy, now, 0.0);
+        if let Some(validity) = &mut freshness.validity {
             validity.refresh_at = now;
             validity.given = true;
         }
-        times
+        freshness
     }
 
     /// A list that was fetched or confirmed just now. `chance` is in `0.0..1.0`.
@@ -131,7 +131,7 @@ impl Times {
     }
 
     /// Whether a request uses the list without a further look: the hot path.
-    pub(super) fn settled(&self, now: Instant) -> bool {
+    pub(super) fn needs_no_check(&self, now: Instant) -> bool {
         let Some(validity) = &self.validity else {
             return false;
         };
@@ -142,39 +142,39 @@ impl Times {
         now < next_check && validity.usable(now)
     }
 
-    /// What a request does now. `flight` is when the refresh under way was started.
+    /// What a request does now. `in_flight_since` is when the refresh under way was started.
     pub(super) fn assess(
         &self,
         policy: &RegistryPolicy,
-        flight: Option<Instant>,
+        in_flight_since: Option<Instant>,
         now: Instant,
-    ) -> Step {
+    ) -> Decision {
         let usable = self.validity.as_ref().filter(|v| v.usable(now));
-        match (usable, &self.failure, flight) {
-            (None, _, Some(_)) => Step::Fetch,
+        match (usable, &self.failure, in_flight_since) {
+            (None, _, Some(_)) => Decision::Fetch,
             (None, Some(failure), None) if now < failure.retry_at => {
-                Step::Unavailable(failure.retry_at - now)
+                Decision::Unavailable(failure.retry_at - now)
             }
-            (None, _, None) => Step::Fetch,
+            (None, _, None) => Decision::Fetch,
 
             (Some(validity), Some(failure), None) if failure.is_forgotten(validity, now) => {
                 wait_for_refresh(policy, now)
             }
-            (Some(_), Some(failure), None) if now >= failure.retry_at => Step::UseAndRefresh,
+            (Some(_), Some(failure), None) if now >= failure.retry_at => Decision::UseAndRefresh,
             (Some(validity), Some(failure), Some(started))
                 if failure.is_forgotten(validity, started) =>
             {
-                wait_for_flight(policy, started, now)
+                wait_for_in_flight(policy, started, now)
             }
-            (Some(_), Some(_), _) => Step::Use,
+            (Some(_), Some(_), _) => Decision::Use,
 
-            (Some(validity), None, None) if now < validity.refresh_at => Step::Use,
-            (Some(validity), None, None) if now < validity.expires_at => Step::UseAndRefresh,
+            (Some(validity), None, None) if now < validity.refresh_at => Decision::Use,
+            (Some(validity), None, None) if now < validity.expires_at => Decision::UseAndRefresh,
             (Some(_), None, None) => wait_for_refresh(policy, now),
 
             // A refresh that was started in time is traffic's own doing: nobody waits for it.
-            (Some(validity), None, Some(started)) if started < validity.expires_at => Step::Use,
-            (Some(_), None, Some(started)) => wait_for_flight(policy, started, now),
+            (Some(validity), None, Some(started)) if started < validity.expires_at => Decision::Use,
+            (Some(_), None, Some(started)) => wait_for_in_flight(policy, started, now),
         }
     }
 
@@ -184,29 +184,29 @@ impl Times {
         &self,
         policy: &RegistryPolicy,
         last_miss: Option<Instant>,
-        flight: Option<Instant>,
+        in_flight_since: Option<Instant>,
         now: Instant,
-    ) -> MissStep {
+    ) -> MissDecision {
         let Some(validity) = &self.validity else {
-            return MissStep::Use;
+            return MissDecision::Use;
         };
         let old_enough = |since: Instant| now.duration_since(since) >= policy.miss_refresh;
         if !validity.given && !old_enough(validity.validated_at) {
-            return MissStep::Use;
+            return MissDecision::Use;
         }
-        if let Some(started) = flight {
+        if let Some(started) = in_flight_since {
             let until = later(started, policy.max_refresh_wait);
             return if now < until {
-                MissStep::Join(until)
+                MissDecision::Join(until)
             } else {
-                MissStep::Use
+                MissDecision::Use
             };
         }
         let backing_off = self.failure.as_ref().is_some_and(|f| now < f.retry_at);
         if backing_off || !last_miss.is_none_or(old_enough) {
-            return MissStep::Use;
+            return MissDecision::Use;
         }
-        MissStep::Start(later(now, policy.max_refresh_wait))
+        MissDecision::Start(later(now, policy.max_refresh_wait))
     }
 
     /// The failures since the last success.
@@ -246,22 +246,22 @@ impl Times {
 }
 
 /// Starts a refresh of a list that is past its TTL.
-fn wait_for_refresh(policy: &RegistryPolicy, now: Instant) -> Step {
+fn wait_for_refresh(policy: &RegistryPolicy, now: Instant) -> Decision {
     if policy.max_refresh_wait.is_zero() {
-        Step::UseAndRefresh
+        Decision::UseAndRefresh
     } else {
-        Step::RefreshUntil(later(now, policy.max_refresh_wait))
+        Decision::RefreshUntil(later(now, policy.max_refresh_wait))
     }
 }
 
 /// Joins the refresh of a list that is past its TTL: all wait for it until the
 /// same moment.
-fn wait_for_flight(policy: &RegistryPolicy, started: Instant, now: Instant) -> Step {
+fn wait_for_in_flight(policy: &RegistryPolicy, started: Instant, now: Instant) -> Decision {
     let until = later(started, policy.max_refresh_wait);
     if now < until {
-        Step::RefreshUntil(until)
+        Decision::RefreshUntil(until)
     } else {
-        Step::Use
+        Decision::Use
     }
 }
 

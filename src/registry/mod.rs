@@ -6,12 +6,12 @@
 mod catalog;
 mod entry;
 mod error;
-mod flight;
 mod freshness;
 #[cfg(feature = "reqwest")]
 mod http;
 mod policy;
 mod refresh;
+mod single_flight;
 mod snapshot;
 mod source;
 mod stats;
@@ -21,7 +21,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use self::refresh::Shared;
+use self::refresh::Inner;
 
 pub(crate) use self::catalog::slug;
 pub use self::catalog::{Catalog, CatalogError, ResolvedBy};
@@ -88,7 +88,7 @@ pub use self::stats::{RegistryHealth, RegistryStats};
 /// new one takes its place.
 #[derive(Clone)]
 pub struct Registry {
-    shared: Arc<Shared>,
+    inner: Arc<Inner>,
 }
 
 /// What a refresh that succeeded has brought.
@@ -116,13 +116,13 @@ impl Registry {
         initial: Option<Catalog>,
     ) -> Self {
         Self {
-            shared: Arc::new(Shared::new(source, policy, initial)),
+            inner: Arc::new(Inner::new(source, policy, initial)),
         }
     }
 
     /// The list as it is now, whatever its age. Waits for nothing and starts nothing.
     pub fn snapshot(&self) -> Option<Arc<Catalog>> {
-        self.shared.catalog()
+        self.inner.catalog()
     }
 
     /// The list as a request gets it: see the table above.
@@ -155,7 +155,7 @@ impl Registry {
     ///
     /// Dropping this future stops the waiting only; the refresh goes on.
     pub async fn refresh(&self) -> Result<Refreshed, RegistryError> {
-        self.shared.refresh().await
+        self.inner.refresh().await
     }
 
     /// Numbers for health pages and metrics.
@@ -163,23 +163,23 @@ impl Registry {
     /// Starts nothing. A health page on a server that no requests reach should call
     /// [`Registry::catalog`] first, so that the list it speaks of is one that requests would get.
     pub fn stats(&self) -> RegistryStats {
-        self.shared.stats()
+        self.inner.stats()
     }
 
     /// Where the list comes from, without credentials or query.
     pub fn location(&self) -> &str {
-        self.shared.location()
+        self.inner.location()
     }
 
     /// The policy this registry was made with.
     pub fn policy(&self) -> &RegistryPolicy {
-        &self.shared.policy
+        &self.inner.policy
     }
 
     /// The list for a request. Synchronous, and without a lock or an allocation, unless a refresh is
     /// due.
     pub(crate) fn acquire(&self) -> Acquired {
-        self.shared.acquire()
+        self.inner.acquire()
     }
 
     /// The list for a request whose name is not in the one it has: a newer one to wait for, or `None`
@@ -187,7 +187,7 @@ impl Registry {
     pub(crate) fn revalidate_for_miss(
         &self,
     ) -> Option<Pin<Box<dyn Future<Output = Arc<Catalog>> + Send>>> {
-        self.shared.revalidate_for_miss()
+        self.inner.revalidate_for_miss()
     }
 }
 

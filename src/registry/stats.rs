@@ -58,13 +58,13 @@ impl RegistryStats {
         now: Instant,
     ) -> Self {
         let catalog = snapshot.catalog.as_deref();
-        let times = &snapshot.times;
+        let freshness = &snapshot.freshness;
         Self {
             cached_models: catalog.map_or(0, |c| c.len()),
             cached_blockchain_ids: catalog.map_or(0, |c| c.id_count()),
             cache_expiry: expiry(snapshot, now),
-            seconds_until_expiry: times.until_expiry(now).map(|d| d.as_secs_f64()),
-            age_seconds: times.age(now).map(|d| d.as_secs_f64()),
+            seconds_until_expiry: freshness.until_expiry(now).map(|d| d.as_secs_f64()),
+            age_seconds: freshness.age(now).map(|d| d.as_secs_f64()),
             last_hash: catalog.map(|c| hex(c.sha256())),
             last_etag: snapshot.etag.as_deref().map(str::to_owned),
             cache_duration: policy.ttl.as_secs_f64(),
@@ -97,7 +97,7 @@ pub enum RegistryHealth {
 
 impl RegistryHealth {
     fn of(snapshot: &Snapshot, now: Instant) -> Self {
-        if !snapshot.times.usable(now) {
+        if !snapshot.freshness.usable(now) {
             Self::Unhealthy
         } else if snapshot.error.is_some() {
             Self::Degraded
@@ -149,8 +149,8 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 }
 
 fn expiry(snapshot: &Snapshot, now: Instant) -> Option<String> {
-    let left = snapshot.times.until_expiry(now)?;
-    let past = snapshot.times.since_expiry(now)?;
+    let left = snapshot.freshness.until_expiry(now)?;
+    let past = snapshot.freshness.since_expiry(now)?;
     let at = SystemTime::now().checked_add(left)?.checked_sub(past)?;
     let since_epoch = at.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     (since_epoch <= Duration::from_secs(LAST_SECOND))

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
 
 use super::*;
-use crate::registry::snapshot::News;
+use crate::registry::snapshot::Update;
 use crate::registry::{
     FetchFuture, Fetched, Refreshed, Registry, RegistryHealth, SourceError, Unavailable,
 };
@@ -283,7 +283,7 @@ async fn an_error_keeps_its_causes() {
 async fn a_fresh_list_is_used_without_the_lock() {
     let fake = Fake::new(Answer::List("a"));
     let registry = warm(&fake, RegistryPolicy::default()).await;
-    let lock = registry.shared.lock();
+    let lock = registry.inner.lock();
     assert_eq!(at_once(&registry), "a");
     drop(lock);
 }
@@ -294,7 +294,7 @@ async fn a_list_that_waits_for_its_next_try_is_used_without_the_lock() {
     let registry = warm(&fake, RegistryPolicy::default()).await;
     fake.answers(Answer::Fail);
     registry.refresh().await.unwrap_err();
-    let lock = registry.shared.lock();
+    let lock = registry.inner.lock();
     assert_eq!(at_once(&registry), "a");
     drop(lock);
 }
@@ -964,21 +964,21 @@ fn a_list_that_came_while_a_caller_waited_for_the_lock_is_seen() {
     let fake = Fake::new(Answer::List("b"));
     let initial = Catalog::parse(&list("a")).unwrap();
     let registry = Registry::with_policy(fake, RegistryPolicy::default(), Some(initial));
-    let lock = registry.shared.lock();
+    let lock = registry.inner.lock();
     let caller = std::thread::spawn({
         let registry = registry.clone();
         move || at_once(&registry)
     });
     // Most likely the caller has found the old list by then. If not, the test proves less.
     std::thread::sleep(Duration::from_millis(20));
-    let old = registry.shared.snapshot.load_full();
+    let old = registry.inner.snapshot.load_full();
     let catalog = Arc::new(Catalog::parse(&list("b")).unwrap());
-    let news = News::Changed {
+    let update = Update::Changed {
         catalog,
         etag: None,
     };
-    let new = old.after(news, &registry.shared.policy, Instant::now(), 0.0);
-    registry.shared.snapshot.store(Arc::new(new));
+    let new = old.after(update, &registry.inner.policy, Instant::now(), 0.0);
+    registry.inner.snapshot.store(Arc::new(new));
     drop(lock);
     assert_eq!(caller.join().unwrap(), "b");
     assert_eq!(registry.stats().fetches, 0);
