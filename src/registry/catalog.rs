@@ -81,13 +81,11 @@ pub enum CatalogError {
     /// It is not a JSON object, or its `models` is not an array.
     #[error(
         "the document is not {{\"models\": [...]}} in JSON; check that the registry URL serves \
-         the active models list"
+         the active models"
     )]
     Document(#[from] serde_json::Error),
     /// It has no `models`.
-    #[error(
-        "the document has no `models`; check that the registry URL serves the active models list"
-    )]
+    #[error("the document has no `models`; check that the registry URL serves the active models")]
     NoModels,
     /// None of its entries can be used.
     #[error(

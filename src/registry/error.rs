@@ -8,7 +8,7 @@ use super::catalog::CatalogError;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// There is no usable model list, and a request cannot wait for one any longer.
+/// There is no usable catalog, and a request cannot wait for one any longer.
 #[derive(Debug, Clone)]
 pub struct Unavailable {
     retry_after: Duration,
@@ -33,7 +33,7 @@ impl Unavailable {
 
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no model list is available")
+        f.write_str("no catalog is available")
     }
 }
 
@@ -43,7 +43,7 @@ impl Error for Unavailable {
     }
 }
 
-/// A fetch of the model list that failed.
+/// A fetch of the catalog that failed.
 ///
 /// Cheap to clone: all callers that waited for one fetch share one error. The
 /// [`source`](Error::source) chain leads to the cause; [`RegistryError::report`] prints all of it.
@@ -74,9 +74,9 @@ impl RegistryError {
         matches!(self.inner.failure, FetchFailure::Timeout(_))
     }
 
-    /// Whether the source answered with something that is not a usable model list.
-    pub fn is_invalid_list(&self) -> bool {
-        matches!(self.inner.failure, FetchFailure::InvalidList(..))
+    /// Whether the source answered with something that is not a usable catalog.
+    pub fn is_invalid_catalog(&self) -> bool {
+        matches!(self.inner.failure, FetchFailure::InvalidCatalog(..))
     }
 
     /// This error and all its causes in one line, for logs and health pages.
@@ -98,7 +98,7 @@ impl fmt::Display for RegistryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the model list could not be fetched from {}",
+            "the catalog could not be fetched from {}",
             self.inner.location
         )
     }
@@ -117,9 +117,9 @@ pub(crate) enum FetchFailure {
     Source(SourceError),
     #[error("no complete answer within {0:?}: is the registry reachable from here?")]
     Timeout(Duration),
-    #[error("the answer is not a usable model list ({0})")]
-    InvalidList(BodyStart, #[source] CatalogError),
-    #[error("the source said that the list had not changed, but it was not asked that")]
+    #[error("the answer is not a usable catalog ({0})")]
+    InvalidCatalog(BodyStart, #[source] CatalogError),
+    #[error("the source said that the catalog had not changed, but it was not asked that")]
     UnexpectedNotModified,
     #[error("the fetch panicked; the message is on stderr")]
     Panicked,
@@ -133,7 +133,7 @@ pub(crate) enum FetchFailure {
     NoRuntime,
 }
 
-/// The first few characters of a document, to show what came in place of a list.
+/// The first few characters of a document, to show what came in place of a catalog.
 #[derive(Debug)]
 pub(crate) struct BodyStart {
     text: String,

@@ -1,4 +1,4 @@
-//! When a list is used, refreshed, or waited for. Pure: the time is an argument, and so is chance.
+//! When a catalog is used, refreshed, or waited for. Pure: the time is an argument, and so is chance.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::policy::RegistryPolicy;
 
-/// The part of the TTL after which a list is refreshed in the background.
+/// The part of the TTL after which a catalog is refreshed in the background.
 const REFRESH_AT: f64 = 0.8;
 /// How far that point moves to either side, so that many gateways do not fetch in step.
 const REFRESH_JITTER: f64 = 0.1;
@@ -27,15 +27,15 @@ pub(super) struct Freshness {
     failure: Option<Failure>,
 }
 
-/// How long the list of a snapshot is good for.
+/// How long the catalog of a snapshot is good for.
 #[derive(Debug, Clone, PartialEq)]
 struct Validity {
     validated_at: Instant,
     refresh_at: Instant,
     expires_at: Instant,
-    /// From then on the list counts as none.
+    /// From then on the catalog counts as none.
     unusable_at: Option<Instant>,
-    /// The list was given at start, and nobody knows how old it was then.
+    /// The catalog was given at start, and nobody knows how old it was then.
     given: bool,
 }
 
@@ -46,12 +46,12 @@ struct Failure {
     retry_at: Instant,
 }
 
-/// What a request does about the list.
+/// What a request does about the catalog.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Decision {
-    /// Use the list there is.
+    /// Use the catalog there is.
     Use,
-    /// Use the list there is, and start a refresh that nobody waits for.
+    /// Use the catalog there is, and start a refresh that nobody waits for.
     UseAndRefresh,
     /// Join the refresh under way or start one, wait for it until then, and use what there is.
     RefreshUntil(Instant),
@@ -61,10 +61,10 @@ pub(super) enum Decision {
     Unavailable(Duration),
 }
 
-/// What a request does whose name is not in the list.
+/// What a request does whose name is not in the catalog.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum MissDecision {
-    /// The list is recent enough, or cannot be had any newer now.
+    /// The catalog is recent enough, or cannot be had any newer now.
     Use,
     /// Wait for the refresh under way until then.
     Join(Instant),
@@ -73,7 +73,7 @@ pub(super) enum MissDecision {
 }
 
 impl Freshness {
-    /// No list yet, and no attempt to get one.
+    /// No catalog yet, and no attempt to get one.
     pub(super) fn cold() -> Self {
         Self {
             validity: None,
@@ -81,7 +81,7 @@ impl Freshness {
         }
     }
 
-    /// A list that was given at start: stale from the first moment on.
+    /// A catalog that was given at start: stale from the first moment on.
     pub(super) fn given(policy: &RegistryPolicy, now: Instant) -> Self {
         let mut freshness = Self::validated(policy, now, 0.0);
         if let Some(validity) = &mut freshness.validity {
@@ -91,7 +91,7 @@ impl Freshness {
         freshness
     }
 
-    /// A list that was fetched or confirmed just now. `chance` is in `0.0..1.0`.
+    /// A catalog that was fetched or confirmed just now. `chance` is in `0.0..1.0`.
     pub(super) fn validated(policy: &RegistryPolicy, now: Instant, chance: f64) -> Self {
         let jitter = 1.0 + REFRESH_JITTER * (2.0 * chance - 1.0);
         Self {
@@ -106,7 +106,7 @@ impl Freshness {
         }
     }
 
-    /// The same list after one more failure. `chance` is in `0.0..1.0`.
+    /// The same catalog after one more failure. `chance` is in `0.0..1.0`.
     pub(super) fn failed(&self, policy: &RegistryPolicy, now: Instant, chance: f64) -> Self {
         let consecutive = self.failures().saturating_add(1);
         let doublings = (consecutive - 1).min(16);
@@ -116,7 +116,7 @@ impl Freshness {
             .min(policy.ttl)
             .mul_f64(1.0 - BACKOFF_JITTER * chance);
         let retry_at = later(now, backoff);
-        // While the list is still good, the next try does not come after it has gone bad.
+        // While the catalog is still good, the next try does not come after it has gone bad.
         let retry_at = match &self.validity {
             Some(validity) if now < validity.expires_at => retry_at.min(validity.expires_at),
             _ => retry_at,
@@ -130,7 +130,7 @@ impl Freshness {
         }
     }
 
-    /// Whether a request uses the list without a further look: the hot path.
+    /// Whether a request uses the catalog without a further look: the hot path.
     pub(super) fn needs_no_check(&self, now: Instant) -> bool {
         let Some(validity) = &self.validity else {
             return false;
@@ -178,7 +178,7 @@ impl Freshness {
         }
     }
 
-    /// What a request does whose name is not in the list. `last_miss` is when a request like it
+    /// What a request does whose name is not in the catalog. `last_miss` is when a request like it
     /// last started a refresh.
     pub(super) fn assess_miss(
         &self,
@@ -221,7 +221,7 @@ impl Freshness {
             .map_or(Duration::ZERO, |f| f.retry_at.duration_since(now))
     }
 
-    /// The age of the list.
+    /// The age of the catalog.
     pub(super) fn age(&self, now: Instant) -> Option<Duration> {
         let validity = self.validity.as_ref()?;
         Some(now.duration_since(validity.validated_at))
@@ -239,13 +239,13 @@ impl Freshness {
         Some(now.duration_since(validity.expires_at))
     }
 
-    /// Whether there is a list that may still be used.
+    /// Whether there is a catalog that may still be used.
     pub(super) fn usable(&self, now: Instant) -> bool {
         self.validity.as_ref().is_some_and(|v| v.usable(now))
     }
 }
 
-/// Starts a refresh of a list that is past its TTL.
+/// Starts a refresh of a catalog that is past its TTL.
 fn wait_for_refresh(policy: &RegistryPolicy, now: Instant) -> Decision {
     if policy.max_refresh_wait.is_zero() {
         Decision::UseAndRefresh
@@ -254,7 +254,7 @@ fn wait_for_refresh(policy: &RegistryPolicy, now: Instant) -> Decision {
     }
 }
 
-/// Joins the refresh of a list that is past its TTL: all wait for it until the
+/// Joins the refresh of a catalog that is past its TTL: all wait for it until the
 /// same moment.
 fn wait_for_in_flight(policy: &RegistryPolicy, started: Instant, now: Instant) -> Decision {
     let until = later(started, policy.max_refresh_wait);
@@ -267,7 +267,7 @@ fn wait_for_in_flight(policy: &RegistryPolicy, started: Instant, now: Instant) -
 
 impl Failure {
     /// Whether no request has come for so long, since the next try was due and
-    /// the TTL over, that the failure says nothing any more: the list is
+    /// the TTL over, that the failure says nothing any more: the catalog is
     /// merely expired.
     fn is_forgotten(&self, validity: &Validity, now: Instant) -> bool {
         now >= validity.expires_at && now >= later(self.retry_at, MAX_BACKOFF)

@@ -20,7 +20,7 @@ const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
 const MAX_REDIRECTS: usize = 3;
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
-/// A model list behind an `http` or `https` URL.
+/// A catalog behind an `http` or `https` URL.
 ///
 /// Sends `If-None-Match`, follows up to three redirects but none from https to http, and refuses
 /// any status but 200 (and 304) and any body over 32 MiB. User name and password in the URL are
@@ -108,7 +108,7 @@ impl ReqwestSource {
     async fn body(mut response: Response) -> Result<BytesMut, SourceError> {
         let too_large = || {
             SourceError::new(format!(
-                "the answer is larger than {} MiB: is this the URL of a model list?",
+                "the answer is larger than {} MiB: is this the URL of the active models?",
                 MAX_BODY_BYTES >> 20
             ))
         };
@@ -156,7 +156,7 @@ impl ReqwestSource {
             404 | 410 => "check the path",
             429 => "too many fetches: a longer TTL helps",
             500..=599 => "the server is in trouble",
-            _ => "only 200 carries a list",
+            _ => "only 200 carries a catalog",
         };
         let place = match redacted(response.url()) {
             place if place == self.location() => String::new(),

@@ -1,4 +1,4 @@
-//! Who gets a list at once, who waits for one, and who starts the fetch.
+//! Who gets a catalog at once, who waits for one, and who starts the fetch.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -62,7 +62,7 @@ impl Inner {
         RegistryStats::new(&snapshot, &counters, &self.policy, Instant::now())
     }
 
-    /// What a request gets. One atomic load and one look at the clock while the list is fresh, and
+    /// What a request gets. One atomic load and one look at the clock while the catalog is fresh, and
     /// while a failed refresh is not due for its next try.
     pub(super) fn acquire(self: &Arc<Self>) -> Acquired {
         let now = Instant::now();
@@ -101,7 +101,7 @@ impl Inner {
         }
     }
 
-    /// What a request gets whose name is not in the list. `None`: what it has.
+    /// What a request gets whose name is not in the catalog. `None`: what it has.
     pub(super) fn revalidate_for_miss(
         self: &Arc<Self>,
     ) -> Option<Pin<Box<dyn Future<Output = Arc<Catalog>> + Send>>> {
@@ -128,7 +128,7 @@ impl Inner {
         ))
     }
 
-    /// Joins the refresh under way or starts one, whatever the age of the list, and waits for it.
+    /// Joins the refresh under way or starts one, whatever the age of the catalog, and waits for it.
     pub(super) async fn refresh(self: &Arc<Self>) -> RefreshResult {
         let waiter = {
             let state = self.lock();
@@ -138,7 +138,7 @@ impl Inner {
         self.wait_until(waiter, until).await
     }
 
-    /// Waits for the refresh, at most until then, and returns the newest list there is.
+    /// Waits for the refresh, at most until then, and returns the newest catalog there is.
     async fn wait_for_newer(
         self: Arc<Self>,
         waiter: Waiter,
@@ -149,7 +149,7 @@ impl Inner {
         self.catalog().unwrap_or(catalog)
     }
 
-    /// Waits for the refresh to its end, and returns the list it brought.
+    /// Waits for the refresh to its end, and returns the catalog it brought.
     async fn wait_for_first(self: Arc<Self>, waiter: Waiter) -> Result<Arc<Catalog>, Unavailable> {
         let until = overdue_at(&self.policy, waiter.started);
         let result = self.wait_until(waiter, until).await;

@@ -23,7 +23,7 @@ pub(super) type RefreshResult = Result<Refreshed, RegistryError>;
 #[derive(Default)]
 pub(super) struct RefreshState {
     in_flight: Option<InFlight>,
-    /// When a request whose name was not in the list last started a fetch.
+    /// When a request whose name was not in the catalog last started a fetch.
     pub(super) last_miss: Option<Instant>,
     pub(super) counters: Counters,
 }
@@ -123,7 +123,7 @@ impl Inner {
         // The task holds no handle of the registry: dropping the last one ends the task.
         let task = runtime.spawn(async move {
             let fetched = timeout(limit, source.fetch(snapshot.etag.as_deref())).await;
-            // Reading a large document takes time of its own, which is no age of the list.
+            // Reading a large document takes time of its own, which is no age of the catalog.
             let arrived = Instant::now();
             let result = match fetched {
                 Err(_) => Err(FetchFailure::Timeout(limit)),
@@ -191,7 +191,7 @@ impl Inner {
         match (result, &snapshot.catalog) {
             (Ok(Refreshed::Changed), Some(catalog)) => {
                 let hash = hex(&catalog.sha256()[..6]);
-                tracing::info!(registry, models = catalog.len(), hash, "model list changed");
+                tracing::info!(registry, models = catalog.len(), hash, "catalog changed");
                 if catalog.ambiguous_names() > 0 {
                     tracing::warn!(
                         registry,
@@ -200,13 +200,13 @@ impl Inner {
                     );
                 }
             }
-            (Ok(_), _) => tracing::debug!(registry, "model list unchanged"),
+            (Ok(_), _) => tracing::debug!(registry, "catalog unchanged"),
             (Err(error), catalog) => tracing::warn!(
                 registry,
                 error = %error.report(),
                 failures = snapshot.freshness.failures(),
                 retry_in = ?snapshot.freshness.backoff_left(now),
-                "model list not refreshed: {}",
+                "catalog not refreshed: {}",
                 if catalog.is_some() { "keeping the last one" } else { "there is none yet" },
             ),
         }

@@ -28,9 +28,9 @@ pub(super) struct Snapshot {
 /// What a fetch that succeeded brought.
 #[derive(Debug)]
 pub(super) enum Update {
-    /// The list is the one we have, confirmed just now.
+    /// The catalog is the one we have, confirmed just now.
     Unchanged { etag: Option<Arc<str>> },
-    /// A list that we did not have.
+    /// A catalog that we did not have.
     Changed {
         catalog: Arc<Catalog>,
         etag: Option<Arc<str>>,
@@ -90,7 +90,7 @@ impl Snapshot {
                         catalog: Arc::new(catalog),
                         etag,
                     }),
-                    Err(error) => Err(FetchFailure::InvalidList(BodyStart::of(&body), error)),
+                    Err(error) => Err(FetchFailure::InvalidCatalog(BodyStart::of(&body), error)),
                 }
             }
         }
@@ -116,7 +116,7 @@ impl Snapshot {
         }
     }
 
-    /// The snapshot after a fetch that failed: the same list, and nothing forgotten.
+    /// The snapshot after a fetch that failed: the same catalog, and nothing forgotten.
     pub(super) fn after_failure(
         &self,
         error: RegistryError,

@@ -18,17 +18,17 @@ const LAST_SECOND: u64 = 253_402_300_799;
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct RegistryStats {
-    /// The models in the list.
+    /// The models in the catalog.
     pub cached_models: usize,
     /// The different IDs they have.
     pub cached_blockchain_ids: usize,
-    /// When the TTL of the list ends or ended, in RFC 3339. `None` without a list.
+    /// When the TTL of the catalog ends or ended, in RFC 3339. `None` without a catalog.
     pub cache_expiry: Option<String>,
     /// The same, in seconds from now: zero once the TTL is over.
     pub seconds_until_expiry: Option<f64>,
-    /// The seconds since the list was last fetched, confirmed, or given at start.
+    /// The seconds since the catalog was last fetched, confirmed, or given at start.
     pub age_seconds: Option<f64>,
-    /// The SHA-256 of the document the list came in, in hex.
+    /// The SHA-256 of the document the catalog was parsed from, in hex.
     pub last_hash: Option<String>,
     /// The ETag that came with it.
     pub last_etag: Option<String>,
@@ -36,15 +36,15 @@ pub struct RegistryStats {
     pub cache_duration: f64,
     /// The fetches started.
     pub fetches: u64,
-    /// The fetches that brought a list we did not have; the first one counts.
+    /// The fetches that brought a new catalog; the first one counts.
     pub refreshes_changed: u64,
-    /// The fetches that confirmed the list we had.
+    /// The fetches that confirmed the catalog we had.
     pub refreshes_unchanged: u64,
     /// The fetches that failed.
     pub refreshes_failed: u64,
     /// What went wrong with the last fetch. `None` once one has succeeded.
     pub last_error: Option<String>,
-    /// The names that more than one entry of the list claims.
+    /// The names that more than one entry of the catalog claims.
     pub ambiguous_names: usize,
     #[serde(skip)]
     health: RegistryHealth,
@@ -87,11 +87,11 @@ impl RegistryStats {
 /// The state of a [`Registry`](crate::Registry) in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RegistryHealth {
-    /// There is a list, and the last refresh, if there was one, succeeded.
+    /// There is a catalog, and the last refresh, if there was one, succeeded.
     Healthy,
-    /// There is a list, but the last refresh failed.
+    /// There is a catalog, but the last refresh failed.
     Degraded,
-    /// There is no list, or it is older than the policy's `max_stale`.
+    /// There is no catalog, or it is older than the policy's `max_stale`.
     Unhealthy,
 }
 

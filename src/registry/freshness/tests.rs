@@ -29,7 +29,7 @@ fn start() -> Instant {
 }
 
 #[test]
-fn a_fresh_list_is_used() {
+fn a_fresh_catalog_is_used() {
     let t = start();
     let freshness = Freshness::validated(&policy(), t, MIDDLE);
     for age in [0.0, 1.0, 239.9] {
@@ -44,7 +44,7 @@ fn a_fresh_list_is_used() {
 }
 
 #[test]
-fn a_stale_list_is_used_and_refreshed_once() {
+fn a_stale_catalog_is_used_and_refreshed_once() {
     let t = start();
     let freshness = Freshness::validated(&policy(), t, MIDDLE);
     for age in [240.1, 270.0, 299.9] {
@@ -60,7 +60,7 @@ fn a_stale_list_is_used_and_refreshed_once() {
 }
 
 #[test]
-fn an_expired_list_waits_for_the_refresh_but_not_long() {
+fn an_expired_catalog_waits_for_the_refresh_but_not_long() {
     let t = start();
     let freshness = Freshness::validated(&policy(), t, MIDDLE);
     let now = t + secs(300.0);
@@ -78,7 +78,7 @@ fn an_expired_list_waits_for_the_refresh_but_not_long() {
 }
 
 #[test]
-fn an_expired_list_is_used_while_a_refresh_that_began_in_time_is_under_way() {
+fn an_expired_catalog_is_used_while_a_refresh_that_began_in_time_is_under_way() {
     let t = start();
     let freshness = Freshness::validated(&policy(), t, MIDDLE);
     let in_flight = Some(t + secs(299.9));
@@ -89,7 +89,7 @@ fn an_expired_list_is_used_while_a_refresh_that_began_in_time_is_under_way() {
 }
 
 #[test]
-fn without_a_wait_an_expired_list_is_refreshed_in_the_background() {
+fn without_a_wait_an_expired_catalog_is_refreshed_in_the_background() {
     let t = start();
     let policy = RegistryPolicy {
         max_refresh_wait: Duration::ZERO,
@@ -105,7 +105,7 @@ fn without_a_wait_an_expired_list_is_refreshed_in_the_background() {
 }
 
 #[test]
-fn a_failing_list_is_used_at_once_whatever_its_age() {
+fn a_failing_catalog_is_used_at_once_whatever_its_age() {
     let t = start();
     for age in [250.0, 299.0, 301.0, 100_000.0] {
         let failed_at = t + secs(age);
@@ -134,7 +134,7 @@ fn a_failing_list_is_used_at_once_whatever_its_age() {
 }
 
 #[test]
-fn a_failing_list_that_nobody_asked_for_in_a_while_is_merely_expired() {
+fn a_failing_catalog_that_nobody_asked_for_in_a_while_is_merely_expired() {
     let t = start();
     let failed_at = t + secs(299.0);
     let freshness =
@@ -234,7 +234,7 @@ fn a_cold_registry_that_failed_is_unavailable_until_the_next_try() {
 }
 
 #[test]
-fn a_list_older_than_max_stale_counts_as_none() {
+fn a_catalog_older_than_max_stale_counts_as_none() {
     let t = start();
     let policy = with_max_stale(600.0);
     let freshness = Freshness::validated(&policy, t, MIDDLE);
@@ -262,7 +262,7 @@ fn a_list_older_than_max_stale_counts_as_none() {
 }
 
 #[test]
-fn a_given_list_is_stale_from_the_start() {
+fn a_given_catalog_is_stale_from_the_start() {
     let t = start();
     let given = Freshness::given(&policy(), t);
     assert!(!given.needs_no_check(t));
@@ -276,7 +276,7 @@ fn a_given_list_is_stale_from_the_start() {
 }
 
 #[test]
-fn a_miss_revalidates_a_list_that_is_old_enough() {
+fn a_miss_revalidates_a_catalog_that_is_old_enough() {
     let t = start();
     let freshness = Freshness::validated(&policy(), t, MIDDLE);
     let young = t + secs(9.9);
@@ -336,7 +336,7 @@ fn a_miss_starts_nothing_during_a_backoff() {
 }
 
 #[test]
-fn a_miss_revalidates_a_given_list_at_once_and_only_once() {
+fn a_miss_revalidates_a_given_catalog_at_once_and_only_once() {
     let t = start();
     let given = Freshness::given(&policy(), t);
     let miss = |last| given.assess_miss(&policy(), last, None, t);
@@ -345,7 +345,7 @@ fn a_miss_revalidates_a_given_list_at_once_and_only_once() {
 }
 
 #[test]
-fn without_a_list_there_is_no_miss() {
+fn without_a_catalog_there_is_no_miss() {
     assert_eq!(
         Freshness::cold().assess_miss(&policy(), None, None, start()),
         MissDecision::Use
@@ -457,7 +457,7 @@ proptest! {
         let failing = !failures.is_empty();
         prop_assert_eq!(freshness.usable(now), usable);
 
-        // A list that needs no check is one that the long way would use too, and start nothing for.
+        // A catalog that needs no check is one that the long way would use too, and start nothing for.
         if freshness.needs_no_check(now) {
             prop_assert_eq!(decision, Decision::Use);
         }
