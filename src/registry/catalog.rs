@@ -31,7 +31,8 @@ use super::entry::ModelEntry;
 /// ```
 pub struct Catalog {
     entries: Vec<Arc<ModelEntry>>,
-    /// Names and IDs as spelled, so that the usual lookup needs no case folding.
+    /// Names and IDs as spelled, so that the usual lookup needs no case
+    /// folding.
     spelled: HashMap<Box<str>, Found>,
     /// IDs by [`fold_id`].
     ids: HashMap<Box<str>, u32>,

@@ -1,8 +1,6 @@
-use std::borrow::Cow;
-use std::error::Error;
-use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
+//! Why there is no catalog, or no newer one.
+
+use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
 
 use super::catalog::CatalogError;
 
@@ -20,7 +18,8 @@ impl Unavailable {
         Self { retry_after, cause }
     }
 
-    /// How long the registry holds off before it tries again. Zero when it would try at once.
+    /// How long the registry holds off before it tries again. Zero when it
+    /// would try at once.
     pub fn retry_after(&self) -> Duration {
         self.retry_after
     }
@@ -46,7 +45,8 @@ impl Error for Unavailable {
 /// A fetch of the catalog that failed.
 ///
 /// Cheap to clone: all callers that waited for one fetch share one error. The
-/// [`source`](Error::source) chain leads to the cause; [`RegistryError::report`] prints all of it.
+/// [`source`](Error::source) chain leads to the cause;
+/// [`RegistryError::report`] prints all of it.
 #[derive(Clone)]
 pub struct RegistryError {
     inner: Arc<Inner>,
@@ -133,7 +133,8 @@ pub(crate) enum FetchFailure {
     NoRuntime,
 }
 
-/// The first few characters of a document, to show what came in place of a catalog.
+/// The first few characters of a document, to show what came in place of a
+/// catalog.
 #[derive(Debug)]
 pub(crate) struct BodyStart {
     text: String,
@@ -167,7 +168,8 @@ impl fmt::Display for BodyStart {
 
 /// Why a [`RegistrySource`](crate::RegistrySource) did not deliver.
 ///
-/// The message must not contain credentials: it ends up in logs and on health pages.
+/// The message must not contain credentials: it ends up in logs and on health
+/// pages.
 #[derive(Debug)]
 pub struct SourceError {
     message: Cow<'static, str>,

@@ -1,4 +1,5 @@
-//! When a catalog is used, refreshed, or waited for. Pure: the time is an argument, and so is chance.
+//! When a catalog is used, refreshed, or waited for. Pure: the time is an
+//! argument, and so is chance.
 
 use std::time::Duration;
 
@@ -8,14 +9,16 @@ use super::policy::RegistryPolicy;
 
 /// The part of the TTL after which a catalog is refreshed in the background.
 const REFRESH_AT: f64 = 0.8;
-/// How far that point moves to either side, so that many gateways do not fetch in step.
+/// How far that point moves to either side, so that many gateways do not fetch
+/// in step.
 const REFRESH_JITTER: f64 = 0.1;
 /// The pause after the first failure. It doubles with each further one.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 /// A pause is shortened at random to between this part of it and all of it.
 const BACKOFF_JITTER: f64 = 0.5;
-/// How long after its time limit a fetch has certainly ended, unless the process was suspended.
+/// How long after its time limit a fetch has certainly ended, unless the
+/// process was suspended.
 const OVERDUE_AFTER: Duration = Duration::from_secs(5);
 /// Stands in for instants too far away to be represented.
 const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
@@ -53,9 +56,11 @@ pub(super) enum Decision {
     Use,
     /// Use the catalog there is, and start a refresh that nobody waits for.
     UseAndRefresh,
-    /// Join the refresh under way or start one, wait for it until then, and use what there is.
+    /// Join the refresh under way or start one, wait for it until then, and use
+    /// what there is.
     RefreshUntil(Instant),
-    /// There is nothing to use: join the fetch under way or start one, and wait for its end.
+    /// There is nothing to use: join the fetch under way or start one, and wait
+    /// for its end.
     Fetch,
     /// There is nothing to use, and the next try is that far away.
     Unavailable(Duration),
@@ -91,7 +96,8 @@ impl Freshness {
         freshness
     }
 
-    /// A catalog that was fetched or confirmed just now. `chance` is in `0.0..1.0`.
+    /// A catalog that was fetched or confirmed just now. `chance` is in
+    /// `0.0..1.0`.
     pub(super) fn validated(policy: &RegistryPolicy, now: Instant, chance: f64) -> Self {
         let jitter = 1.0 + REFRESH_JITTER * (2.0 * chance - 1.0);
         Self {
@@ -116,7 +122,8 @@ impl Freshness {
             .min(policy.ttl)
             .mul_f64(1.0 - BACKOFF_JITTER * chance);
         let retry_at = later(now, backoff);
-        // While the catalog is still good, the next try does not come after it has gone bad.
+        // While the catalog is still good, the next try does not come after it
+        // has gone bad.
         let retry_at = match &self.validity {
             Some(validity) if now < validity.expires_at => retry_at.min(validity.expires_at),
             _ => retry_at,
@@ -142,7 +149,8 @@ impl Freshness {
         now < next_check && validity.usable(now)
     }
 
-    /// What a request does now. `in_flight_since` is when the refresh under way was started.
+    /// What a request does now. `in_flight_since` is when the refresh under way
+    /// was started.
     pub(super) fn assess(
         &self,
         policy: &RegistryPolicy,
@@ -172,14 +180,15 @@ impl Freshness {
             (Some(validity), None, None) if now < validity.expires_at => Decision::UseAndRefresh,
             (Some(_), None, None) => wait_for_refresh(policy, now),
 
-            // A refresh that was started in time is traffic's own doing: nobody waits for it.
+            // A refresh that was started in time is traffic's own doing: nobody
+            // waits for it.
             (Some(validity), None, Some(started)) if started < validity.expires_at => Decision::Use,
             (Some(_), None, Some(started)) => wait_for_in_flight(policy, started, now),
         }
     }
 
-    /// What a request does whose name is not in the catalog. `last_miss` is when a request like it
-    /// last started a refresh.
+    /// What a request does whose name is not in the catalog. `last_miss` is
+    /// when a request like it last started a refresh.
     pub(super) fn assess_miss(
         &self,
         policy: &RegistryPolicy,
@@ -254,8 +263,8 @@ fn wait_for_refresh(policy: &RegistryPolicy, now: Instant) -> Decision {
     }
 }
 
-/// Joins the refresh of a catalog that is past its TTL: all wait for it until the
-/// same moment.
+/// Joins the refresh of a catalog that is past its TTL: all wait for it until
+/// the same moment.
 fn wait_for_in_flight(policy: &RegistryPolicy, started: Instant, now: Instant) -> Decision {
     let until = later(started, policy.max_refresh_wait);
     if now < until {

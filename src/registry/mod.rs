@@ -17,27 +17,27 @@ mod snapshot;
 mod source;
 mod stats;
 
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use self::refresh::Inner;
 
 pub(crate) use self::catalog::slug;
-pub use self::catalog::{Catalog, CatalogError, ResolvedBy};
-pub use self::entry::{ModelEntry, ModelType};
-pub use self::error::{RegistryError, SourceError, Unavailable};
 #[cfg(feature = "reqwest")]
 pub use self::http::{InvalidRegistryUrl, ReqwestSource};
-pub use self::policy::RegistryPolicy;
-pub use self::source::{FetchFuture, Fetched, RegistrySource};
-pub use self::stats::{RegistryHealth, RegistryStats};
+pub use self::{
+    catalog::{Catalog, CatalogError, ResolvedBy},
+    entry::{ModelEntry, ModelType},
+    error::{RegistryError, SourceError, Unavailable},
+    policy::RegistryPolicy,
+    source::{FetchFuture, Fetched, RegistrySource},
+    stats::{RegistryHealth, RegistryStats},
+};
 
 /// A cached copy of a remote registry of models.
 ///
-/// Clones are cheap and share one copy. There is no background task: requests themselves start the
-/// refreshes, in tasks of their own, and never two at a time.
+/// Clones are cheap and share one copy. There is no background task: requests
+/// themselves start the refreshes, in tasks of their own, and never two at a
+/// time.
 ///
 /// | the catalog is | when | what [`Registry::catalog`] does |
 /// |---|---|---|
@@ -80,13 +80,13 @@ pub use self::stats::{RegistryHealth, RegistryStats};
 ///
 /// # Runtime
 ///
-/// Refreshes need a Tokio runtime with its timer enabled. Where there is no runtime, they fail like
-/// any other refresh, and the catalog at hand goes on being used; where there is one without a timer,
-/// waiting for them panics.
+/// Refreshes need a Tokio runtime with its timer enabled. Where there is no
+/// runtime, they fail like any other refresh, and the catalog at hand goes on
+/// being used; where there is one without a timer, waiting for them panics.
 ///
-/// A fetch that was suspended together with its process, as on AWS Lambda between two requests, or
-/// whose runtime nobody drives any more, counts for nothing: what it brings is of unknown age, and a
-/// new one takes its place.
+/// A fetch that was suspended together with its process, as on AWS Lambda
+/// between two requests, or whose runtime nobody drives any more, counts for
+/// nothing: what it brings is of unknown age, and a new one takes its place.
 #[derive(Clone)]
 pub struct Registry {
     inner: Arc<Inner>,
@@ -107,10 +107,11 @@ impl Registry {
         Self::with_policy(Arc::new(source), RegistryPolicy::default(), None)
     }
 
-    /// A registry with a policy of its own, and perhaps with a catalog to start from.
+    /// A registry with a policy of its own, and perhaps with a catalog to start
+    /// from.
     ///
-    /// `initial` is used from the first request on, but that request also starts a refresh: nobody
-    /// knows how old the catalog is.
+    /// `initial` is used from the first request on, but that request also
+    /// starts a refresh: nobody knows how old the catalog is.
     pub fn with_policy(
         source: Arc<dyn RegistrySource>,
         policy: RegistryPolicy,
@@ -121,7 +122,8 @@ impl Registry {
         }
     }
 
-    /// The catalog as it is now, whatever its age. Waits for nothing and starts nothing.
+    /// The catalog as it is now, whatever its age. Waits for nothing and starts
+    /// nothing.
     pub fn snapshot(&self) -> Option<Arc<Catalog>> {
         self.inner.catalog()
     }
@@ -130,11 +132,13 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// There is no catalog that may be used, and the fetch for one has failed just now.
+    /// There is no catalog that may be used, and the fetch for one has failed
+    /// just now.
     ///
     /// # Cancel safety
     ///
-    /// The fetch runs in a task of its own. Dropping this future stops the waiting only.
+    /// The fetch runs in a task of its own. Dropping this future stops the
+    /// waiting only.
     pub async fn catalog(&self) -> Result<Arc<Catalog>, Unavailable> {
         match self.acquire() {
             Acquired::Ready(catalog) => Ok(catalog),
@@ -145,8 +149,8 @@ impl Registry {
 
     /// Refreshes the catalog now, whatever its age, and waits for the result.
     ///
-    /// Joins a refresh under way. Good before the first request, and after a change that should be
-    /// seen at once.
+    /// Joins a refresh under way. Good before the first request, and after a
+    /// change that should be seen at once.
     ///
     /// # Errors
     ///
@@ -161,8 +165,9 @@ impl Registry {
 
     /// Numbers for health pages and metrics.
     ///
-    /// Starts nothing. A health page on a server that no requests reach should call
-    /// [`Registry::catalog`] first, so that the catalog it speaks of is one that requests would get.
+    /// Starts nothing. A health page on a server that no requests reach should
+    /// call [`Registry::catalog`] first, so that the catalog it speaks of is
+    /// one that requests would get.
     pub fn stats(&self) -> RegistryStats {
         self.inner.stats()
     }
@@ -177,14 +182,14 @@ impl Registry {
         &self.inner.policy
     }
 
-    /// The catalog for a request. Synchronous, and without a lock or an allocation, unless a refresh is
-    /// due.
+    /// The catalog for a request. Synchronous, and without a lock or an
+    /// allocation, unless a refresh is due.
     pub(crate) fn acquire(&self) -> Acquired {
         self.inner.acquire()
     }
 
-    /// The catalog for a request whose name is not in the one it has: a newer one to wait for, or `None`
-    /// when there is none to be had.
+    /// The catalog for a request whose name is not in the one it has: a newer
+    /// one to wait for, or `None` when there is none to be had.
     pub(crate) fn revalidate_for_miss(
         &self,
     ) -> Option<Pin<Box<dyn Future<Output = Arc<Catalog>> + Send>>> {

@@ -1,21 +1,25 @@
 //! Who gets a catalog at once, who waits for one, and who starts the fetch.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use arc_swap::ArcSwap;
 use tokio::time::{Instant, timeout_at};
 
-use super::Acquired;
-use super::catalog::Catalog;
-use super::error::{FetchFailure, RegistryError, Unavailable};
-use super::freshness::{Decision, MissDecision, overdue_at};
-use super::policy::RegistryPolicy;
-use super::single_flight::{RefreshResult, RefreshState, Waiter};
-use super::snapshot::Snapshot;
-use super::source::RegistrySource;
-use super::stats::RegistryStats;
+use super::{
+    Acquired,
+    catalog::Catalog,
+    error::{FetchFailure, RegistryError, Unavailable},
+    freshness::{Decision, MissDecision, overdue_at},
+    policy::RegistryPolicy,
+    single_flight::{RefreshResult, RefreshState, Waiter},
+    snapshot::Snapshot,
+    source::RegistrySource,
+    stats::RegistryStats,
+};
 
 /// What all handles of one registry share.
 pub(super) struct Inner {
@@ -62,8 +66,9 @@ impl Inner {
         RegistryStats::new(&snapshot, &counters, &self.policy, Instant::now())
     }
 
-    /// What a request gets. One atomic load and one look at the clock while the catalog is fresh, and
-    /// while a failed refresh is not due for its next try.
+    /// What a request gets. One atomic load and one look at the clock while the
+    /// catalog is fresh, and while a failed refresh is not due for its next
+    /// try.
     pub(super) fn acquire(self: &Arc<Self>) -> Acquired {
         let now = Instant::now();
         if let Some(catalog) = self.snapshot.load().catalog_without_check(now) {
@@ -101,7 +106,8 @@ impl Inner {
         }
     }
 
-    /// What a request gets whose name is not in the catalog. `None`: what it has.
+    /// What a request gets whose name is not in the catalog. `None`: what it
+    /// has.
     pub(super) fn revalidate_for_miss(
         self: &Arc<Self>,
     ) -> Option<Pin<Box<dyn Future<Output = Arc<Catalog>> + Send>>> {
@@ -128,7 +134,8 @@ impl Inner {
         ))
     }
 
-    /// Joins the refresh under way or starts one, whatever the age of the catalog, and waits for it.
+    /// Joins the refresh under way or starts one, whatever the age of the
+    /// catalog, and waits for it.
     pub(super) async fn refresh(self: &Arc<Self>) -> RefreshResult {
         let waiter = {
             let state = self.lock();
@@ -138,7 +145,8 @@ impl Inner {
         self.wait_until(waiter, until).await
     }
 
-    /// Waits for the refresh, at most until then, and returns the newest catalog there is.
+    /// Waits for the refresh, at most until then, and returns the newest
+    /// catalog there is.
     async fn wait_for_newer(
         self: Arc<Self>,
         waiter: Waiter,
@@ -186,7 +194,8 @@ impl Inner {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, RefreshState> {
-        // Nothing that can panic in the middle of a change runs under this lock.
+        // Nothing that can panic in the middle of a change runs under this
+        // lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,18 +2,22 @@
 
 use std::sync::{Arc, MutexGuard, Weak};
 
-use tokio::runtime::Handle;
-use tokio::sync::watch;
-use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout};
+use tokio::{
+    runtime::Handle,
+    sync::watch,
+    task::AbortHandle,
+    time::{Instant, timeout},
+};
 
-use super::Refreshed;
-use super::error::{FetchFailure, RegistryError};
-use super::freshness::overdue_at;
-use super::policy::RegistryPolicy;
-use super::refresh::Inner;
-use super::snapshot::{Snapshot, Update};
-use super::stats::{Counters, hex};
+use super::{
+    Refreshed,
+    error::{FetchFailure, RegistryError},
+    freshness::overdue_at,
+    policy::RegistryPolicy,
+    refresh::Inner,
+    snapshot::{Snapshot, Update},
+    stats::{Counters, hex},
+};
 use crate::telemetry;
 
 /// How a refresh ended.
@@ -45,8 +49,8 @@ pub(super) struct Waiter {
 }
 
 impl RefreshState {
-    /// When the fetch under way was started. One that is overdue does not count: its task is
-    /// frozen, or on a runtime that nobody drives.
+    /// When the fetch under way was started. One that is overdue does not
+    /// count: its task is frozen, or on a runtime that nobody drives.
     pub(super) fn in_flight_since(&self, policy: &RegistryPolicy, now: Instant) -> Option<Instant> {
         let started = self.in_flight.as_ref()?.waiter.started;
         (now < overdue_at(policy, started)).then_some(started)
@@ -97,8 +101,8 @@ impl Inner {
             waiter: waiter.clone(),
             task: None,
         });
-        // Ending a task and starting one on a runtime that is shutting down both may drop a
-        // `CompletionGuard` on the spot, which takes the lock.
+        // Ending a task and starting one on a runtime that is shutting down
+        // both may drop a `CompletionGuard` on the spot, which takes the lock.
         drop(state);
         drop(overdue);
         let guard = CompletionGuard {
@@ -120,10 +124,12 @@ impl Inner {
         };
         let source = Arc::clone(&self.source);
         let limit = self.policy.fetch_timeout;
-        // The task holds no handle of the registry: dropping the last one ends the task.
+        // The task holds no handle of the registry: dropping the last one ends
+        // the task.
         let task = runtime.spawn(async move {
             let fetched = timeout(limit, source.fetch(snapshot.etag.as_deref())).await;
-            // Reading a large document takes time of its own, which is no age of the catalog.
+            // Reading a large document takes time of its own, which is no age
+            // of the catalog.
             let arrived = Instant::now();
             let result = match fetched {
                 Err(_) => Err(FetchFailure::Timeout(limit)),
@@ -150,9 +156,9 @@ impl Inner {
         let chance = fastrand::f64();
         let mut state = self.lock();
         let snapshot = self.snapshot.load_full();
-        // Another fetch may have taken the place of this one. And if the process was suspended, it
-        // says nothing about the source that a fetch failed, and nothing about today what it
-        // brought.
+        // Another fetch may have taken the place of this one. And if the
+        // process was suspended, it says nothing about the source that a fetch
+        // failed, and nothing about today what it brought.
         let current = state.with_id(id).is_some();
         let discarded = !current || arrived >= overdue_at(&self.policy, started);
         let (next, result) = match fetched {

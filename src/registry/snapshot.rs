@@ -1,15 +1,18 @@
-//! What the registry knows at one moment, and what it knows after one fetch more.
+//! What the registry knows at one moment, and what it knows after one fetch
+//! more.
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::Refreshed;
-use super::catalog::{Catalog, sha256};
-use super::error::{BodyStart, FetchFailure, RegistryError};
-use super::freshness::Freshness;
-use super::policy::RegistryPolicy;
-use super::source::Fetched;
+use super::{
+    Refreshed,
+    catalog::{Catalog, sha256},
+    error::{BodyStart, FetchFailure, RegistryError},
+    freshness::Freshness,
+    policy::RegistryPolicy,
+    source::Fetched,
+};
 
 /// A longer ETag is not worth sending back.
 const MAX_ETAG_BYTES: usize = 1024;
@@ -116,7 +119,8 @@ impl Snapshot {
         }
     }
 
-    /// The snapshot after a fetch that failed: the same catalog, and nothing forgotten.
+    /// The snapshot after a fetch that failed: the same catalog, and nothing
+    /// forgotten.
     pub(super) fn after_failure(
         &self,
         error: RegistryError,

@@ -1,6 +1,6 @@
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
+//! Where the catalog comes from.
+
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 
@@ -8,8 +8,9 @@ use super::error::SourceError;
 
 /// Where a [`Registry`](crate::Registry) gets its catalog from.
 ///
-/// With the feature `reqwest` there is [`ReqwestSource`](crate::ReqwestSource) for HTTP and HTTPS.
-/// A source of your own can read a file, call a contract, or serve a test:
+/// With the feature `reqwest` there is [`ReqwestSource`](crate::ReqwestSource)
+/// for HTTP and HTTPS. A source of your own can read a file, call a contract,
+/// or serve a test:
 ///
 /// ```
 /// use tower_model_routing::{FetchFuture, Fetched, RegistrySource, SourceError};
@@ -32,23 +33,27 @@ use super::error::SourceError;
 /// }
 /// ```
 ///
-/// The registry calls a source from a task of its own, once at a time, and drops the
-/// future when it takes longer than [`RegistryPolicy::fetch_timeout`](crate::RegistryPolicy) or
-/// when nobody holds the registry any more. A source that panics counts as one that failed.
+/// The registry calls a source from a task of its own, once at a time, and
+/// drops the future when it takes longer than
+/// [`RegistryPolicy::fetch_timeout`](crate::RegistryPolicy) or when nobody
+/// holds the registry any more. A source that panics counts as one that failed.
 pub trait RegistrySource: Send + Sync + 'static {
-    /// Fetches the catalog's document, or learns that it is still the one that the
-    /// registry has.
+    /// Fetches the catalog's document, or learns that it is still the one that
+    /// the registry has.
     ///
-    /// `etag` is what the last [`Fetched::Document`] carried, and `None` when it carried none or
-    /// there is no catalog yet; a source that knows no such thing ignores it.
+    /// `etag` is what the last [`Fetched::Document`] carried, and `None` when
+    /// it carried none or there is no catalog yet; a source that knows no such
+    /// thing ignores it.
     ///
     /// # Errors
     ///
-    /// Anything that keeps the source from answering. The registry goes on with the catalog it has.
+    /// Anything that keeps the source from answering. The registry goes on with
+    /// the catalog it has.
     fn fetch<'a>(&'a self, etag: Option<&'a str>) -> FetchFuture<'a>;
 
-    /// What to call this source in logs, errors and health pages: a URL or a path, without
-    /// credentials and without a query. Asked once, when the registry is made.
+    /// What to call this source in logs, errors and health pages: a URL or a
+    /// path, without credentials and without a query. Asked once, when the
+    /// registry is made.
     fn location(&self) -> String;
 }
 
@@ -69,7 +74,8 @@ pub type FetchFuture<'a> = Pin<Box<dyn Future<Output = Result<Fetched, SourceErr
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Fetched {
-    /// The catalog is the one whose ETag was sent. Without an ETag sent, this is a failure.
+    /// The catalog is the one whose ETag was sent. Without an ETag sent, this
+    /// is a failure.
     NotModified,
 
     /// The catalog, as it was published.
@@ -77,7 +83,8 @@ pub enum Fetched {
     Document {
         /// The document as it came, not yet parsed.
         body: Bytes,
-        /// What to send as `If-None-Match` with the next fetch, as it came: quotes, `W/` and all.
+        /// What to send as `If-None-Match` with the next fetch, as it came:
+        /// quotes, `W/` and all.
         etag: Option<String>,
     },
 }
@@ -91,7 +98,8 @@ impl Fetched {
         }
     }
 
-    /// The same document with an ETag; nothing changes for [`Fetched::NotModified`].
+    /// The same document with an ETag; nothing changes for
+    /// [`Fetched::NotModified`].
     #[must_use]
     pub fn with_etag(self, value: impl Into<String>) -> Self {
         match self {

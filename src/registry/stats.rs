@@ -1,13 +1,14 @@
-use std::fmt;
-use std::fmt::Write as _;
-use std::time::{Duration, SystemTime};
+//! The registry in numbers, for health pages and metrics.
+
+use std::{
+    fmt::{self, Write as _},
+    time::{Duration, SystemTime},
+};
 
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::Refreshed;
-use super::policy::RegistryPolicy;
-use super::snapshot::Snapshot;
+use super::{Refreshed, policy::RegistryPolicy, snapshot::Snapshot};
 
 /// The last second that RFC 3339 can name: the end of the year 9999.
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -22,11 +23,13 @@ pub struct RegistryStats {
     pub cached_models: usize,
     /// The different IDs they have.
     pub cached_blockchain_ids: usize,
-    /// When the TTL of the catalog ends or ended, in RFC 3339. `None` without a catalog.
+    /// When the TTL of the catalog ends or ended, in RFC 3339. `None` without a
+    /// catalog.
     pub cache_expiry: Option<String>,
     /// The same, in seconds from now: zero once the TTL is over.
     pub seconds_until_expiry: Option<f64>,
-    /// The seconds since the catalog was last fetched, confirmed, or given at start.
+    /// The seconds since the catalog was last fetched, confirmed, or given at
+    /// start.
     pub age_seconds: Option<f64>,
     /// The SHA-256 of the document the catalog was parsed from, in hex.
     pub last_hash: Option<String>,

@@ -69,7 +69,8 @@ fn an_expired_catalog_waits_for_the_refresh_but_not_long() {
         freshness.assess(&policy(), None, now),
         Decision::RefreshUntil(until)
     );
-    // Those who come later wait for the same refresh, and no longer than the first.
+    // Those who come later wait for the same refresh, and no longer than the
+    // first.
     assert_eq!(
         freshness.assess(&policy(), Some(now), now + SECOND),
         Decision::RefreshUntil(until)
@@ -377,7 +378,8 @@ fn endless_durations_do_not_overflow() {
     freshness.failed(&policy, t, 0.0);
 }
 
-/// A policy, and the seconds of one history: a validation at zero, then failures, then a look.
+/// A policy, and the seconds of one history: a validation at zero, then
+/// failures, then a look.
 fn histories() -> impl Strategy<Value = (RegistryPolicy, f64, Vec<(f64, f64)>, Option<f64>, f64)> {
     let policy = (
         0.01..1000.0_f64,
@@ -457,7 +459,8 @@ proptest! {
         let failing = !failures.is_empty();
         prop_assert_eq!(freshness.usable(now), usable);
 
-        // A catalog that needs no check is one that the long way would use too, and start nothing for.
+        // A catalog that needs no check is one that the long way would use too,
+        // and start nothing for.
         if freshness.needs_no_check(now) {
             prop_assert_eq!(decision, Decision::Use);
         }

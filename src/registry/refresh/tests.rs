@@ -1,15 +1,16 @@
-use std::error::Error;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::{
+    error::Error,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
-use futures_util::FutureExt;
-use futures_util::future::join_all;
+use futures_util::{FutureExt, future::join_all};
 use tokio::time::{sleep, timeout};
 
 use super::*;
-use crate::registry::snapshot::Update;
 use crate::registry::{
     FetchFuture, Fetched, Refreshed, Registry, RegistryHealth, SourceError, Unavailable,
+    snapshot::Update,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -749,8 +750,9 @@ async fn refreshes_are_logged() {
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
 
-    // A place in the code that another test logs from for the first time just now may miss this
-    // subscriber: pass by all of them once, and ask them again.
+    // A place in the code that another test logs from for the first time just
+    // now may miss this subscriber: pass by all of them once, and ask them
+    // again.
     let fake = Fake::new(Answer::Fail);
     let registry = registry(&fake);
     for answer in [
@@ -969,7 +971,8 @@ fn a_catalog_that_came_while_a_caller_waited_for_the_lock_is_seen() {
         let registry = registry.clone();
         move || at_once(&registry)
     });
-    // Most likely the caller has found the old catalog by then. If not, the test proves less.
+    // Most likely the caller has found the old catalog by then. If not, the
+    // test proves less.
     std::thread::sleep(Duration::from_millis(20));
     let old = registry.inner.snapshot.load_full();
     let catalog = Arc::new(Catalog::parse(&document("b")).unwrap());
