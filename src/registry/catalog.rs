@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     collections::{HashMap, HashSet, hash_map::Entry as Slot},
-    fmt,
+    fmt::{self, Write as _},
     sync::Arc,
 };
 
@@ -279,6 +279,16 @@ struct Found {
 /// The SHA-256 of `document`, by which two fetches are told apart.
 pub(crate) fn sha256(document: &[u8]) -> [u8; 32] {
     Sha256::digest(document).into()
+}
+
+/// `bytes` in lower-case hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 /// Gives `key` to the newest entry that claims it (the first among equals).

@@ -21,7 +21,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use self::refresh::Inner;
 
-pub(crate) use self::catalog::slug;
+pub(crate) use self::catalog::{hex, slug};
 #[cfg(feature = "reqwest")]
 pub use self::http::{InvalidRegistryUrl, ReqwestSource};
 pub use self::{
@@ -93,12 +93,29 @@ pub struct Registry {
 }
 
 /// What a refresh that succeeded has brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Refreshed {
     /// A catalog that we did not have.
     Changed,
     /// A confirmation of the one we had.
     Unchanged,
+}
+
+impl Refreshed {
+    /// `changed` or `unchanged`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}
+
+impl fmt::Display for Refreshed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 impl Registry {

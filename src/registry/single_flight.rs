@@ -11,12 +11,13 @@ use tokio::{
 
 use super::{
     Refreshed,
+    catalog::hex,
     error::{FetchFailure, RegistryError},
     freshness::overdue_at,
     policy::RegistryPolicy,
     refresh::Inner,
     snapshot::{Snapshot, Update},
-    stats::{Counters, hex},
+    stats::Counters,
 };
 use crate::telemetry;
 
@@ -190,14 +191,18 @@ impl Inner {
     fn report(&self, result: &RefreshResult, snapshot: &Snapshot, now: Instant) {
         let registry = self.location();
         telemetry::refreshed(match result {
-            Ok(Refreshed::Changed) => "changed",
-            Ok(Refreshed::Unchanged) => "unchanged",
+            Ok(refreshed) => refreshed.as_str(),
             Err(_) => "failed",
         });
         match (result, &snapshot.catalog) {
-            (Ok(Refreshed::Changed), Some(catalog)) => {
+            (Ok(refreshed @ Refreshed::Changed), Some(catalog)) => {
                 let hash = hex(&catalog.sha256()[..6]);
-                tracing::info!(registry, models = catalog.len(), hash, "catalog changed");
+                tracing::info!(
+                    registry,
+                    models = catalog.len(),
+                    hash,
+                    "catalog {refreshed}"
+                );
                 if catalog.ambiguous_names() > 0 {
                     tracing::warn!(
                         registry,
@@ -206,7 +211,7 @@ impl Inner {
                     );
                 }
             }
-            (Ok(_), _) => tracing::debug!(registry, "catalog unchanged"),
+            (Ok(refreshed), _) => tracing::debug!(registry, "catalog {refreshed}"),
             (Err(error), catalog) => tracing::warn!(
                 registry,
                 error = %error.report(),

@@ -1,14 +1,14 @@
 //! The registry in numbers, for health pages and metrics.
 
 use std::{
-    fmt::{self, Write as _},
+    fmt,
     time::{Duration, SystemTime},
 };
 
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{Refreshed, policy::RegistryPolicy, snapshot::Snapshot};
+use super::{Refreshed, catalog::hex, policy::RegistryPolicy, snapshot::Snapshot};
 
 /// The last second that RFC 3339 can name: the end of the year 9999.
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -88,7 +88,8 @@ impl RegistryStats {
 }
 
 /// The state of a [`Registry`](crate::Registry) in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum RegistryHealth {
     /// There is a catalog, and the last refresh, if there was one, succeeded.
     Healthy,
@@ -141,14 +142,6 @@ impl Counters {
             Refreshed::Unchanged => self.unchanged += 1,
         }
     }
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 fn expiry(snapshot: &Snapshot, now: Instant) -> Option<String> {
