@@ -24,6 +24,8 @@ use self::refresh::Inner;
 pub(crate) use self::catalog::{hex, slug};
 #[cfg(feature = "reqwest")]
 pub use self::http::{InvalidRegistryUrl, ReqwestSource};
+#[cfg(feature = "metrics")]
+pub(crate) use self::single_flight::REFRESHES;
 pub use self::{
     catalog::{Catalog, CatalogError, ResolvedBy},
     entry::{ModelEntry, ModelType},

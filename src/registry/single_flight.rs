@@ -19,7 +19,10 @@ use super::{
     snapshot::{Snapshot, Update},
     stats::Counters,
 };
-use crate::telemetry;
+
+/// The counter of refreshes, by result.
+#[cfg(feature = "metrics")]
+pub(crate) const REFRESHES: &str = "model_registry_refreshes_total";
 
 /// How a refresh ended.
 pub(super) type RefreshResult = Result<Refreshed, RegistryError>;
@@ -190,10 +193,11 @@ impl Inner {
 
     fn report(&self, result: &RefreshResult, snapshot: &Snapshot, now: Instant) {
         let registry = self.location();
-        telemetry::refreshed(match result {
-            Ok(refreshed) => refreshed.as_str(),
-            Err(_) => "failed",
-        });
+        #[cfg(feature = "metrics")]
+        {
+            let result = result.as_ref().map_or("failed", |r| r.as_str());
+            metrics::counter!(REFRESHES, "result" => result).increment(1);
+        }
         match (result, &snapshot.catalog) {
             (Ok(refreshed @ Refreshed::Changed), Some(catalog)) => {
                 let hash = hex(&catalog.sha256()[..6]);
