@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     collections::{HashMap, HashSet, hash_map::Entry as Slot},
+    error::Error,
     fmt::{self, Write as _},
     sync::Arc,
 };
@@ -84,7 +85,11 @@ pub enum CatalogError {
         "the document is not {{\"models\": [...]}} in JSON; check that the registry URL serves \
          the active models"
     )]
-    Document(#[from] serde_json::Error),
+    #[non_exhaustive]
+    Document {
+        /// What the parser found.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// It has no `models`.
     #[error("the document has no `models`; check that the registry URL serves the active models")]
     NoModels,
@@ -94,6 +99,14 @@ pub enum CatalogError {
          is nothing to route to"
     )]
     NoUsableEntry(usize),
+}
+
+impl CatalogError {
+    fn document(error: serde_json::Error) -> Self {
+        Self::Document {
+            source: error.into(),
+        }
+    }
 }
 
 impl Catalog {
@@ -106,9 +119,11 @@ impl Catalog {
     /// When the document is not JSON, has no `models` array, or has no usable
     /// entry in it.
     pub fn parse(document: &[u8]) -> Result<Self, CatalogError> {
-        let feed: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(document)?;
+        let feed: HashMap<Cow<'_, str>, &RawValue> =
+            serde_json::from_slice(document).map_err(CatalogError::document)?;
         let models = feed.get("models").ok_or(CatalogError::NoModels)?;
-        let models: Vec<&RawValue> = serde_json::from_str(models.get())?;
+        let models: Vec<&RawValue> =
+            serde_json::from_str(models.get()).map_err(CatalogError::document)?;
         // Each entry is parsed by itself: a number out of range or an unpaired
         // surrogate in one is that entry's trouble only.
         let entries: Vec<_> = models
@@ -530,10 +545,15 @@ mod tests {
         ] {
             let error = Catalog::parse(document.as_bytes()).unwrap_err();
             assert!(
-                matches!(error, CatalogError::Document(_) | CatalogError::NoModels),
+                matches!(
+                    error,
+                    CatalogError::Document { .. } | CatalogError::NoModels
+                ),
                 "{document}: {error}"
             );
         }
+        let cause = Catalog::parse(b"{").unwrap_err();
+        assert!(cause.source().unwrap().is::<serde_json::Error>());
         for document in [r#"{"models":[]}"#, r#"{"models":[{"Id":"0x1"}]}"#] {
             let error = Catalog::parse(document.as_bytes()).unwrap_err();
             assert!(
