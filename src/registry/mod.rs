@@ -168,8 +168,10 @@ impl Registry {
 
     /// Refreshes the catalog now, whatever its age, and waits for the result.
     ///
-    /// Joins a refresh under way. Good before the first request, and after a
-    /// change that should be seen at once.
+    /// Good before the first request, and after a change that should be seen
+    /// at once. Joins a refresh under way, if there is one, whose answer may be
+    /// older than a change made just now: to be sure of seeing it, refresh once
+    /// more.
     ///
     /// # Errors
     ///

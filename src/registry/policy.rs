@@ -33,8 +33,7 @@ pub struct RegistryPolicy {
     /// fetch of its own, and how much time lies between two such fetches: 10 s
     /// by default.
     ///
-    /// Zero makes every unknown name wait for a fetch; [`Duration::MAX`] turns
-    /// the feature off.
+    /// Zero makes every unknown name wait for a fetch.
     pub miss_refresh: Duration,
 
     /// How long a request waits for a refresh when there is an older catalog
