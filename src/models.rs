@@ -225,9 +225,8 @@ mod tests {
 
     fn service(document: Option<&str>) -> ModelListService {
         let catalog = document.map(|text| Catalog::parse(text.as_bytes()).unwrap());
-        let source = Arc::new(Dead);
         let policy = RegistryPolicy::default();
-        ModelListService::new(Registry::with_policy(source, policy, catalog))
+        ModelListService::new(Registry::with_policy(Dead, policy, catalog))
     }
 
     const DOCUMENT: &str = r#"{"models":[

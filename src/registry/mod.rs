@@ -123,7 +123,7 @@ impl fmt::Display for Refreshed {
 impl Registry {
     /// A registry with the default policy. Nothing is fetched yet.
     pub fn new(source: impl RegistrySource) -> Self {
-        Self::with_policy(Arc::new(source), RegistryPolicy::default(), None)
+        Self::with_policy(source, RegistryPolicy::default(), None)
     }
 
     /// A registry with a policy of its own, and perhaps with a catalog to start
@@ -131,13 +131,16 @@ impl Registry {
     ///
     /// `initial` is used from the first request on, but that request also
     /// starts a refresh: nobody knows how old the catalog is.
+    ///
+    /// An `Arc` of a source is a source too, so several registries may share
+    /// one, and its type may be erased.
     pub fn with_policy(
-        source: Arc<dyn RegistrySource>,
+        source: impl RegistrySource,
         policy: RegistryPolicy,
         initial: Option<Catalog>,
     ) -> Self {
         Self {
-            inner: Arc::new(Inner::new(source, policy, initial)),
+            inner: Arc::new(Inner::new(Arc::new(source), policy, initial)),
         }
     }
 

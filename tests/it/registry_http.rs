@@ -1,7 +1,6 @@
 //! The HTTP source against real sockets.
 
 use std::error::Error;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tower_model_routing::{
@@ -25,7 +24,7 @@ fn registry(url: &str) -> Registry {
 fn impatient(url: &str, patience: Duration) -> Registry {
     let mut policy = RegistryPolicy::default();
     policy.fetch_timeout = patience;
-    Registry::with_policy(Arc::new(ReqwestSource::new(url).unwrap()), policy, None)
+    Registry::with_policy(ReqwestSource::new(url).unwrap(), policy, None)
 }
 
 fn id(registry: &Registry, name: &str) -> Option<String> {
