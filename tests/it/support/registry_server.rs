@@ -2,7 +2,7 @@
 //!
 //! ```ignore
 //! let server = RegistryServer::start(Reply::catalog(&[("gpt", "0x1")]).etag("\"1\"")).await;
-//! server.push(Reply::status(500));          // for the next request only
+//! server.push(Reply::status(500));             // for the next request only
 //! server.reply(Reply::catalog(&[("gpt", "0x2")])); // from then on
 //! assert_eq!(server.requests()[0].header("accept"), Some("application/json"));
 //! ```
