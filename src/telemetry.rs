@@ -9,7 +9,7 @@ use std::time::Instant;
 use tracing::{Span, field};
 
 use crate::{
-    endpoint::Endpoint,
+    endpoint::{Endpoint, normalize},
     rejection::{Rejection, abridge},
     resolve::RoutedModel,
 };
@@ -45,9 +45,9 @@ impl RequestTelemetry {
 
     /// The inner service is about to be called: for this model, or with the
     /// request as it came.
-    pub(crate) fn going_on(&self, routed: Option<&RoutedModel>) {
+    pub(crate) fn forwarding(&self, routed: Option<&RoutedModel>) {
         let Some(routed) = routed else {
-            return self.left("unchanged", UNKNOWN);
+            return self.count("unchanged", UNKNOWN);
         };
         if !self.span.is_disabled() {
             if let Some(requested) = routed.requested() {
@@ -64,11 +64,18 @@ impl RequestTelemetry {
                 "routing to the fallback model"
             );
         }
-        self.left(routed.resolved_by().as_str(), routed.name());
+        self.count(routed.resolved_by().as_str(), routed.name());
     }
 
     /// The layer answers itself.
     pub(crate) fn rejected(&self, rejection: &Rejection) {
+        self.refused_late(rejection);
+        self.count("rejected", UNKNOWN);
+    }
+
+    /// The layer answers itself in place of the inner service, which has been
+    /// called already.
+    pub(crate) fn refused_late(&self, rejection: &Rejection) {
         let code = rejection.code().as_str();
         if rejection.status().is_server_error() {
             let cause = std::error::Error::source(rejection);
@@ -78,18 +85,17 @@ impl RequestTelemetry {
         }
         #[cfg(feature = "metrics")]
         metrics::counter!(REJECTIONS, "code" => code).increment(1);
-        self.left("rejected", UNKNOWN);
     }
 
     /// The request has left the layer's hands.
     #[cfg(feature = "metrics")]
-    fn left(&self, outcome: &'static str, model: &str) {
+    fn count(&self, outcome: &'static str, model: &str) {
         metrics::counter!(REQUESTS, "outcome" => outcome, "model" => model.to_owned()).increment(1);
         metrics::histogram!(LAYER_SECONDS).record(self.started.elapsed());
     }
 
     #[cfg(not(feature = "metrics"))]
-    fn left(&self, _outcome: &'static str, _model: &str) {}
+    fn count(&self, _outcome: &'static str, _model: &str) {}
 }
 
 /// The label of every name that the catalog does not know, so that clients
@@ -97,6 +103,7 @@ impl RequestTelemetry {
 const UNKNOWN: &str = "unknown";
 
 fn operation(endpoint: Endpoint, path: &str) -> &'static str {
+    let path = normalize(path);
     let chat = path.ends_with("/chat/completions") || !path.ends_with("/completions");
     match endpoint {
         Endpoint::Llm if chat => "chat",

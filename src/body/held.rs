@@ -116,7 +116,17 @@ impl HeldFrames {
         if len > budget.per_request {
             return Err(OverBudget::Request);
         }
-        if !budget.try_take(len.saturating_sub(self.share.bytes)) {
+        self.take_share()
+    }
+
+    /// Pays as [`pay`](Self::pay) does, but knows no bound for one request.
+    pub(crate) fn take_share(&mut self) -> Result<(), OverBudget> {
+        let len = usize::try_from(self.len).map_err(|_| OverBudget::Total)?;
+        if !self
+            .share
+            .budget
+            .try_take(len.saturating_sub(self.share.bytes))
+        {
             return Err(OverBudget::Total);
         }
         self.share.bytes = len;

@@ -15,17 +15,16 @@ use super::{
     BoxError, HeldBudget, RoutedBody,
     held::{HeldFrames, OverBudget},
     into_bytes,
-    routed::{Rest, Watch},
+    routed::{Rest, TailCheck},
 };
 use crate::{
     inspect::Format,
-    registry::ModelEntry,
     rejection::Rejection,
-    scan::{Field, ModelScanner},
+    scan::{Field, Id, ModelScanner},
 };
 
 /// What the body turned out to ask for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Requested {
     /// A model; [`ModelReader::name`] has its name.
     Model {
@@ -36,6 +35,9 @@ pub(crate) enum Requested {
     Nothing,
     /// A JSON value that cannot name a model, such as "a number".
     NotText { kind: &'static str },
+    /// Nothing at all: there is no body, which is an error only where a model
+    /// is needed.
+    NoBody(Box<Rejection>),
     /// Unknown: the body failed before it said.
     Broken,
 }
@@ -55,6 +57,10 @@ pub(crate) struct ModelReader<B> {
     /// Whether the inner service gets other bytes than the client sent.
     has_changed: bool,
 }
+
+/// The longest spelling of a name in a body, in bytes: a name outlives the held
+/// body that it was in, so it needs a bound of its own.
+const MAX_NAME_LEN: u64 = 2 << 20;
 
 /// How the body has ended so far.
 #[derive(Debug)]
@@ -104,7 +110,6 @@ where
                         self.received += data.len() as u64;
                         self.held.push(data);
                         if self.body.is_end_stream() {
-                            self.scanner.finish()?;
                             self.end = End::Whole(None);
                         } else if Some(self.received) == self.expected
                             && !self.scanner.is_complete()
@@ -115,22 +120,27 @@ where
                             self.scanner.finish()?;
                         }
                     }
-                    Err(trailers) => {
-                        self.scanner.finish()?;
-                        self.end = End::Whole(Some(trailers));
-                    }
+                    Err(trailers) => self.end = End::Whole(Some(trailers)),
                 },
                 Some(Err(error)) => {
                     self.end = End::Broken(error.into());
                     return Poll::Ready(Ok(Requested::Broken));
                 }
-                None => {
-                    self.scanner.finish()?;
-                    self.end = End::Whole(None);
-                }
+                None => self.end = End::Whole(None),
             }
             let whole = matches!(self.end, End::Whole(_));
+            let finished = if whole { self.scanner.finish() } else { Ok(()) };
+            match finished {
+                Err(rejection) if self.received == 0 => {
+                    let rejection = Box::new(rejection);
+                    return Poll::Ready(Ok(Requested::NoBody(rejection)));
+                }
+                finished => finished?,
+            }
             match self.scanner.field() {
+                Field::Text { span, .. } if span.end - span.start > MAX_NAME_LEN => {
+                    return Poll::Ready(Err(Rejection::model_too_long(MAX_NAME_LEN)));
+                }
                 Field::Text { span, escaped } => {
                     let blank = self.name(&span, escaped)?.trim().is_empty();
                     let requested = if blank {
@@ -153,6 +163,12 @@ where
         }
     }
 
+    /// Pays for what has been read, because it is to be held on to for other
+    /// reasons than that the model is not known.
+    pub(crate) fn hold(&mut self) -> Result<(), Rejection> {
+        self.held.take_share().map_err(|_| Rejection::overloaded())
+    }
+
     /// The name that [`Requested::Model`] points at.
     pub(crate) fn name(
         &self,
@@ -167,11 +183,11 @@ where
         })
     }
 
-    /// Puts the entry's ID in the model's place. The change in the body's
+    /// Puts this ID in the model's place. The change in the body's
     /// length in bytes, or `None` when the body says the ID already.
-    pub(crate) fn splice(&mut self, entry: &ModelEntry) -> Result<Option<i64>, Rejection> {
+    pub(crate) fn splice(&mut self, id: Id<'_>) -> Result<Option<i64>, Rejection> {
         let before = self.held.len();
-        for splice in self.scanner.splices(entry)?.into_iter().flatten() {
+        for splice in self.scanner.splices(id)?.into_iter().flatten() {
             if *self.held.get(splice.span.clone()) != *splice.with {
                 self.held.splice(splice);
                 self.has_changed = true;
@@ -196,12 +212,15 @@ where
             ..
         } = self;
         let (rest, refused) = match end {
-            End::Whole(trailers) => (Rest::Ended { trailers }, None),
+            End::Whole(trailers) => {
+                let is_exact = expected.is_some();
+                (Rest::Ended { trailers, is_exact }, None)
+            }
             End::Broken(error) => (Rest::Broken { error: Some(error) }, None),
             End::Open => {
                 let (violation, refused) = oneshot::channel();
-                let watch = Watch::new(scanner, received, expected, violation);
-                (Rest::Watched { body, watch }, Some(refused))
+                let tail = TailCheck::new(scanner, received, expected, violation);
+                (Rest::Checked { body, tail }, Some(refused))
             }
         };
         (RoutedBody::new(held, rest, has_changed), refused)

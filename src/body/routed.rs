@@ -44,9 +44,9 @@ pin_project! {
         /// A body that is none of our business.
         Untouched { #[pin] body: B },
         /// The rest is still to come, and to be checked.
-        Watched { body: Pin<Box<B>>, watch: Watch },
+        Checked { body: Pin<Box<B>>, tail: TailCheck },
         /// All that is left are these trailers.
-        Ended { trailers: Option<Frame<Bytes>> },
+        Ended { trailers: Option<Frame<Bytes>>, is_exact: bool },
         /// The body failed.
         Broken { error: Option<BoxError> },
     }
@@ -54,7 +54,7 @@ pin_project! {
 
 /// Scans the rest of a body as it passes.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct TailCheck {
     scanner: ModelScanner,
     received: u64,
     expected: Option<u64>,
@@ -62,7 +62,7 @@ pub(super) struct Watch {
     is_done: bool,
 }
 
-impl Watch {
+impl TailCheck {
     pub(super) fn new(
         scanner: ModelScanner,
         received: u64,
@@ -147,31 +147,34 @@ where
                 let frame = ready!(body.poll_frame(cx));
                 return Poll::Ready(frame.map(|frame| frame.map(into_bytes).map_err(Into::into)));
             }
-            RestProj::Ended { trailers } => {
+            RestProj::Ended { trailers, .. } => {
                 let frame = trailers.take();
                 return Poll::Ready(frame.map(|frame| Ok(true_of(frame, *this.has_changed))));
             }
             RestProj::Broken { error } => return Poll::Ready(error.take().map(Err)),
-            RestProj::Watched { body, watch } => {
+            RestProj::Checked { body, tail } => {
                 let frame = ready!(body.as_mut().poll_frame(cx));
                 let frame = frame.map(|frame| frame.map(into_bytes).map_err(Into::into));
                 match frame {
-                    Some(Ok(frame)) => match watch.check(&frame, body.is_end_stream()) {
+                    Some(Ok(frame)) => match tail.check(&frame, body.is_end_stream()) {
                         Ok(()) => {
                             return Poll::Ready(Some(Ok(true_of(frame, *this.has_changed))));
                         }
-                        Err(rejection) => Some(Err(watch.refuse(rejection))),
+                        Err(rejection) => Some(Err(tail.refuse(rejection))),
                     },
-                    None => match watch.scanner.finish() {
+                    None => match tail.scanner.finish() {
                         Ok(()) => None,
-                        Err(rejection) => Some(Err(watch.refuse(rejection))),
+                        Err(rejection) => Some(Err(tail.refuse(rejection))),
                     },
                     failed => failed,
                 }
             }
         };
         // Nothing may follow the end or an error.
-        this.rest.set(Rest::Ended { trailers: None });
+        this.rest.set(Rest::Ended {
+            trailers: None,
+            is_exact: true,
+        });
         Poll::Ready(result)
     }
 
@@ -180,8 +183,8 @@ where
             && match &self.rest {
                 Rest::Untouched { body } => body.is_end_stream(),
                 // Its end must be read: it may be an error.
-                Rest::Watched { watch, .. } => watch.is_done,
-                Rest::Ended { trailers } => trailers.is_none(),
+                Rest::Checked { tail, .. } => tail.is_done,
+                Rest::Ended { trailers, .. } => trailers.is_none(),
                 Rest::Broken { error } => error.is_none(),
             }
     }
@@ -190,7 +193,13 @@ where
         let front = self.front.as_ref().map_or(0, HeldFrames::len);
         let rest = match &self.rest {
             Rest::Untouched { body } => body.size_hint(),
-            Rest::Watched { body, .. } => body.size_hint(),
+            Rest::Checked { body, .. } => body.size_hint(),
+            // Were the length exact that was not, then hyper's HTTP/1 client
+            // would send a Content-Length, and so no trailers.
+            Rest::Ended {
+                trailers: Some(_),
+                is_exact: false,
+            } => SizeHint::default(),
             Rest::Ended { .. } => SizeHint::with_exact(0),
             // How much is missing is unknown.
             Rest::Broken { error } if error.is_some() => SizeHint::default(),
