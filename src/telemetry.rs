@@ -116,12 +116,6 @@ fn operation(endpoint: Endpoint, path: &str) -> &'static str {
     }
 }
 
-/// A refresh of the registry has ended: `changed`, `unchanged` or `failed`.
-pub(crate) fn refreshed(_result: &'static str) {
-    #[cfg(feature = "metrics")]
-    metrics::counter!(REFRESHES, "result" => _result).increment(1);
-}
-
 #[cfg(feature = "metrics")]
 pub(crate) use self::names::*;
 
@@ -129,11 +123,12 @@ pub(crate) use self::names::*;
 mod names {
     use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
+    use crate::registry::REFRESHES;
+
     pub(crate) const REQUESTS: &str = "model_routing_requests_total";
     pub(crate) const REJECTIONS: &str = "model_routing_rejections_total";
     pub(crate) const LAYER_SECONDS: &str = "model_routing_layer_seconds";
     pub(crate) const HELD_BYTES: &str = "model_routing_held_bytes";
-    pub(crate) const REFRESHES: &str = "model_registry_refreshes_total";
     pub(crate) const AGE_SECONDS: &str = "model_registry_age_seconds";
     pub(crate) const MODELS: &str = "model_registry_models";
 
