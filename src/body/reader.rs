@@ -7,15 +7,15 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use http_body::{Body, Frame};
+use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
 
 use super::{
     BoxError, HeldBudget, RoutedBody,
     held::{HeldFrames, OverBudget},
     into_bytes,
-    routed::{Rest, Watch},
 };
 use crate::{
     inspect::Format,
@@ -44,23 +44,34 @@ pub(crate) enum Requested {
 #[derive(Debug)]
 pub(crate) struct ModelReader<B> {
     /// Boxed, because it is polled here and then moves into a [`RoutedBody`].
-    body: Pin<Box<B>>,
-    end: End,
-    scanner: ModelScanner,
-    held: HeldFrames,
-    budget: Arc<HeldBudget>,
-    received: u64,
-    /// The body's length, if it is known beforehand.
-    expected: Option<u64>,
+    reading: Pin<Box<Reading<B>>>,
+}
+
+pin_project! {
+    /// A body and what has been read of it.
+    #[derive(Debug)]
+    pub(super) struct Reading<B> {
+        // There until it has ended.
+        #[pin]
+        pub(super) body: Option<B>,
+        pub(super) end: End,
+        pub(super) scanner: ModelScanner,
+        pub(super) held: HeldFrames,
+        pub(super) received: u64,
+        // The body's length, if it is known beforehand.
+        pub(super) expected: Option<u64>,
+    }
 }
 
 /// How the body has ended so far.
 #[derive(Debug)]
-enum End {
-    Open,
+pub(super) enum End {
+    /// It has not; `is_last`: but the last frame has been seen.
+    Open { is_last: bool },
     /// Nothing more will come, but for these trailers.
-    Whole(Option<Frame<bytes::Bytes>>),
-    Broken(BoxError),
+    Whole(Option<Frame<Bytes>>),
+    /// It failed. Nothing more will come, but for this error.
+    Broken(Option<BoxError>),
 }
 
 impl<B> ModelReader<B>
@@ -74,13 +85,14 @@ where
         budget: Arc<HeldBudget>,
     ) -> Result<Self, Rejection> {
         Ok(Self {
-            expected: body.size_hint().exact().or(expected),
-            body: Box::pin(body),
-            end: End::Open,
-            scanner: ModelScanner::new(format)?,
-            held: HeldFrames::new(Arc::clone(&budget)),
-            budget,
-            received: 0,
+            reading: Box::pin(Reading {
+                expected: body.size_hint().exact().or(expected),
+                body: Some(body),
+                end: End::Open { is_last: false },
+                scanner: ModelScanner::new(format)?,
+                held: HeldFrames::new(budget),
+                received: 0,
+            }),
         })
     }
 
@@ -94,43 +106,47 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Result<Requested, Rejection>> {
         loop {
-            match ready!(self.body.as_mut().poll_frame(cx)) {
+            let mut this = self.reading.as_mut().project();
+            let Some(mut body) = this.body.as_mut().as_pin_mut() else {
+                unreachable!("nobody reads on after the end");
+            };
+            match ready!(body.as_mut().poll_frame(cx)) {
                 Some(Ok(frame)) => match into_bytes(frame).into_data() {
                     Ok(data) => {
-                        self.scanner.feed(&data)?;
-                        self.received += data.len() as u64;
-                        self.held.push(data);
-                        if self.body.is_end_stream() {
-                            self.scanner.finish()?;
-                            self.end = End::Whole(None);
-                        } else if Some(self.received) == self.expected
-                            && !self.scanner.is_complete()
+                        this.scanner.feed(&data)?;
+                        *this.received += data.len() as u64;
+                        this.held.push(data);
+                        if body.is_end_stream() {
+                            this.scanner.finish()?;
+                            *this.end = End::Whole(None);
+                        } else if Some(*this.received) == *this.expected
+                            && !this.scanner.is_complete()
                         {
                             // Its last byte is here: were it passed on, the
                             // inner service would have a whole body that is
                             // not valid.
-                            self.scanner.finish()?;
+                            this.scanner.finish()?;
                         }
                     }
                     Err(trailers) => {
-                        self.scanner.finish()?;
-                        self.end = End::Whole(Some(trailers));
+                        this.scanner.finish()?;
+                        *this.end = End::Whole(Some(trailers));
                     }
                 },
                 Some(Err(error)) => {
-                    self.end = End::Broken(error.into());
+                    *this.end = End::Broken(Some(error.into()));
                     return Poll::Ready(Ok(Requested::Broken));
                 }
                 None => {
-                    self.scanner.finish()?;
-                    self.end = End::Whole(None);
+                    this.scanner.finish()?;
+                    *this.end = End::Whole(None);
                 }
             }
-            let whole = matches!(self.end, End::Whole(_));
-            match self.scanner.field() {
+            let whole = matches!(this.end, End::Whole(_));
+            match this.scanner.field() {
                 Field::Text { span, escaped } => {
-                    let blank = self.name(&span, escaped)?.trim().is_empty();
-                    let requested = if blank {
+                    let spelling = this.held.get(span.clone());
+                    let requested = if this.scanner.is_blank(&spelling, escaped)? {
                         Requested::Nothing
                     } else {
                         Requested::Model { span, escaped }
@@ -142,8 +158,8 @@ where
                 Field::Unseen | Field::Pending if whole => {
                     return Poll::Ready(Ok(Requested::Nothing));
                 }
-                Field::Unseen | Field::Pending => self.held.pay().map_err(|over| match over {
-                    OverBudget::Request => Rejection::too_large(self.budget.per_request),
+                Field::Unseen | Field::Pending => this.held.pay().map_err(|over| match over {
+                    OverBudget::Request => Rejection::too_large(this.held.budget().per_request),
                     OverBudget::Total => Rejection::overloaded(),
                 })?,
             }
@@ -156,54 +172,44 @@ where
         span: &std::ops::Range<u64>,
         escaped: bool,
     ) -> Result<Cow<'_, str>, Rejection> {
-        Ok(match self.held.get(span.clone()) {
-            Cow::Borrowed(spelling) => self.scanner.decode(spelling, escaped)?,
-            Cow::Owned(spelling) => {
-                Cow::Owned(self.scanner.decode(&spelling, escaped)?.into_owned())
-            }
+        let Reading { held, scanner, .. } = &*self.reading;
+        Ok(match held.get(span.clone()) {
+            Cow::Borrowed(spelling) => scanner.decode(spelling, escaped)?,
+            Cow::Owned(spelling) => Cow::Owned(scanner.decode(&spelling, escaped)?.into_owned()),
         })
     }
 
     /// Puts the entry's ID in the model's place. The change in the body's
     /// length in bytes, or `None` when the body says the ID already.
     pub(crate) fn splice(&mut self, entry: &ModelEntry) -> Result<Option<i64>, Rejection> {
-        let before = self.held.len();
+        let this = self.reading.as_mut().project();
+        let before = this.held.len();
         let mut changed = false;
-        for splice in self.scanner.splices(entry)?.into_iter().flatten() {
-            if *self.held.get(splice.span.clone()) != *splice.with {
-                self.held.splice(splice);
+        for splice in this.scanner.splices(entry)?.into_iter().flatten() {
+            let len = splice.span.end - splice.span.start;
+            let is_new = len != splice.with.len() as u64
+                || *this.held.get(splice.span.clone()) != *splice.with;
+            if is_new {
+                this.held.splice(splice);
                 changed = true;
             }
         }
-        Ok(changed.then(|| self.held.len() as i64 - before as i64))
+        Ok(changed.then(|| this.held.len() as i64 - before as i64))
     }
 
     /// The body for the inner service, and what tells if the rest of it turns
     /// out to be one that must be refused (absent when all has been checked).
-    pub(crate) fn into_body(self) -> (RoutedBody<B>, Option<oneshot::Receiver<Rejection>>) {
-        let Self {
-            body,
-            end,
-            scanner,
-            held,
-            received,
-            expected,
-            ..
-        } = self;
-        match end {
-            End::Whole(trailers) => (RoutedBody::new(held, Rest::Ended { trailers }), None),
-            End::Broken(error) => (
-                RoutedBody::new(held, Rest::Broken { error: Some(error) }),
-                None,
-            ),
-            End::Open => {
+    pub(crate) fn into_body(mut self) -> (RoutedBody<B>, Option<oneshot::Receiver<Rejection>>) {
+        let (violation, refused) = match self.reading.end {
+            End::Open { .. } => {
                 let (violation, refused) = oneshot::channel();
-                let watch = Watch::new(scanner, received, expected, violation);
-                (
-                    RoutedBody::new(held, Rest::Watched { body, watch }),
-                    Some(refused),
-                )
+                (Some(violation), Some(refused))
             }
-        }
+            End::Whole(_) | End::Broken(_) => {
+                self.reading.as_mut().project().body.set(None);
+                (None, None)
+            }
+        };
+        (RoutedBody::routed(self.reading, violation), refused)
     }
 }
