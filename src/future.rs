@@ -14,7 +14,7 @@ use http::{Request, Response, Uri, request::Parts};
 use http_body::Body;
 use http_body_util::Full;
 use pin_project_lite::pin_project;
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 use tower_service::Service;
 
 use crate::{
@@ -193,7 +193,7 @@ where
                     let result = inner.poll(cx);
                     // A rest of the body that must not be served goes before
                     // whatever the inner service makes of its broken body.
-                    match poll_refused(refused, cx) {
+                    match poll_refused(refused, result.is_ready(), cx) {
                         Some(rejection) => Err(rejection),
                         None => {
                             let response = ready!(result)?;
@@ -257,16 +257,24 @@ where
 /// The reason to refuse the rest of the body, if there is one.
 fn poll_refused(
     refused: &mut Option<oneshot::Receiver<Rejection>>,
+    is_last_chance: bool,
     cx: &mut Context<'_>,
 ) -> Option<Rejection> {
-    match Pin::new(refused.as_mut()?).poll(cx) {
-        Poll::Pending => None,
-        Poll::Ready(outcome) => {
-            // An error: the rest has been read, or given up.
-            *refused = None;
-            outcome.ok()
-        }
-    }
+    let receiver = refused.as_mut()?;
+    // A task that has used up its Tokio budget polls in vain, so that is only
+    // for being woken.
+    let outcome = match receiver.try_recv() {
+        Ok(rejection) => Some(rejection),
+        Err(TryRecvError::Empty) if is_last_chance => return None,
+        Err(TryRecvError::Empty) => match Pin::new(receiver).poll(cx) {
+            Poll::Pending => return None,
+            Poll::Ready(outcome) => outcome.ok(),
+        },
+        // The rest has been read, or given up.
+        Err(TryRecvError::Closed) => None,
+    };
+    *refused = None;
+    outcome
 }
 
 impl<S, B> fmt::Debug for ResponseFuture<S, B>

@@ -28,7 +28,9 @@ pub(crate) fn body_may_change(headers: &mut HeaderMap) {
     remove_digests(headers);
 }
 
-fn remove_digests(headers: &mut HeaderMap) {
+/// Removes the checksums of a body that has changed; trailers can have them
+/// too.
+pub(crate) fn remove_digests(headers: &mut HeaderMap) {
     // One look at every name costs less than four that are looked up.
     if !headers.keys().any(|name| DIGESTS.contains(&name.as_str())) {
         return;

@@ -423,7 +423,6 @@ pub(crate) fn abridge(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::BodyExt;
     use serde_json::Value;
 
     use super::*;
@@ -479,9 +478,8 @@ mod tests {
         (RejectionCode::Overloaded, "overloaded", 503, false),
     ];
 
-    fn read(response: Response<Full<Bytes>>) -> (http::response::Parts, Value) {
+    fn read(response: Response<Bytes>) -> (http::response::Parts, Value) {
         let (head, body) = response.into_parts();
-        let body = tokio_test::block_on(body.collect()).unwrap().to_bytes();
         (head, serde_json::from_slice(&body).unwrap())
     }
 

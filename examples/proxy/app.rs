@@ -77,7 +77,7 @@ struct App {
 impl App {
     async fn answer(self, request: Request<Incoming>) -> Response<Body> {
         if let Some(page) = Page::at(request.uri().path()) {
-            return self.pages.answer(page, request.method()).await;
+            return self.pages.answer(page, request).await;
         }
         let (mut head, body) = request.into_parts();
         let client = head.extensions.get::<SocketAddr>();

@@ -19,6 +19,7 @@ pub(crate) fn prepare_request(head: &mut Parts, client: IpAddr) {
     headers.remove(header::EXPECT);
     // The upstream's own host takes its place.
     headers.remove(header::HOST);
+    join_cookies(headers);
     add_forwarded(headers, client, host);
 }
 
@@ -40,6 +41,18 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
         .collect();
     for name in named.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
+    }
+}
+
+/// HTTP/2 may split the cookies, which HTTP/1.1 has in one line (RFC 9113,
+/// 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let lines: Vec<_> = headers.get_all(header::COOKIE).iter().collect();
+    if lines.len() > 1 {
+        let lines: Vec<_> = lines.iter().map(|line| line.as_bytes()).collect();
+        if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
+            headers.insert(header::COOKIE, joined);
+        }
     }
 }
 

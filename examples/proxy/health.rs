@@ -1,12 +1,17 @@
-//! The proxy's own pages: the list of models and the state of its registry.
+//! The proxy's own pages: the list of models, the state of its registry, and
+//! its metrics.
 
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
+use tower::ServiceExt;
 use tower_model_routing::{
-    Catalog, Endpoint, Registry, RegistryHealth, RegistryStats, RoutingConfig, Unavailable,
+    Catalog, Endpoint, ModelListService, ModelRoutingLayer, Registry, RegistryHealth,
+    RegistryStats, RoutingConfig,
 };
 
 use crate::{body::Body, reply};
@@ -17,9 +22,11 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 /// Which of the proxy's own pages.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Page {
+    /// The list of models, or one of them.
     Models,
     Health,
     ModelsHealth,
+    Metrics,
 }
 
 impl Page {
@@ -27,6 +34,10 @@ impl Page {
     pub(crate) fn at(path: &str) -> Option<Self> {
         match path {
             "/v1/models" | "/api/v1/models" => Some(Self::Models),
+            "/metrics" => Some(Self::Metrics),
+            _ if path.starts_with("/v1/models/") || path.starts_with("/api/v1/models/") => {
+                Some(Self::Models)
+            }
             "/health" => Some(Self::Health),
             "/health/models" => Some(Self::ModelsHealth),
             _ => None,
@@ -37,8 +48,10 @@ impl Page {
 /// Answers for the pages.
 #[derive(Debug)]
 pub(crate) struct Pages {
-    registry: Registry,
+    layer: ModelRoutingLayer,
+    models: ModelListService,
     fallbacks: Fallbacks,
+    metrics: PrometheusHandle,
 }
 
 /// The configured fallback models.
@@ -70,33 +83,53 @@ impl Fallbacks {
 }
 
 impl Pages {
-    pub(crate) fn new(registry: Registry, fallbacks: Fallbacks) -> Self {
+    pub(crate) fn new(
+        layer: ModelRoutingLayer,
+        fallbacks: Fallbacks,
+        metrics: PrometheusHandle,
+    ) -> Self {
         Self {
-            registry,
+            models: ModelListService::new(layer.registry().clone()),
+            layer,
             fallbacks,
+            metrics,
         }
     }
 
-    pub(crate) async fn answer(&self, page: Page, method: &Method) -> Response<Body> {
+    pub(crate) async fn answer(&self, page: Page, request: Request<Incoming>) -> Response<Body> {
+        if page == Page::Models {
+            let Ok(response) = self.models.clone().oneshot(request).await;
+            return response.map(reply::whole);
+        }
         // hyper leaves the body of an answer to HEAD out.
-        if !matches!(*method, Method::GET | Method::HEAD) {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return method_not_allowed();
         }
         match page {
-            Page::Models => match self.registry.catalog().await {
-                Ok(catalog) => reply::json(StatusCode::OK, &models(&catalog)),
-                Err(unavailable) => registry_unavailable(&unavailable),
-            },
-            Page::Health => self.health(|stats| self.overview(stats)).await,
             Page::ModelsHealth => self.health(|stats| self.details(stats)).await,
+            Page::Metrics => self.metrics(),
+            Page::Health | Page::Models => self.health(|stats| self.overview(stats)).await,
         }
+    }
+
+    fn registry(&self) -> &Registry {
+        self.layer.registry()
+    }
+
+    fn metrics(&self) -> Response<Body> {
+        self.layer.record_gauges();
+        self.metrics.run_upkeep();
+        let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        let mut response = Response::new(reply::whole(self.metrics.render().into()));
+        response.headers_mut().insert(header::CONTENT_TYPE, text);
+        response
     }
 
     async fn health(&self, page: impl FnOnce(&RegistryStats) -> Value) -> Response<Body> {
         // As a request does: an instance without traffic refreshes its list,
         // and recovers, by its health checks. The outcome shows in the stats.
-        let _ = timeout(MAX_WAIT, self.registry.catalog()).await;
-        let stats = self.registry.stats();
+        let _ = timeout(MAX_WAIT, self.registry().catalog()).await;
+        let stats = self.registry().stats();
         let status = match stats.health() {
             RegistryHealth::Unhealthy => StatusCode::SERVICE_UNAVAILABLE,
             RegistryHealth::Healthy | RegistryHealth::Degraded => StatusCode::OK,
@@ -117,20 +150,20 @@ impl Pages {
                 "status": status,
                 "model_count": stats.cached_models,
                 "cache_info": stats,
-                "active_models_url": self.registry.location(),
+                "active_models_url": self.registry().location(),
                 "default_fallback_model": self.fallbacks.llm,
             },
         })
     }
 
     fn details(&self, stats: &RegistryStats) -> Value {
-        let catalog = self.registry.snapshot();
+        let catalog = self.registry().snapshot();
         let catalog = catalog.as_deref();
-        let policy = self.registry.policy();
+        let policy = self.registry().policy();
         json!({
             "status": stats.health().as_str(),
             "service_config": {
-                "active_models_url": self.registry.location(),
+                "active_models_url": self.registry().location(),
                 "default_fallback_model": self.fallbacks.llm,
                 "default_fallback_embeddings_model": self.fallbacks.embeddings,
                 "default_fallback_tts_model": self.fallbacks.tts,
@@ -172,39 +205,6 @@ impl Pages {
 
 fn names(catalog: &Catalog) -> Vec<&str> {
     catalog.named_entries().map(|entry| entry.name()).collect()
-}
-
-/// The list of models as OpenAI clients expect it.
-fn models(catalog: &Catalog) -> Value {
-    let data: Vec<_> = catalog
-        .named_entries()
-        .map(|entry| {
-            json!({
-                "id": entry.name(),
-                "object": "model",
-                "created": entry.created_at(),
-                "owned_by": entry.owner().unwrap_or("unknown"),
-                "blockchainID": entry.id(),
-                "tags": entry.tags(),
-                "modelType": entry.model_type().as_str(),
-            })
-        })
-        .collect();
-    json!({ "object": "list", "data": data })
-}
-
-fn registry_unavailable(unavailable: &Unavailable) -> Response<Body> {
-    let mut response = reply::error(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "model_registry_unavailable",
-        "The list of active models cannot be fetched at this moment. Try again shortly.",
-    );
-    // Whole seconds, rounded up: not too early.
-    let wait = unavailable.retry_after();
-    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    let headers = response.headers_mut();
-    headers.insert(header::RETRY_AFTER, seconds.max(1).into());
-    response
 }
 
 fn method_not_allowed() -> Response<Body> {

@@ -17,6 +17,7 @@ mod headers;
 mod health;
 mod reply;
 mod server;
+mod stop;
 mod upload;
 
 use std::{
@@ -26,6 +27,7 @@ use std::{
     sync::Arc,
 };
 
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tower_model_routing::{BoxError, ModelRoutingLayer};
 use tracing_subscriber::EnvFilter;
@@ -36,6 +38,8 @@ use crate::{
     demo::Demo,
     forward::{Chain, Forward},
     health::{Fallbacks, Pages},
+    server::Limits,
+    stop::StopSignals,
 };
 
 fn main() -> ExitCode {
@@ -81,7 +85,10 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
     let address = listener.local_addr()?;
 
     let is_demo = settings.upstream.is_none();
-    let mut routing = settings.routing.response_headers(true);
+    let mut routing = settings
+        .routing
+        .response_headers(true)
+        .restore_model_name(true);
     if let Some(url) = settings.models_url {
         routing = routing.models_url(url);
     } else if is_demo {
@@ -93,9 +100,11 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
     };
     let config = routing.build()?;
     let fallbacks = Fallbacks::of(&config);
+    // Before the layer, which tells the recorder what its metrics mean.
+    let metrics = install_metrics()?;
     let layer = ModelRoutingLayer::new(config);
     let registry = layer.registry().clone();
-    let pages = Arc::new(Pages::new(registry.clone(), fallbacks));
+    let pages = Arc::new(Pages::new(layer.clone(), fallbacks, metrics));
     tracing::info!(%upstream, registry = registry.location(), "starting");
     let app = app(
         pages,
@@ -104,45 +113,32 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
         settings.client_idle_timeout,
     );
 
-    let stop = stop_signal()?;
+    let limits = Limits {
+        header_timeout: settings.client_header_timeout,
+        drain_timeout: settings.drain_timeout,
+    };
+    let stop = StopSignals::new()?;
     // The first requests need not wait for it. What goes wrong is in the log.
     tokio::spawn(async move { registry.refresh().await });
     say(&format!("listening on http://{address}"));
     if is_demo {
         eprint!("{}", Demo { address });
     }
-    server::serve(listener, app, stop, settings.drain_timeout).await;
+    server::serve(listener, app, stop, limits).await;
     Ok(())
+}
+
+fn install_metrics() -> Result<PrometheusHandle, BuildError> {
+    // From one microsecond, the price of a hit, to the wait for a cold registry.
+    const SECONDS: [f64; 9] = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 2.0, 10.0];
+
+    PrometheusBuilder::new()
+        .set_buckets(&SECONDS)?
+        .install_recorder()
 }
 
 /// Writes a line to stdout at once. Nobody may be reading it.
 fn say(line: &str) {
     let mut stdout = io::stdout().lock();
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
-}
-
-/// Completes at SIGTERM or Ctrl-C; from now on neither ends the process by
-/// itself.
-#[cfg(unix)]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-}
-
-/// Completes at Ctrl-C.
-#[cfg(not(unix))]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    Ok(async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    })
 }

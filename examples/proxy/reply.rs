@@ -11,12 +11,16 @@ use crate::body::Body;
 
 /// A page in JSON.
 pub(crate) fn json(status: StatusCode, value: &Value) -> Response<Body> {
-    let body = Full::new(Bytes::from(value.to_string()));
-    let mut response = Response::new(body.map_err(|never| match never {}).boxed_unsync());
+    let mut response = Response::new(whole(Full::from(value.to_string())));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// A body that is there as a whole.
+pub(crate) fn whole(body: Full<Bytes>) -> Body {
+    body.map_err(|never| match never {}).boxed_unsync()
 }
 
 /// An error as OpenAI clients expect it.
@@ -32,10 +36,6 @@ pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Response<B
 
 /// The answer to a request whose handling panicked. The panic's message is on
 /// stderr already; it is not the client's business.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the signature is CatchPanic's"
-)]
 pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response<Body> {
     error(
         StatusCode::INTERNAL_SERVER_ERROR,

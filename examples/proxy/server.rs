@@ -3,7 +3,6 @@
 
 use std::{
     convert::Infallible,
-    future::Future,
     net::SocketAddr,
     sync::{
         Arc,
@@ -23,27 +22,34 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    time::{sleep, timeout},
+    time::sleep,
 };
 use tower::{Service, ServiceExt};
 
-use crate::body::Body;
+use crate::{body::Body, stop::StopSignals};
 
-/// How long a client may take for the head of a request, and keep a connection
-/// without one. Load balancers keep them for 60 s; it is theirs to close them.
-const MAX_HEAD_TIME: Duration = Duration::from_secs(75);
 /// The largest head of a request in HTTP/1.1.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// How long to wait after a connection could not be accepted: there may be too
 /// many open files, and the next attempt would fail as well.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stop`, then for at most `drain_timeout` what is under way.
+/// How long clients may keep the server waiting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// For the head of a request, and between two requests.
+    pub(crate) header_timeout: Duration,
+    /// For the requests under way, once the server is to stop.
+    pub(crate) drain_timeout: Duration,
+}
+
+/// Serves until the first signal to stop; then what is under way, until that is
+/// done, it has taken too long, or the second signal comes.
 pub(crate) async fn serve<S>(
     listener: TcpListener,
     service: S,
-    stop: impl Future<Output = ()>,
-    drain_timeout: Duration,
+    mut stop: StopSignals,
+    limits: Limits,
 ) where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
         + Clone
@@ -52,15 +58,20 @@ pub(crate) async fn serve<S>(
         + 'static,
 {
     let connections = GracefulShutdown::new();
-    let mut stop = std::pin::pin!(stop);
+    let protocol = protocol(limits);
     loop {
         tokio::select! {
             biased;
-            () = &mut stop => break,
+            () = stop.recv() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, client)) => {
-                    let watcher = connections.watcher();
-                    tokio::spawn(connection(stream, client, service.clone(), watcher));
+                    let connection = Connection {
+                        protocol: protocol.clone(),
+                        client,
+                        limits,
+                        watcher: connections.watcher(),
+                    };
+                    tokio::spawn(connection.serve(stream, service.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -71,60 +82,77 @@ pub(crate) async fn serve<S>(
     }
     drop(listener);
     tracing::info!(connections = connections.count(), "draining");
-    match timeout(drain_timeout, connections.shutdown()).await {
-        Ok(()) => tracing::info!("drained"),
-        Err(_) => tracing::warn!("gave up on requests that took too long to finish"),
+    tokio::select! {
+        () = connections.shutdown() => tracing::info!("drained"),
+        () = sleep(limits.drain_timeout) => {
+            tracing::warn!("gave up on requests that took too long to finish");
+        }
+        () = stop.recv() => tracing::warn!("told again to stop: at once"),
     }
 }
 
-async fn connection<S>(stream: TcpStream, client: SocketAddr, service: S, watcher: Watcher)
-where
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-{
-    // Small events must not wait for more of them.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY could not be set");
-    }
-    let in_use = Arc::new(AtomicBool::new(false));
-    let service = service_fn({
-        let in_use = Arc::clone(&in_use);
-        move |mut request: Request<Incoming>| {
-            in_use.store(true, Ordering::Relaxed);
-            request.extensions_mut().insert(client);
-            service.clone().oneshot(request)
+struct Connection {
+    protocol: auto::Builder<TokioExecutor>,
+    client: SocketAddr,
+    limits: Limits,
+    watcher: Watcher,
+}
+
+impl Connection {
+    async fn serve<S>(self, stream: TcpStream, service: S)
+    where
+        S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
+        let Self {
+            protocol,
+            client,
+            limits,
+            watcher,
+        } = self;
+        // Small events must not wait for more of them.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-    });
-    let protocol = protocol();
-    let connection = protocol.serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(watcher.watch(connection.into_owned()));
-    // hyper's own timeout for heads begins once the protocol is known, for which
-    // a first byte must come.
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        () = sleep(MAX_HEAD_TIME) => {
-            if !in_use.load(Ordering::Relaxed) {
-                tracing::debug!(%client, "closing a connection on which no request came");
-                return;
+        let in_use = Arc::new(AtomicBool::new(false));
+        let service = service_fn({
+            let in_use = Arc::clone(&in_use);
+            move |mut request: Request<Incoming>| {
+                in_use.store(true, Ordering::Relaxed);
+                request.extensions_mut().insert(client);
+                service.clone().oneshot(request)
             }
-            connection.await
+        });
+        let connection = protocol.serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(watcher.watch(connection.into_owned()));
+        // hyper's own timeout for heads begins once the protocol is known, for which
+        // a first byte must come.
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            () = sleep(limits.header_timeout) => {
+                if !in_use.load(Ordering::Relaxed) {
+                    tracing::debug!(%client, "closing a connection on which no request came");
+                    return;
+                }
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            // The client went away, or does not speak HTTP.
+            tracing::debug!(%client, error, "a connection failed");
         }
-    };
-    if let Err(error) = ended {
-        // The client went away, or does not speak HTTP.
-        tracing::debug!(%client, error, "a connection failed");
     }
 }
 
-fn protocol() -> auto::Builder<TokioExecutor> {
+fn protocol(limits: Limits) -> auto::Builder<TokioExecutor> {
     let mut protocol = auto::Builder::new(TokioExecutor::new());
     protocol
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(MAX_HEAD_TIME)
+        .header_read_timeout(limits.header_timeout)
         .max_buf_size(MAX_HEAD_BYTES);
     protocol
         .http2()

@@ -79,6 +79,8 @@ pub(crate) struct HeldFrames {
     /// How many of them have left.
     left: usize,
     len: u64,
+    /// How many frames at the front are not to be gathered any more.
+    gathered: usize,
     share: Share,
 }
 
@@ -88,6 +90,7 @@ impl HeldFrames {
             frames: Vec::new(),
             left: 0,
             len: 0,
+            gathered: 0,
             share: Share { budget, bytes: 0 },
         }
     }
@@ -124,7 +127,30 @@ impl HeldFrames {
             return Err(OverBudget::Total);
         }
         self.share.bytes = len;
+        self.gather();
         Ok(())
+    }
+
+    /// Copies the latest frames into one when there are many and they are
+    /// small. A frame of one byte takes dozens to keep track of it, and may
+    /// keep a read buffer of thousands alive: what is paid for must be about
+    /// what is held. Each byte is copied once at most.
+    fn gather(&mut self) {
+        const MANY: usize = 128;
+        const SMALL: usize = 512;
+
+        if self.frames.len().saturating_sub(self.gathered) < MANY {
+            return;
+        }
+        let len: usize = self.frames[self.gathered..].iter().map(Bytes::len).sum();
+        if len < MANY * SMALL {
+            let mut whole = Vec::with_capacity(len);
+            for frame in self.frames.drain(self.gathered..) {
+                whole.extend_from_slice(&frame);
+            }
+            self.frames.push(whole.into());
+        }
+        self.gathered = self.frames.len();
     }
 
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
@@ -256,6 +282,27 @@ mod tests {
             &Arc::new(HeldBudget::new(9, 9)),
         );
         assert!(matches!(held.get(3..5), Cow::Borrowed(b"de")));
+    }
+
+    #[test]
+    fn many_small_frames_become_few_and_large_ones_stay() {
+        let budget = Arc::new(HeldBudget::new(1 << 20, 1 << 20));
+        let mut held = HeldFrames::new(Arc::clone(&budget));
+        let mut whole = Vec::new();
+        for index in 0..10_000_usize {
+            let len = if index % 1_000 == 999 { 100_000 } else { 1 };
+            let frame = vec![index as u8; len];
+            whole.extend_from_slice(&frame);
+            held.push(frame.into());
+            if held.len() <= 1 << 20 {
+                held.pay().unwrap();
+            }
+        }
+        assert!(held.frames.len() < 2_000, "{}", held.frames.len());
+        assert!(held.frames.iter().any(|frame| frame.len() == 100_000));
+        assert_eq!(held.len(), whole.len() as u64);
+        assert_eq!(drain(&mut held), whole);
+        assert_eq!(budget.held(), 0);
     }
 
     #[test]

@@ -60,6 +60,8 @@ pin_project! {
         pub(super) received: u64,
         // The body's length, if it is known beforehand.
         pub(super) expected: Option<u64>,
+        // Whether the inner service gets other bytes than the client sent.
+        pub(super) has_changed: bool,
     }
 }
 
@@ -92,6 +94,7 @@ where
                 scanner: ModelScanner::new(format)?,
                 held: HeldFrames::new(budget),
                 received: 0,
+                has_changed: false,
             }),
         })
     }
@@ -184,17 +187,18 @@ where
     pub(crate) fn splice(&mut self, entry: &ModelEntry) -> Result<Option<i64>, Rejection> {
         let this = self.reading.as_mut().project();
         let before = this.held.len();
-        let mut changed = false;
         for splice in this.scanner.splices(entry)?.into_iter().flatten() {
             let len = splice.span.end - splice.span.start;
             let is_new = len != splice.with.len() as u64
                 || *this.held.get(splice.span.clone()) != *splice.with;
             if is_new {
                 this.held.splice(splice);
-                changed = true;
+                *this.has_changed = true;
             }
         }
-        Ok(changed.then(|| this.held.len() as i64 - before as i64))
+        Ok(this
+            .has_changed
+            .then(|| this.held.len() as i64 - before as i64))
     }
 
     /// The body for the inner service, and what tells if the rest of it turns

@@ -15,7 +15,7 @@ use super::{
     BoxError, into_bytes,
     reader::{End, Reading},
 };
-use crate::{rejection::Rejection, scan::ModelScanner};
+use crate::{head, rejection::Rejection, scan::ModelScanner};
 
 pin_project! {
     /// The request body that the inner service of
@@ -159,7 +159,10 @@ where
         }
         let is_last = match this.end {
             End::Open { is_last } => is_last,
-            End::Whole(trailers) => return Poll::Ready(trailers.take().map(Ok)),
+            End::Whole(trailers) => {
+                let frame = trailers.take();
+                return Poll::Ready(frame.map(|frame| Ok(true_of(frame, *this.has_changed))));
+            }
             End::Broken(error) => {
                 return Poll::Ready(error.take().map(|error| Err(Failure::Body(error))));
             }
@@ -176,7 +179,9 @@ where
                 }
                 let is_last_byte = Some(*this.received) == *this.expected;
                 match check(this.scanner, &frame, *is_last, is_last_byte) {
-                    Ok(()) => return Poll::Ready(Some(Ok(frame))),
+                    Ok(()) => {
+                        return Poll::Ready(Some(Ok(true_of(frame, *this.has_changed))));
+                    }
                     Err(rejection) => Some(Err(Failure::Refused(rejection))),
                 }
             }
@@ -210,6 +215,14 @@ fn check(
         scanner.finish()?;
     }
     Ok(())
+}
+
+/// The frame without checksums of the body as it was.
+fn true_of(mut frame: Frame<Bytes>, has_changed: bool) -> Frame<Bytes> {
+    if let (true, Some(trailers)) = (has_changed, frame.trailers_mut()) {
+        head::remove_digests(trailers);
+    }
+    frame
 }
 
 /// Tells the response future, and makes the body's error of it.

@@ -11,9 +11,8 @@ use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x32};
 
 use self::block::{BLOCK, Block, escaped, prefix_xor};
 use super::{
-    brackets::Bracket,
     engine::{Bytewise, Engine},
-    error::{Reason, ScanError},
+    error::ScanError,
     nested::{Nested, NestedEnd},
     scanner::Scanner,
     text::Text,

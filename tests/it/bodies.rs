@@ -4,7 +4,7 @@
 use std::{convert::Infallible, ops::Range, pin::Pin, task::Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use tokio_test::{assert_pending, task};
@@ -329,4 +329,36 @@ async fn a_client_that_fails_needs_no_registry() {
     let (answer, seen) = gateway.send(post(CHAT, body)).await;
     assert_eq!(answer.status(), 502, "the inner service's own");
     assert_eq!(seen.unwrap().body.unwrap_err(), "gone");
+}
+
+#[tokio::test]
+async fn digests_in_trailers_are_removed_when_and_only_when_the_body_changes() {
+    let gateway = Gateway::new();
+    let with_digests: HeaderMap = [
+        "content-md5",
+        "digest",
+        "content-digest",
+        "repr-digest",
+        "x-sum",
+    ]
+    .map(|name| (HeaderName::from_static(name), HeaderValue::from_static("7")))
+    .into_iter()
+    .collect();
+    for (sent, changes) in [
+        (vec![r#"{"model":"flux""#, "}"], true),
+        (vec!["{", "}"], true),
+        (vec![r#"{"model":"0x10""#, "}"], false),
+    ] {
+        let steps = sent
+            .iter()
+            .map(data)
+            .chain([Step::Trailers(with_digests.clone())]);
+        let (_, seen) = gateway.send(post(CHAT, Script::new(steps))).await;
+        let expected = if changes {
+            trailers()
+        } else {
+            with_digests.clone()
+        };
+        assert_eq!(seen.unwrap().trailers, Some(expected), "{sent:?}");
+    }
 }

@@ -19,7 +19,7 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_model_routing::{ModelRoutingLayer, Rejection, RoutedBody, RoutedModel};
 
 use crate::support::{
-    body::{Feed, Hint, Script, Step, data, fed, trailers},
+    body::{Fed, Feed, Hint, Script, Step, data, fed, trailers},
     gateway::{CHAT, layer, post},
     source::Source,
 };
@@ -252,4 +252,25 @@ async fn a_rest_that_nobody_reads_is_not_judged() {
     assert!(call.poll().is_pending());
     drop(call);
     assert!(feed.is_closed());
+}
+
+#[tokio::test]
+async fn a_task_that_is_out_of_budget_gets_the_400_all_the_same() {
+    let layer = warm_layer().await;
+    let service = layer.layer(service_fn(async |request: Request<RoutedBody<Fed>>| {
+        assert!(request.into_body().collect().await.is_err());
+        Ok::<_, io::Error>(Response::new(Full::<Bytes>::from("swallowed")))
+    }));
+    // Tokio lets a task do 128 things at a time; each frame here is one.
+    for frames in 0..260 {
+        let (feed, body) = fed();
+        feed.data(r#"{"model":"m","a":["#);
+        for _ in 0..frames {
+            feed.data("1,");
+        }
+        feed.data(r#"1],"model":1}"#);
+        let call = tokio::spawn(service.clone().oneshot(post(CHAT, body)));
+        let response = call.await.unwrap().unwrap();
+        assert_eq!(response.status(), 400, "{frames}");
+    }
 }

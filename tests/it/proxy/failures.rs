@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, BufReader},
-    net::{TcpSocket, TcpStream},
-    time::sleep,
+    net::{TcpListener, TcpSocket, TcpStream},
+    time::{sleep, timeout},
 };
 
 use super::{CHAT, Setup, models, proxy};
 use crate::support::{
-    client::{answer, post, send},
+    client::{PATIENCE, answer, post, send},
     process::Process,
     registry_server::RegistryServer,
     upstream::Act,
@@ -62,6 +62,44 @@ async fn a_silent_upstream_is_a_gateway_timeout() {
     let answer = post(setup.address(), CHAT, BODY).await;
     assert_eq!(answer.error(), (504, "upstream_timeout".to_owned()));
     setup.upstream.until_gone().await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_does_not_even_greet_is_a_gateway_timeout() {
+    // Connections end up in its queue, and no TLS handshake is answered.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", silent.local_addr().unwrap());
+    let trusted = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/tls/ca.pem");
+    let setup = Setup::with(|proxy| {
+        proxy.env("SSL_CERT_FILE", trusted);
+        proxy.args(["--upstream", &url, "--upstream-connect-timeout", "0.2"]);
+    })
+    .await;
+    let answer = post(setup.address(), CHAT, BODY).await;
+    assert_eq!(answer.error(), (504, "upstream_timeout".to_owned()));
+}
+
+#[tokio::test]
+async fn a_client_that_is_slow_to_ask_is_hung_up_on() {
+    let setup = Setup::with(|proxy| {
+        proxy.args(["--client-header-timeout", "0.2"]);
+    })
+    .await;
+    for start in ["", "P", "PRI * HTTP/2.0\r\n", "POST / HTTP/1.1\r\nhost:"] {
+        let mut stream = TcpStream::connect(setup.address()).await.unwrap();
+        stream.write_all(start.as_bytes()).await.unwrap();
+        let mut rest = Vec::new();
+        let read = timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
+        // An end or a reset, depending on what it has read.
+        let _ = read.expect("the end in time");
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused() {
+    let setup = Setup::new().await;
+    let request = format!("{HEAD}x-large: {}\r\n\r\n", "x".repeat(100 * 1024));
+    assert_eq!(send(setup.address(), request).await.status(), 431);
 }
 
 #[tokio::test]

@@ -116,6 +116,16 @@ async fn the_upstreams_own_answers_stay_its_own() {
 }
 
 #[tokio::test]
+async fn an_answer_without_a_body_keeps_the_length_it_would_have() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 1234\r\netag: \"1\"\r\n\r\n";
+    let setup = Setup::scripted(vec![Act::send(head)]).await;
+    let request = "HEAD /v1/files/1 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let answer = send(setup.address(), request).await;
+    assert_eq!(answer.header("content-length"), Some("1234"));
+    assert_eq!(answer.payload.length, 0);
+}
+
+#[tokio::test]
 async fn an_answer_streams_event_by_event() {
     let permits = Arc::new(Semaphore::new(0));
     let setup = Setup::scripted(vec![

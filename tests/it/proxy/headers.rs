@@ -120,3 +120,16 @@ async fn an_expectation_is_met_by_the_proxy() {
     assert_eq!(answer(&mut stream).await.unwrap().status(), 200);
     assert_eq!(setup.upstream.request().await.header("expect"), None);
 }
+
+#[tokio::test]
+async fn split_cookies_are_joined() {
+    let setup = Setup::new().await;
+    let headers = [
+        ("content-type", "application/json"),
+        ("cookie", "a=1"),
+        ("cookie", "b=2; c=3"),
+    ];
+    post_with(setup.address(), "/v1/chat/completions", &headers, BODY).await;
+    let request = setup.upstream.request().await;
+    assert_eq!(request.header("cookie"), Some("a=1; b=2; c=3"));
+}

@@ -63,7 +63,9 @@ async fn growth(start: &str, mebibytes: u64, end: &str) -> u64 {
     let request = setup.upstream.request().await;
     assert!(request.payload.is_complete);
     assert!(request.payload.length > mebibytes * MIB);
-    memory(&setup, "VmHWM").saturating_sub(before)
+    let growth = memory(&setup, "VmHWM").saturating_sub(before);
+    println!("{} KiB for {mebibytes} MiB", growth / 1024);
+    growth
 }
 
 #[tokio::test]

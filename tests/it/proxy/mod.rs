@@ -1,6 +1,7 @@
 //! The example proxy as a process, with a registry and an upstream on real
 //! sockets.
 
+mod answers;
 mod demo;
 mod encodings;
 mod failures;

@@ -162,3 +162,23 @@ async fn a_model_published_a_moment_ago_is_found() {
     assert_eq!(answer.header("x-model-name"), Some("brand-new"));
     assert_eq!(answer.header("x-model-fallback"), None);
 }
+
+#[tokio::test]
+async fn nobody_waits_for_a_registry_that_hangs() {
+    let setup = Setup::with(|proxy| {
+        proxy.env("MODELS_TTL_SECONDS", "0.2");
+        proxy.env("MODELS_FETCH_TIMEOUT_SECONDS", "300");
+    })
+    .await;
+    setup.warm_up().await;
+    setup.registry.reply(Reply::silent());
+    // The fetch takes longer than any of these is willing to.
+    until(&setup, "/health", |health| {
+        health["model_service"]["cache_info"]["seconds_until_expiry"] == 0.0
+    })
+    .await;
+    for _ in 0..10 {
+        let answer = post(setup.address(), CHAT, BODY).await;
+        assert_eq!(answer.header("x-model-id"), Some(VENICE));
+    }
+}

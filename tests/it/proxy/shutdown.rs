@@ -70,3 +70,17 @@ async fn a_request_that_takes_too_long_does_not_hold_the_end_up() {
     assert_eq!(remains.status.code(), Some(0), "{remains:?}");
     assert!(remains.stderr.contains("gave up"), "{remains:?}");
 }
+
+#[tokio::test]
+async fn a_second_signal_ends_the_process_at_once() {
+    let mut setup = Setup::scripted(vec![Act::WaitUntilGone]).await;
+    let mut busy = TcpStream::connect(setup.address()).await.unwrap();
+    busy.write_all(REQUEST.as_bytes()).await.unwrap();
+    setup.upstream.request().await;
+    setup.proxy.signal("TERM").await;
+    setup.proxy.logged(&["draining"]).await;
+    setup.proxy.signal("INT").await;
+    let remains = setup.proxy.end().await;
+    assert_eq!(remains.status.code(), Some(0), "{remains:?}");
+    assert!(remains.stderr.contains("at once"), "{remains:?}");
+}
