@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::scan::Splice;
 
@@ -75,7 +76,9 @@ pub(crate) enum OverBudget {
 /// The front of a body, in the order in which it came.
 #[derive(Debug)]
 pub(crate) struct HeldFrames {
-    frames: Vec<Bytes>,
+    /// The usual three, the model between what comes before and after it, have
+    /// room in here.
+    frames: SmallVec<[Bytes; 4]>,
     /// How many of them have left.
     left: usize,
     len: u64,
@@ -87,7 +90,7 @@ pub(crate) struct HeldFrames {
 impl HeldFrames {
     pub(crate) fn new(budget: Arc<HeldBudget>) -> Self {
         Self {
-            frames: Vec::new(),
+            frames: SmallVec::new(),
             left: 0,
             len: 0,
             gathered: 0,
@@ -192,12 +195,9 @@ impl HeldFrames {
         let end = self.cut(span.end);
         let old: usize = self.frames[start..end].iter().map(Bytes::len).sum();
         self.len = self.len - old as u64 + with.len() as u64;
-        match (end - start, with.is_empty()) {
-            (1, false) => self.frames[start] = with,
-            (_, is_empty) => {
-                let with = (!is_empty).then_some(with);
-                self.frames.splice(start..end, with);
-            }
+        self.frames.drain(start..end);
+        if !with.is_empty() {
+            self.frames.insert(start, with);
         }
     }
 
