@@ -8,7 +8,7 @@ mod support;
 
 use std::time::Duration;
 
-use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use support::{
     gateway::{Gateway, PAYLOADS, ROUTES, Reading, requests},
     payloads::{Place, payload},
@@ -20,6 +20,8 @@ fn benchmark(criterion: &mut Criterion) {
         let payload = payload(name, Place::Last);
         let request = requests(&payload);
         let mut group = criterion.benchmark_group(format!("layer/{name}"));
+        let total: usize = payload.bodies.iter().map(Vec::len).sum();
+        group.throughput(Throughput::Bytes((total / payload.bodies.len()) as u64));
         for (route, route_name) in ROUTES.into_iter().enumerate() {
             let mut indices = 0..;
             group.bench_function(BenchmarkId::from_parameter(route_name), |bencher| {
