@@ -95,9 +95,9 @@ fn format(
         return None;
     }
     let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    let essence = value.split(';').next()?.trim().to_ascii_lowercase();
-    if essence == "text/event-stream" {
+    let essence = value.split(';').next()?.trim();
+    if essence.eq_ignore_ascii_case("text/event-stream") {
         return Some(AnswerFormat::Events { parent });
     }
-    inspect::is_json(&essence).then_some(AnswerFormat::Json)
+    inspect::is_json(essence).then_some(AnswerFormat::Json)
 }

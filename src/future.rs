@@ -127,13 +127,13 @@ where
     /// `service`, which is ready, is to be called once the model is known.
     pub(crate) fn reading(
         service: S,
-        request: Request<B>,
+        head: Parts,
+        body: B,
         format: Format,
         endpoint: Endpoint,
         observer: Observer,
         shared: Arc<Shared>,
     ) -> Self {
-        let (head, body) = request.into_parts();
         let expected = head::content_length(&head.headers);
         match ModelReader::new(body, format, expected, Arc::clone(&shared.budget)) {
             Ok(reader) => Self {

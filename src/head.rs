@@ -1,24 +1,24 @@
 //! What a message's head says of its body.
 
-use http::{HeaderMap, HeaderName, header::CONTENT_LENGTH};
+use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_LENGTH};
 
 /// Checksums of the body (RFC 9530, and its ancestors RFC 3230 and RFC 1864).
 const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
 
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    parse(headers.get(CONTENT_LENGTH)?)
 }
 
 /// Makes the head true of a body that is other than it was, and longer by
 /// `change` bytes.
 pub(crate) fn body_has_changed(headers: &mut HeaderMap, change: i64) {
-    match content_length(headers) {
-        Some(length) => {
-            headers.insert(CONTENT_LENGTH, length.saturating_add_signed(change).into());
-        }
-        // Absent, or nothing that could be mended.
-        None => {
-            headers.remove(CONTENT_LENGTH);
+    if let Some(value) = headers.get_mut(CONTENT_LENGTH) {
+        // One allocation less than by `HeaderValue::from(u64)`.
+        let length = parse(value).map(|length| length.saturating_add_signed(change).to_string());
+        match length.and_then(|length| length.try_into().ok()) {
+            Some(length) => *value = length,
+            // Nothing that could be mended.
+            None => drop(headers.remove(CONTENT_LENGTH)),
         }
     }
     remove_digests(headers);
@@ -33,9 +33,17 @@ pub(crate) fn body_may_change(headers: &mut HeaderMap) {
 /// Removes the checksums of a body that has changed; trailers can have them
 /// too.
 pub(crate) fn remove_digests(headers: &mut HeaderMap) {
+    // One look at every name costs less than four that are looked up.
+    if !headers.keys().any(|name| DIGESTS.contains(&name.as_str())) {
+        return;
+    }
     for digest in DIGESTS {
         headers.remove(digest);
     }
+}
+
+fn parse(length: &HeaderValue) -> Option<u64> {
+    length.to_str().ok()?.parse().ok()
 }
 
 /// Removes every header that some server may take for this one: CGI and its

@@ -84,15 +84,16 @@ fn media(headers: &HeaderMap) -> Media {
         return Media::Unusable("the Content-Type is not ASCII".into());
     };
     let (essence, parameters) = value.split_once(';').unwrap_or((value, ""));
-    let essence = essence.trim().to_ascii_lowercase();
+    let essence = essence.trim();
     if essence.is_empty() {
         return Media::Absent;
     }
-    if essence == "multipart/form-data" {
+    if essence.eq_ignore_ascii_case("multipart/form-data") {
         return Media::Multipart(boundary(parameters));
     }
-    if !is_json(&essence) {
-        return Media::Unusable(format!("the Content-Type is {:?}", abridge(&essence)));
+    if !is_json(essence) {
+        let essence = abridge(&essence.to_ascii_lowercase());
+        return Media::Unusable(format!("the Content-Type is {essence:?}"));
     }
     match parse_parameters(parameters).and_then(|parameters| check_charset(&parameters)) {
         Ok(()) => Media::Json,
@@ -133,13 +134,15 @@ fn check_charset(parameters: &[(String, Vec<u8>)]) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a media type, in lower case and without parameters, is JSON
+/// Whether a media type, without parameters and in any letter case, is JSON
 /// (RFC 6839, 3.1).
 pub(crate) fn is_json(essence: &str) -> bool {
-    essence == "application/json"
-        || essence
-            .strip_prefix("application/")
-            .is_some_and(|subtype| subtype.ends_with("+json"))
+    let essence = essence.as_bytes();
+    let (prefix, suffix) = (b"application/", b"+json");
+    essence.eq_ignore_ascii_case(b"application/json")
+        || essence.len() >= prefix.len() + suffix.len()
+            && essence[..prefix.len()].eq_ignore_ascii_case(prefix)
+            && essence[essence.len() - suffix.len()..].eq_ignore_ascii_case(suffix)
 }
 
 /// The first content coding that is not `identity` (RFC 9110, 8.4).

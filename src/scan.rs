@@ -131,6 +131,17 @@ impl ModelScanner {
         .ok_or_else(Rejection::model_not_utf8)
     }
 
+    /// Whether these bytes of the body spell nothing but white space.
+    pub(crate) fn is_blank(&self, spelling: &[u8], escaped: bool) -> Result<bool, Rejection> {
+        match (self, spelling) {
+            // The usual case: there is a letter behind the quote.
+            (Self::Json(_), [_, first, ..]) if !escaped && first.is_ascii_alphanumeric() => {
+                Ok(false)
+            }
+            _ => Ok(self.decode(spelling, escaped)?.trim().is_empty()),
+        }
+    }
+
     /// The splices that make the body name this ID, the last one
     /// first, so that each leaves the offsets of the next as they are. None
     /// when there is no place for it, which a scanner that knows what the body

@@ -90,9 +90,8 @@ where
                 // The clone that was polled ready is the one to call.
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
-                let request = Request::from_parts(head, body);
                 let shared = Arc::clone(&self.shared);
-                ResponseFuture::reading(ready, request, format, endpoint, observer, shared)
+                ResponseFuture::reading(ready, head, body, format, endpoint, observer, shared)
             }
         }
     }

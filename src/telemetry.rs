@@ -4,7 +4,7 @@
 //! that subscribers escape; they never become a metric's label.
 
 #[cfg(feature = "metrics")]
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use tracing::{Span, field};
 
@@ -47,7 +47,7 @@ impl RequestTelemetry {
     /// request as it came.
     pub(crate) fn forwarding(&self, routed: Option<&RoutedModel>) {
         let Some(routed) = routed else {
-            return self.count("unchanged", UNKNOWN);
+            return self.count("unchanged", None);
         };
         if !self.span.is_disabled() {
             if let Some(requested) = routed.requested() {
@@ -64,13 +64,13 @@ impl RequestTelemetry {
                 "routing to the fallback model"
             );
         }
-        self.count(routed.resolved_by().as_str(), routed.name());
+        self.count(routed.resolved_by().as_str(), Some(routed));
     }
 
     /// The layer answers itself.
     pub(crate) fn rejected(&self, rejection: &Rejection) {
         self.refused_late(rejection);
-        self.count("rejected", UNKNOWN);
+        self.count("rejected", None);
     }
 
     /// The layer answers itself in place of the inner service, which has been
@@ -89,17 +89,22 @@ impl RequestTelemetry {
 
     /// The request has left the layer's hands.
     #[cfg(feature = "metrics")]
-    fn count(&self, outcome: &'static str, model: &str) {
-        metrics::counter!(REQUESTS, "outcome" => outcome, "model" => model.to_owned()).increment(1);
+    fn count(&self, outcome: &'static str, routed: Option<&RoutedModel>) {
+        let model: metrics::SharedString = match routed {
+            Some(routed) => Arc::clone(routed.entry().shared_name()).into(),
+            None => UNKNOWN.into(),
+        };
+        metrics::counter!(REQUESTS, "outcome" => outcome, "model" => model).increment(1);
         metrics::histogram!(LAYER_SECONDS).record(self.started.elapsed());
     }
 
     #[cfg(not(feature = "metrics"))]
-    fn count(&self, _outcome: &'static str, _model: &str) {}
+    fn count(&self, _outcome: &'static str, _routed: Option<&RoutedModel>) {}
 }
 
 /// The label of every name that the catalog does not know, so that clients
 /// cannot make new time series.
+#[cfg(feature = "metrics")]
 const UNKNOWN: &str = "unknown";
 
 fn operation(endpoint: Endpoint, path: &str) -> &'static str {

@@ -1,8 +1,10 @@
-//! What the scanner's benchmarks share: payloads and contestants.
+//! What the benchmarks share.
 
 #![allow(dead_code)]
 
 pub(crate) mod contestants;
+pub(crate) mod feed;
+pub(crate) mod gateway;
 pub(crate) mod payloads;
 
 // The scanner is private to the crate, and depends on nothing in it.

@@ -74,7 +74,8 @@ pub(crate) fn payload(name: &str, place: Place) -> Payload {
     Payload { name, bodies }
 }
 
-const MODELS: [&str; 5] = [
+/// The models that the bodies name.
+pub(crate) const MODELS: [&str; 5] = [
     "mistral-31-24b",
     "llama-3.3-70b",
     "venice-uncensored",

@@ -2,7 +2,6 @@
 
 use std::{
     borrow::Cow,
-    collections::VecDeque,
     mem,
     ops::Range,
     sync::{
@@ -12,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::scan::Splice;
 
@@ -76,7 +76,11 @@ pub(crate) enum OverBudget {
 /// The front of a body, in the order in which it came.
 #[derive(Debug)]
 pub(crate) struct HeldFrames {
-    frames: VecDeque<Bytes>,
+    /// The usual three, the model between what comes before and after it, have
+    /// room in here.
+    frames: SmallVec<[Bytes; 4]>,
+    /// How many of them have left.
+    left: usize,
     len: u64,
     /// How many frames at the front are not to be gathered any more.
     gathered: usize,
@@ -86,7 +90,8 @@ pub(crate) struct HeldFrames {
 impl HeldFrames {
     pub(crate) fn new(budget: Arc<HeldBudget>) -> Self {
         Self {
-            frames: VecDeque::new(),
+            frames: SmallVec::new(),
+            left: 0,
             len: 0,
             gathered: 0,
             share: Share { budget, bytes: 0 },
@@ -99,13 +104,18 @@ impl HeldFrames {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.left == self.frames.len()
+    }
+
+    /// What bounds it.
+    pub(crate) fn budget(&self) -> &HeldBudget {
+        &self.share.budget
     }
 
     pub(crate) fn push(&mut self, frame: Bytes) {
         if !frame.is_empty() {
             self.len += frame.len() as u64;
-            self.frames.push_back(frame);
+            self.frames.push(frame);
         }
     }
 
@@ -145,21 +155,26 @@ impl HeldFrames {
         if self.frames.len().saturating_sub(self.gathered) < MANY {
             return;
         }
-        let len: usize = self.frames.range(self.gathered..).map(Bytes::len).sum();
+        let len: usize = self.frames[self.gathered..].iter().map(Bytes::len).sum();
         if len < MANY * SMALL {
             let mut whole = Vec::with_capacity(len);
             for frame in self.frames.drain(self.gathered..) {
                 whole.extend_from_slice(&frame);
             }
-            self.frames.push_back(whole.into());
+            self.frames.push(whole.into());
         }
         self.gathered = self.frames.len();
     }
 
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
-        let frame = self.frames.pop_front()?;
+        let frame = mem::take(self.frames.get_mut(self.left)?);
+        self.left += 1;
         self.len -= frame.len() as u64;
-        let paid = self.share.bytes.min(frame.len());
+        let paid = match self.is_empty() {
+            // A splice may have made it shorter than what was paid for.
+            true => self.share.bytes,
+            false => self.share.bytes.min(frame.len()),
+        };
         if paid > 0 {
             self.share.bytes -= paid;
             self.share.budget.give_back(paid);
@@ -169,36 +184,55 @@ impl HeldFrames {
 
     /// The bytes at these offsets; borrowed when they lie in one frame.
     pub(crate) fn get(&self, span: Range<u64>) -> Cow<'_, [u8]> {
-        let mut bytes: Cow<'_, [u8]> = Cow::Borrowed(&[]);
-        for (frame, piece) in pieces(&self.frames, span) {
-            if bytes.is_empty() {
-                bytes = Cow::Borrowed(&frame[piece]);
-            } else {
-                bytes.to_mut().extend_from_slice(&frame[piece]);
+        let mut start = 0;
+        for frame in &self.frames[self.left..] {
+            let end = start + frame.len() as u64;
+            if span.start >= start && span.end <= end {
+                let piece = (span.start - start) as usize..(span.end - start) as usize;
+                return Cow::Borrowed(&frame[piece]);
             }
+            start = end;
         }
-        bytes
+        pieces(&self.frames[self.left..], span)
+            .flat_map(|(frame, piece)| &frame[piece])
+            .copied()
+            .collect()
     }
 
     /// Replaces the bytes at the splice's offsets. Copies none.
     pub(crate) fn splice(&mut self, Splice { span, with }: Splice) {
-        let old_len = mem::take(&mut self.len);
-        let old = mem::take(&mut self.frames);
-        for (frame, piece) in pieces(&old, 0..span.start) {
-            self.push(frame.slice(piece));
+        let start = self.cut(span.start);
+        let end = self.cut(span.end);
+        let old: usize = self.frames[start..end].iter().map(Bytes::len).sum();
+        self.len = self.len - old as u64 + with.len() as u64;
+        self.frames.drain(start..end);
+        if !with.is_empty() {
+            self.frames.insert(start, with);
         }
-        self.push(with);
-        for (frame, piece) in pieces(&old, span.end..old_len) {
-            self.push(frame.slice(piece));
+    }
+
+    /// Makes a frame begin at this offset, and returns its index.
+    fn cut(&mut self, offset: u64) -> usize {
+        let mut start = 0;
+        for index in self.left..self.frames.len() {
+            if start >= offset {
+                return index;
+            }
+            let frame = &mut self.frames[index];
+            let end = start + frame.len() as u64;
+            if offset < end {
+                let rest = frame.split_off((offset - start) as usize);
+                self.frames.insert(index + 1, rest);
+                return index + 1;
+            }
+            start = end;
         }
+        self.frames.len()
     }
 }
 
 /// The parts of the frames that make up these offsets; none is empty.
-fn pieces(
-    frames: &VecDeque<Bytes>,
-    span: Range<u64>,
-) -> impl Iterator<Item = (&Bytes, Range<usize>)> {
+fn pieces(frames: &[Bytes], span: Range<u64>) -> impl Iterator<Item = (&Bytes, Range<usize>)> {
     let mut start = 0_u64;
     frames.iter().filter_map(move |frame| {
         let within = |offset: u64| {
