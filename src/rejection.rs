@@ -360,7 +360,7 @@ impl From<json::ScanError> for Rejection {
         };
         Self {
             offset: Some(error.offset()),
-            ..Self::new(code, error.to_string())
+            ..Self::new(code, format!("The request's body is refused: {error}."))
         }
     }
 }
@@ -374,7 +374,7 @@ impl From<multipart::FormError> for Rejection {
         };
         Self {
             offset: Some(error.offset()),
-            ..Self::new(code, error.to_string())
+            ..Self::new(code, format!("The request's body is refused: {error}."))
         }
     }
 }
