@@ -9,10 +9,11 @@ use http_body::Body;
 
 use crate::{
     body::ResponseBody,
+    endpoint::normalize,
     head, inspect,
-    layer::Shared,
     resolve::RoutedModel,
     restore::{AnswerFormat, Restorer},
+    shared::Shared,
 };
 
 /// What outer services and the client are told of the model that served.
@@ -28,7 +29,7 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn new(routed: RoutedModel, request: &Parts, shared: &Shared) -> Self {
         let parent = || {
-            let path = request.uri.path().trim_end_matches('/');
+            let path = normalize(request.uri.path());
             [("/responses", "response"), ("/messages", "message")]
                 .into_iter()
                 .find_map(|(suffix, parent)| path.ends_with(suffix).then_some(parent))
@@ -38,6 +39,11 @@ impl Answer {
             headers: shared.response_headers,
             restore: shared.restore_model_name.then(parent),
         }
+    }
+
+    /// The model that serves.
+    pub(crate) fn routed(&self) -> &RoutedModel {
+        &self.routed
     }
 
     pub(crate) fn finish<R: Body>(self, response: Response<R>) -> Response<ResponseBody<R>> {
@@ -70,6 +76,9 @@ impl Answer {
         headers.insert(NAME, entry.name_header_value().clone());
         if self.routed.is_fallback() {
             headers.insert(FALLBACK, HeaderValue::from_static("true"));
+        } else {
+            // Only this layer says so.
+            headers.remove(FALLBACK);
         }
     }
 }

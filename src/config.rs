@@ -3,7 +3,10 @@
 use std::{env, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderName, Response, Uri};
+use http::{
+    HeaderName, Response, Uri,
+    header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING},
+};
 
 #[cfg(feature = "reqwest")]
 use crate::registry::ReqwestSource;
@@ -104,7 +107,6 @@ pub struct RoutingConfigBuilder {
     rejection_hook: Option<RejectionHook>,
 }
 
-#[derive(Debug)]
 enum Source {
     #[cfg(feature = "reqwest")]
     Url {
@@ -114,6 +116,19 @@ enum Source {
     #[cfg(not(feature = "reqwest"))]
     Missing,
     Custom(SharedSource),
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // A URL may have credentials in it.
+            #[cfg(feature = "reqwest")]
+            Self::Url { setting, .. } => write!(f, "{setting}"),
+            #[cfg(not(feature = "reqwest"))]
+            Self::Missing => f.write_str("none"),
+            Self::Custom(source) => source.fmt(f),
+        }
+    }
 }
 
 /// A source that shows in debug output as its location.
@@ -306,8 +321,12 @@ impl RoutingConfigBuilder {
     }
 
     /// A request header to carry the ID, such as `model_id`, by which Morpheus
-    /// nodes route. A client's own copy of it is removed from every request.
+    /// nodes route. A client's own copy of it is removed from every request, be
+    /// it spelled with `-` or `_`, which some servers take for one another.
     /// None by default.
+    ///
+    /// A proxy that removes the headers that `Connection` names must do so
+    /// before this layer, or a client could name this one.
     pub fn id_header(mut self, name: HeaderName) -> Self {
         self.id_header = Some(name);
         self
@@ -391,6 +410,20 @@ impl RoutingConfigBuilder {
         in_bounds("max_refresh_wait", policy.max_refresh_wait, Duration::ZERO)?;
         if let Some(max_stale) = policy.max_stale {
             in_bounds("max_stale", max_stale, policy.ttl)?;
+        }
+        if let Some(name) = &self.id_header
+            && [
+                CONNECTION,
+                CONTENT_ENCODING,
+                CONTENT_LENGTH,
+                CONTENT_TYPE,
+                HOST,
+                TRANSFER_ENCODING,
+            ]
+            .contains(name)
+        {
+            let problem = format!("is {name:?}, which says how to read the request");
+            return Err(ConfigError::new("id_header", problem));
         }
         let mut endpoints = EndpointTable::default();
         for (suffix, endpoint) in self.endpoints {
@@ -707,7 +740,10 @@ mod tests {
             assert_eq!(blamed(config), "endpoint", "{bad}");
         }
         let config = build(|config| config.endpoint("/v2/rerank", Endpoint::Tts)).unwrap();
-        assert_eq!(config.endpoints.find("/x/v2/rerank"), Some(Endpoint::Tts));
+        assert_eq!(
+            config.endpoints.find("/x/v2/rerank").endpoint,
+            Endpoint::Tts
+        );
     }
 
     #[test]

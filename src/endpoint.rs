@@ -1,6 +1,8 @@
 //! What kind of inference a request's path asks for.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
+
+use percent_encoding::percent_decode_str;
 
 use crate::registry::ModelType;
 
@@ -60,29 +62,84 @@ impl fmt::Display for Endpoint {
 
 /// Which path endings ask for which endpoint: the longest that fits decides.
 #[derive(Clone, Debug)]
-pub(crate) struct EndpointTable(Vec<(String, Endpoint)>);
+pub(crate) struct EndpointTable(Vec<Row>);
+
+#[derive(Clone, Debug)]
+struct Row {
+    suffix: String,
+    target: Target,
+}
+
+/// What a path asks for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Target {
+    pub(crate) endpoint: Endpoint,
+    /// Whether a form's `model` part is looked for.
+    pub(crate) takes_forms: bool,
+}
 
 impl EndpointTable {
     /// Makes paths that end in `suffix` (which begins with `/`) ask for
     /// `endpoint`, whatever they did before.
     pub(crate) fn set(&mut self, suffix: String, endpoint: Endpoint) {
-        self.0.retain(|(known, _)| *known != suffix);
-        self.0.push((suffix, endpoint));
-        self.0
-            .sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
+        let takes_forms = endpoint.is_inference();
+        self.insert(
+            suffix,
+            Target {
+                endpoint,
+                takes_forms,
+            },
+        );
     }
 
-    /// The endpoint that the path asks for; `None` when the table has no row
-    /// for it.
-    pub(crate) fn find(&self, path: &str) -> Option<Endpoint> {
-        // Many servers take a path with and without a slash at its end for the
-        // same resource, so this must not be a way around the layer.
-        let path = path.trim_end_matches('/');
+    fn insert(&mut self, suffix: String, target: Target) {
+        self.0.retain(|row| row.suffix != suffix);
+        self.0.push(Row { suffix, target });
+        self.0
+            .sort_by_key(|row| std::cmp::Reverse(row.suffix.len()));
+    }
+
+    pub(crate) fn find(&self, path: &str) -> Target {
+        let path = normalize(path);
+        let path = path.as_bytes();
         self.0
             .iter()
-            .find(|(suffix, _)| path.ends_with(suffix))
-            .map(|&(_, endpoint)| endpoint)
+            .find(|row| {
+                let at = path.len().checked_sub(row.suffix.len());
+                at.is_some_and(|at| path[at..].eq_ignore_ascii_case(row.suffix.as_bytes()))
+            })
+            .map_or(
+                Target {
+                    endpoint: Endpoint::Other,
+                    takes_forms: false,
+                },
+                |row| row.target,
+            )
     }
+}
+
+/// The path as the most lenient of servers reads it: percent-decoded, without
+/// empty and dot segments (RFC 3986, 6.2.2) and without the parameters of
+/// segments. A spelling that only we take for another path would be a way
+/// around the layer.
+pub(crate) fn normalize(path: &str) -> Cow<'_, str> {
+    let is_plain = |path: &str| {
+        !path.contains(['%', ';', '\\']) && !path.contains("//") && !path.contains("/.")
+    };
+    let trimmed = path.trim_end_matches('/');
+    if is_plain(trimmed) {
+        return Cow::Borrowed(trimmed);
+    }
+    let decoded = percent_decode_str(trimmed).decode_utf8_lossy();
+    let mut segments = Vec::new();
+    for segment in decoded.split(['/', '\\']) {
+        match segment.split(';').next().unwrap_or_default() {
+            "" | "." => {}
+            ".." => drop(segments.pop()),
+            segment => segments.push(segment),
+        }
+    }
+    Cow::Owned(format!("/{}", segments.join("/")))
 }
 
 impl Default for EndpointTable {
@@ -97,11 +154,16 @@ impl Default for EndpointTable {
             ("/audio/speech", Endpoint::Tts),
             ("/audio/transcriptions", Endpoint::Stt),
             ("/audio/translations", Endpoint::Stt),
-            // No kind of inference that the catalog knows, but forms with a model.
-            ("/images/edits", Endpoint::Other),
-            ("/images/variations", Endpoint::Other),
         ] {
             table.set(suffix.into(), endpoint);
+        }
+        // No kind of inference that the catalog knows, but forms with a model.
+        for suffix in ["/images/edits", "/images/variations"] {
+            let target = Target {
+                endpoint: Endpoint::Other,
+                takes_forms: true,
+            };
+            table.insert(suffix.into(), target);
         }
         table
     }
@@ -115,27 +177,50 @@ mod tests {
     fn the_end_of_the_path_decides() {
         let table = EndpointTable::default();
         for (path, endpoint) in [
-            ("/v1/chat/completions", Some(Endpoint::Llm)),
-            ("/chat/completions", Some(Endpoint::Llm)),
-            ("/api/v1/chat/completions/", Some(Endpoint::Llm)),
-            ("/v1/completions", Some(Endpoint::Llm)),
-            ("/v1/responses", Some(Endpoint::Llm)),
-            ("/anthropic/v1/messages", Some(Endpoint::Llm)),
-            ("/v1/embeddings", Some(Endpoint::Embedding)),
-            ("/v1/audio/speech", Some(Endpoint::Tts)),
-            ("/v1/audio/transcriptions", Some(Endpoint::Stt)),
-            ("/v1/audio/translations", Some(Endpoint::Stt)),
-            ("/v1/speech", None),
-            ("/v1/xcompletions", None),
-            ("/v1/chat/completions/7", None),
-            ("/v1/Embeddings", None),
-            ("/", None),
-            ("", None),
-            ("*", None),
-            ("/v1/images/edits", Some(Endpoint::Other)),
-            ("/v1/images/variations", Some(Endpoint::Other)),
+            ("/v1/chat/completions", Endpoint::Llm),
+            ("/chat/completions", Endpoint::Llm),
+            ("/api/v1/chat/completions/", Endpoint::Llm),
+            ("/v1/completions", Endpoint::Llm),
+            ("/v1/responses", Endpoint::Llm),
+            ("/anthropic/v1/messages", Endpoint::Llm),
+            ("/v1/embeddings", Endpoint::Embedding),
+            ("/v1/audio/speech", Endpoint::Tts),
+            ("/v1/audio/transcriptions", Endpoint::Stt),
+            ("/v1/audio/translations", Endpoint::Stt),
+            ("/v1/speech", Endpoint::Other),
+            ("/v1/xcompletions", Endpoint::Other),
+            ("/v1/chat/completions/7", Endpoint::Other),
+            ("/v1/Embeddings", Endpoint::Embedding),
+            ("/v1/chat/completion%73", Endpoint::Llm),
+            ("/v1/chat%2Fcompletions", Endpoint::Llm),
+            ("/v1/audio//speech", Endpoint::Tts),
+            ("/v1/embeddings/.", Endpoint::Embedding),
+            ("/v1/x/../embeddings//", Endpoint::Embedding),
+            ("/v1/embeddings;x=y", Endpoint::Embedding),
+            ("/v1/embeddings/..", Endpoint::Other),
+            ("/v1/embeddings%", Endpoint::Other),
+            ("/", Endpoint::Other),
+            ("", Endpoint::Other),
+            ("*", Endpoint::Other),
+            ("/v1/images/edits", Endpoint::Other),
+            ("/v1/images/variations", Endpoint::Other),
         ] {
-            assert_eq!(table.find(path), endpoint, "{path}");
+            assert_eq!(table.find(path).endpoint, endpoint, "{path}");
+        }
+    }
+
+    #[test]
+    fn forms_are_looked_into_where_the_apis_take_them() {
+        let mut table = EndpointTable::default();
+        table.set("/uploads".into(), Endpoint::Other);
+        for (path, takes_forms) in [
+            ("/v1/audio/transcriptions", true),
+            ("/v1/images/edits", true),
+            ("/v1/images/variations", true),
+            ("/v1/uploads", false),
+            ("/v1/files", false),
+        ] {
+            assert_eq!(table.find(path).takes_forms, takes_forms, "{path}");
         }
     }
 
@@ -145,10 +230,10 @@ mod tests {
         table.set("/threads/messages".into(), Endpoint::Other);
         table.set("/rerank".into(), Endpoint::Embedding);
         table.set("/embeddings".into(), Endpoint::Llm);
-        assert_eq!(table.find("/v1/threads/messages"), Some(Endpoint::Other));
-        assert_eq!(table.find("/v1/messages"), Some(Endpoint::Llm));
-        assert_eq!(table.find("/v1/rerank"), Some(Endpoint::Embedding));
-        assert_eq!(table.find("/v1/embeddings"), Some(Endpoint::Llm));
+        assert_eq!(table.find("/v1/threads/messages").endpoint, Endpoint::Other);
+        assert_eq!(table.find("/v1/messages").endpoint, Endpoint::Llm);
+        assert_eq!(table.find("/v1/rerank").endpoint, Endpoint::Embedding);
+        assert_eq!(table.find("/v1/embeddings").endpoint, Endpoint::Llm);
     }
 
     #[test]

@@ -23,9 +23,9 @@ use crate::{
     endpoint::Endpoint,
     head,
     inspect::Format,
-    layer::Shared,
     rejection::{Rejection, RejectionHook},
-    routing::{Called, Routing, Step, Wait},
+    routing::{Prepared, Routing, Step, Wait},
+    shared::Shared,
     telemetry::RequestTelemetry,
 };
 
@@ -193,16 +193,18 @@ where
                     let result = inner.poll(cx);
                     // A rest of the body that must not be served goes before
                     // whatever the inner service makes of its broken body.
-                    match poll_refused(refused, result.is_ready(), cx) {
-                        Some(rejection) => Err(rejection),
-                        None => {
-                            let response = ready!(result)?;
-                            return Poll::Ready(Ok(match answer.take() {
-                                Some(answer) => answer.finish(response),
-                                None => response.map(ResponseBody::inner),
-                            }));
+                    if let Some(rejection) = poll_refused(refused, result.is_ready(), cx) {
+                        if let Some(observer) = observer {
+                            observer.telemetry.refused_late(&rejection);
                         }
+                        state.set(State::Refuse { rejection });
+                        continue;
                     }
+                    let response = ready!(result)?;
+                    return Poll::Ready(Ok(match answer.take() {
+                        Some(answer) => answer.finish(response),
+                        None => response.map(ResponseBody::inner),
+                    }));
                 }
                 (StateProj::Refuse { rejection }, _) => {
                     return Poll::Ready(Ok(match observer {
@@ -216,32 +218,34 @@ where
                     unreachable!("the request is there until the inner service is called")
                 }
             };
-            let called = match step {
+            let prepared = match step {
                 Ok(Step::Wait(requested, wait)) => {
                     state.set(State::Resolve { requested, wait });
                     continue;
                 }
-                Ok(Step::Call(routed)) => {
-                    if let Some(observer) = observer {
-                        observer.telemetry.going_on(routed.as_ref());
-                    }
-                    match this.routing.take() {
-                        Some(routing) => routing.call(routed),
-                        None => unreachable!("a step is taken only while the request is there"),
-                    }
-                }
+                Ok(Step::Call(routed)) => match this.routing.take() {
+                    Some(routing) => routing.prepare(routed),
+                    None => unreachable!("a step is taken only while the request is there"),
+                },
                 Err(rejection) => Err(rejection),
             };
-            state.set(match called {
-                Ok(Called {
-                    future: inner,
+            state.set(match prepared {
+                Ok(Prepared {
+                    mut service,
+                    request,
                     answer,
                     refused,
-                }) => State::Call {
-                    inner,
-                    answer,
-                    refused,
-                },
+                }) => {
+                    if let Some(observer) = observer {
+                        let routed = answer.as_ref().map(Answer::routed);
+                        observer.telemetry.forwarding(routed);
+                    }
+                    State::Call {
+                        inner: service.call(request),
+                        answer,
+                        refused,
+                    }
+                }
                 Err(rejection) => {
                     if let Some(observer) = observer {
                         observer.telemetry.rejected(&rejection);

@@ -1,23 +1,27 @@
 //! What a message's head says of its body.
 
-use http::{HeaderMap, HeaderValue, header::CONTENT_LENGTH};
+use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_LENGTH};
 
 /// Checksums of the body (RFC 9530, and its ancestors RFC 3230 and RFC 1864).
 const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
 
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    parse(headers.get(CONTENT_LENGTH)?)
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Makes the head true of a body that is other than it was, and longer by
 /// `change` bytes.
 pub(crate) fn body_has_changed(headers: &mut HeaderMap, change: i64) {
-    if let Some(value) = headers.get_mut(CONTENT_LENGTH)
-        && let Some(length) = parse(value)
-        // One allocation less than by `HeaderValue::from(u64)`.
-        && let Ok(length) = length.saturating_add_signed(change).to_string().try_into()
-    {
-        *value = length;
+    // One allocation less than by `HeaderValue::from(u64)`.
+    let text = content_length(headers).map(|old| old.saturating_add_signed(change).to_string());
+    match text.and_then(|text| HeaderValue::try_from(text).ok()) {
+        Some(length) => {
+            headers.insert(CONTENT_LENGTH, length);
+        }
+        // Absent, or nothing that could be mended.
+        None => {
+            headers.remove(CONTENT_LENGTH);
+        }
     }
     remove_digests(headers);
 }
@@ -40,6 +44,51 @@ pub(crate) fn remove_digests(headers: &mut HeaderMap) {
     }
 }
 
-fn parse(length: &HeaderValue) -> Option<u64> {
-    length.to_str().ok()?.parse().ok()
+/// Removes every header that some server may take for this one: CGI and its
+/// kin (WSGI, PHP) turn both `-` and `_` into `_`.
+pub(crate) fn remove_alike(headers: &mut HeaderMap, name: &HeaderName) {
+    let fold = |byte: u8| if byte == b'-' { b'_' } else { byte };
+    let is_alike = |other: &HeaderName| {
+        let (a, b) = (name.as_str(), other.as_str());
+        a.len() == b.len() && a.bytes().map(fold).eq(b.bytes().map(fold))
+    };
+    while let Some(alike) = headers.keys().find(|other| is_alike(other)).cloned() {
+        headers.remove(alike);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_content_length_that_cannot_be_mended_is_removed() {
+        for (before, after) in [
+            (Some("13"), Some("20")),
+            (Some("13, 13"), None),
+            (None, None),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(before) = before {
+                headers.insert(CONTENT_LENGTH, before.parse().unwrap());
+            }
+            body_has_changed(&mut headers, 7);
+            let length = headers
+                .get(CONTENT_LENGTH)
+                .map(|value| value.to_str().unwrap());
+            assert_eq!(length, after);
+        }
+    }
+
+    #[test]
+    fn headers_that_differ_in_dashes_and_underscores_are_alike() {
+        let mut headers = HeaderMap::new();
+        for name in ["model_id", "model-id", "model_idx", "x-model_id"] {
+            headers.append(HeaderName::from_static(name), "x".parse().unwrap());
+        }
+        remove_alike(&mut headers, &HeaderName::from_static("model_id"));
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["model_idx", "x-model_id"]);
+    }
 }

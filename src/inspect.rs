@@ -7,8 +7,8 @@ use http::{
 };
 
 use crate::{
-    endpoint::{Endpoint, EndpointTable},
-    rejection::Rejection,
+    endpoint::{Endpoint, EndpointTable, Target},
+    rejection::{Rejection, abridge},
 };
 
 /// What the head of a request asks of us.
@@ -36,12 +36,14 @@ pub(crate) fn inspect(head: &Parts, endpoints: &EndpointTable) -> Decision {
     if head.method != Method::POST {
         return Decision::Pass;
     }
-    let listed = endpoints.find(head.uri.path());
-    let endpoint = listed.unwrap_or(Endpoint::Other);
+    let Target {
+        endpoint,
+        takes_forms,
+    } = endpoints.find(head.uri.path());
     let format = match media(&head.headers) {
         Media::Json => Format::Json,
         Media::Absent if endpoint.is_inference() => Format::Json,
-        Media::Multipart(boundary) if listed.is_some() => match boundary {
+        Media::Multipart(boundary) if takes_forms => match boundary {
             Ok(boundary) => Format::Multipart { boundary },
             Err(why) => return Decision::Refuse(endpoint, Rejection::bad_form_type(&why)),
         },
@@ -91,7 +93,7 @@ fn media(headers: &HeaderMap) -> Media {
     }
     if !is_json(essence) {
         let essence = essence.to_ascii_lowercase();
-        return Media::Unusable(format!("the Content-Type is {essence:?}"));
+        return Media::Unusable(format!("the Content-Type is {:?}", abridge(&essence)));
     }
     match parse_parameters(parameters).and_then(|parameters| check_charset(&parameters)) {
         Ok(()) => Media::Json,
@@ -125,7 +127,7 @@ fn check_charset(parameters: &[(String, Vec<u8>)]) -> Result<(), String> {
         {
             return Err(format!(
                 "the charset is {:?}",
-                String::from_utf8_lossy(charset)
+                abridge(&String::from_utf8_lossy(charset))
             ));
         }
     }
@@ -165,7 +167,7 @@ fn parse_parameters(text: &str) -> Result<Vec<(String, Vec<u8>)>, String> {
             return Ok(parameters);
         }
         let Some((name, value, after)) = parameter(rest) else {
-            return Err(format!("the parameters {text:?} are malformed"));
+            return Err(format!("the parameters {:?} are malformed", abridge(text)));
         };
         parameters.push((name.to_ascii_lowercase(), value));
         rest = after;

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use http::HeaderName;
 use tower_layer::Layer;
 
 use crate::{
-    body::HeldBudget, config::RoutingConfig, endpoint::EndpointTable, registry::Registry,
-    rejection::RejectionHook, resolve::Policy, service::ModelRouting,
+    body::HeldBudget, config::RoutingConfig, registry::Registry, service::ModelRouting,
+    shared::Shared,
 };
 
 /// Applies [`ModelRouting`] to services.
@@ -55,19 +54,6 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct ModelRoutingLayer {
     shared: Arc<Shared>,
-}
-
-/// What all services of one layer share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) registry: Registry,
-    pub(crate) policy: Policy,
-    pub(crate) endpoints: EndpointTable,
-    pub(crate) budget: Arc<HeldBudget>,
-    pub(crate) id_header: Option<HeaderName>,
-    pub(crate) response_headers: bool,
-    pub(crate) restore_model_name: bool,
-    pub(crate) rejection_hook: Option<RejectionHook>,
 }
 
 impl ModelRoutingLayer {

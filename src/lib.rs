@@ -88,6 +88,7 @@ mod restore;
 mod routing;
 mod scan;
 mod service;
+mod shared;
 mod telemetry;
 
 pub use body::{BoxError, ResponseBody, RoutedBody};

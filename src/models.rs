@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    fmt::Write as _,
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -21,7 +20,7 @@ use tower_service::Service;
 
 use crate::{
     endpoint::Endpoint,
-    registry::{Catalog, ModelEntry, Registry},
+    registry::{Catalog, ModelEntry, Registry, hex},
     rejection::Rejection,
     resolve::not_found,
 };
@@ -174,13 +173,7 @@ fn requested_name(path: &str) -> Option<String> {
 
 /// The same for everything that is rendered from one document of the registry.
 fn etag(catalog: &Catalog) -> String {
-    let mut etag = String::from("\"");
-    for byte in &catalog.sha256()[..16] {
-        // Writing to a String cannot fail.
-        let _ = write!(etag, "{byte:02x}");
-    }
-    etag.push('"');
-    etag
+    format!("\"{}\"", hex(&catalog.sha256()[..16]))
 }
 
 /// Whether the client has this version (RFC 9110, 13.1.2: compared weakly).
@@ -232,9 +225,8 @@ mod tests {
 
     fn service(document: Option<&str>) -> ModelListService {
         let catalog = document.map(|text| Catalog::parse(text.as_bytes()).unwrap());
-        let source = Arc::new(Dead);
         let policy = RegistryPolicy::default();
-        ModelListService::new(Registry::with_policy(source, policy, catalog))
+        ModelListService::new(Registry::with_policy(Dead, policy, catalog))
     }
 
     const DOCUMENT: &str = r#"{"models":[

@@ -179,6 +179,7 @@ impl Rejection {
     }
 
     pub(crate) fn unsupported_content_encoding(coding: &str) -> Self {
+        let coding = abridge(coding);
         Self::new(
             RejectionCode::UnsupportedContentEncoding,
             format!(
@@ -210,6 +211,13 @@ impl Rejection {
         Self::new(
             RejectionCode::InvalidModel,
             format!("The model must be a string, not {kind}. Send the model's name in quotes."),
+        )
+    }
+
+    pub(crate) fn model_too_long(max: u64) -> Self {
+        Self::new(
+            RejectionCode::InvalidModel,
+            format!("The model's name is longer than {max} bytes. Send the name of a model."),
         )
     }
 

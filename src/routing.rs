@@ -7,17 +7,17 @@ use bytes::Buf;
 use http::{Request, request::Parts};
 use http_body::Body;
 use tokio::sync::oneshot;
-use tower_service::Service;
 
 use crate::{
     answer::Answer,
     body::{BoxError, ModelReader, Requested, RoutedBody},
     endpoint::Endpoint,
     head,
-    layer::Shared,
     registry::{Acquired, Catalog, Unavailable},
     rejection::Rejection,
     resolve::{Outcome, ResolveError, RoutedModel, known, unknown},
+    scan::Id,
+    shared::Shared,
 };
 
 /// A request whose model is being found out.
@@ -44,9 +44,10 @@ pub(crate) enum Wait {
     Newer(Pin<Box<dyn Future<Output = Arc<Catalog>> + Send>>),
 }
 
-/// The inner service at work.
-pub(crate) struct Called<F> {
-    pub(crate) future: F,
+/// All that is needed to call the inner service.
+pub(crate) struct Prepared<S, B> {
+    pub(crate) service: S,
+    pub(crate) request: Request<RoutedBody<B>>,
     pub(crate) answer: Option<Answer>,
     /// Tells if the rest of the body must be refused.
     pub(crate) refused: Option<oneshot::Receiver<Rejection>>,
@@ -56,16 +57,18 @@ impl<S, B> Routing<S, B>
 where
     B: Body<Data: Buf, Error: Into<BoxError>>,
 {
-    pub(crate) fn start(&self, requested: Requested) -> Result<Step, Rejection> {
+    pub(crate) fn start(&mut self, requested: Requested) -> Result<Step, Rejection> {
         let needs_model = self.endpoint.is_inference();
         match requested {
             Requested::NotText { kind } if needs_model => Err(Rejection::model_not_text(kind)),
             // The inner service is to see the body fail just as it did.
             Requested::Broken => Ok(Step::Call(None)),
+            Requested::NoBody(rejection) if needs_model => Err(*rejection),
+            Requested::NoBody(_) => Ok(Step::Call(None)),
             Requested::NotText { .. } | Requested::Nothing if !needs_model => Ok(Step::Call(None)),
             requested => match self.shared.registry.acquire() {
                 Acquired::Ready(catalog) => self.resolve(&catalog, requested),
-                Acquired::Wait(wait) => Ok(Step::Wait(requested, Wait::Catalog(wait))),
+                Acquired::Wait(wait) => self.wait(requested, Wait::Catalog(wait)),
                 Acquired::Unavailable(unavailable) => Err(unavailable.into()),
             },
         }
@@ -74,7 +77,7 @@ where
     /// Resolves, with a refresh first if the name is not in the catalog and
     /// that may be too old to have it.
     pub(crate) fn resolve(
-        &self,
+        &mut self,
         catalog: &Catalog,
         requested: Requested,
     ) -> Result<Step, Rejection> {
@@ -82,7 +85,7 @@ where
         match known(catalog, &self.shared.policy, name.as_deref(), self.endpoint) {
             Some(resolved) => self.settle(resolved, name.as_deref()),
             None => match self.shared.registry.revalidate_for_miss() {
-                Some(wait) => Ok(Step::Wait(requested, Wait::Newer(wait))),
+                Some(wait) => self.wait(requested, Wait::Newer(wait)),
                 None => self.resolve_finally(catalog, &requested),
             },
         }
@@ -98,6 +101,11 @@ where
         let resolved = known(catalog, policy, name.as_deref(), endpoint)
             .unwrap_or_else(|| unknown(catalog, policy, name.as_deref(), endpoint));
         self.settle(resolved, name.as_deref())
+    }
+
+    fn wait(&mut self, requested: Requested, wait: Wait) -> Result<Step, Rejection> {
+        self.reader.hold()?;
+        Ok(Step::Wait(requested, wait))
     }
 
     fn settle(
@@ -118,16 +126,11 @@ where
             _ => Ok(None),
         }
     }
-}
 
-impl<S, B> Routing<S, B>
-where
-    S: Service<Request<RoutedBody<B>>>,
-    B: Body<Data: Buf, Error: Into<BoxError>>,
-{
-    pub(crate) fn call(self, routed: Option<RoutedModel>) -> Result<Called<S::Future>, Rejection> {
+    /// Puts the ID in the model's place, and makes the head true of it.
+    pub(crate) fn prepare(self, routed: Option<RoutedModel>) -> Result<Prepared<S, B>, Rejection> {
         let Self {
-            mut service,
+            service,
             mut head,
             mut reader,
             shared,
@@ -137,7 +140,12 @@ where
             .clone()
             .map(|routed| Answer::new(routed, &head, &shared));
         if let Some(routed) = routed {
-            if let Some(change) = reader.splice(routed.entry())? {
+            let entry = routed.entry();
+            let id = Id {
+                text: entry.id(),
+                literal: entry.id_literal(),
+            };
+            if let Some(change) = reader.splice(id)? {
                 head::body_has_changed(&mut head.headers, change);
             }
             if let Some(id_header) = &shared.id_header {
@@ -147,9 +155,9 @@ where
             head.extensions.insert(routed);
         }
         let (body, refused) = reader.into_body();
-        let future = service.call(Request::from_parts(head, body));
-        Ok(Called {
-            future,
+        Ok(Prepared {
+            service,
+            request: Request::from_parts(head, body),
             answer,
             refused,
         })

@@ -5,7 +5,7 @@ use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
 
-use crate::{inspect::Format, json, multipart, registry::ModelEntry, rejection::Rejection};
+use crate::{inspect::Format, json, multipart, rejection::Rejection};
 
 /// Finds the model of a body that is fed to it frame by frame.
 #[derive(Debug)]
@@ -38,6 +38,14 @@ pub(crate) enum Field {
 pub(crate) struct Splice {
     pub(crate) span: Range<u64>,
     pub(crate) with: Bytes,
+}
+
+/// What takes the model's place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Id<'a> {
+    pub(crate) text: &'a str,
+    /// The text as a JSON string literal.
+    pub(crate) literal: &'a Bytes,
 }
 
 impl ModelScanner {
@@ -134,15 +142,15 @@ impl ModelScanner {
         }
     }
 
-    /// The splices that make the body name this entry's ID, the last one
+    /// The splices that make the body name this ID, the last one
     /// first, so that each leaves the offsets of the next as they are. None
     /// when there is no place for it, which a scanner that knows what the body
     /// asks for excludes.
-    pub(crate) fn splices(&self, entry: &ModelEntry) -> Result<Splices, Rejection> {
+    pub(crate) fn splices(&self, id: Id<'_>) -> Result<Splices, Rejection> {
         let splice = match (self, self.field()) {
             (Self::Json(_), Field::Text { span, .. } | Field::Null { span }) => Some(Splice {
                 span,
-                with: entry.id_literal().clone(),
+                with: id.literal.clone(),
             }),
             (Self::Json(scanner), Field::Unseen) => scanner.insertion().map(
                 |json::Insertion {
@@ -150,7 +158,7 @@ impl ModelScanner {
                      object_is_empty,
                  }| {
                     let comma: &[u8] = if object_is_empty { b"" } else { b"," };
-                    let member = [b"\"model\":", &entry.id_literal()[..], comma].concat();
+                    let member = [b"\"model\":", &id.literal[..], comma].concat();
                     Splice {
                         span: at..at,
                         with: member.into(),
@@ -158,7 +166,7 @@ impl ModelScanner {
                 },
             ),
             (Self::Multipart { scanner, boundary }, field) => {
-                return form_splices(scanner, boundary, field, entry.id());
+                return form_splices(scanner, boundary, field, id.text);
             }
             (_, Field::Pending | Field::NotText { .. }) => None,
         };

@@ -14,8 +14,9 @@ use tower_service::Service;
 use crate::{
     body::{BoxError, ResponseBody, RoutedBody},
     future::{Observer, ResponseFuture},
+    head::remove_alike,
     inspect::{Decision, inspect},
-    layer::Shared,
+    shared::Shared,
 };
 
 /// Middleware that puts the model's ID in the place of its name.
@@ -71,7 +72,7 @@ where
         let (mut head, body) = request.into_parts();
         if let Some(id_header) = &self.shared.id_header {
             // Only this layer says which model a node serves.
-            head.headers.remove(id_header);
+            remove_alike(&mut head.headers, id_header);
         }
         match inspect(&head, &self.shared.endpoints) {
             Decision::Pass => {

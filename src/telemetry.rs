@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Instant};
 use tracing::{Span, field};
 
 use crate::{
-    endpoint::Endpoint,
+    endpoint::{Endpoint, normalize},
     rejection::{Rejection, abridge},
     resolve::RoutedModel,
 };
@@ -45,9 +45,9 @@ impl RequestTelemetry {
 
     /// The inner service is about to be called: for this model, or with the
     /// request as it came.
-    pub(crate) fn going_on(&self, routed: Option<&RoutedModel>) {
+    pub(crate) fn forwarding(&self, routed: Option<&RoutedModel>) {
         let Some(routed) = routed else {
-            return self.left("unchanged", None);
+            return self.count("unchanged", None);
         };
         if !self.span.is_disabled() {
             if let Some(requested) = routed.requested() {
@@ -64,11 +64,18 @@ impl RequestTelemetry {
                 "routing to the fallback model"
             );
         }
-        self.left(routed.resolved_by().as_str(), Some(routed));
+        self.count(routed.resolved_by().as_str(), Some(routed));
     }
 
     /// The layer answers itself.
     pub(crate) fn rejected(&self, rejection: &Rejection) {
+        self.refused_late(rejection);
+        self.count("rejected", None);
+    }
+
+    /// The layer answers itself in place of the inner service, which has been
+    /// called already.
+    pub(crate) fn refused_late(&self, rejection: &Rejection) {
         let code = rejection.code().as_str();
         if rejection.status().is_server_error() {
             let cause = std::error::Error::source(rejection);
@@ -78,12 +85,11 @@ impl RequestTelemetry {
         }
         #[cfg(feature = "metrics")]
         metrics::counter!(REJECTIONS, "code" => code).increment(1);
-        self.left("rejected", None);
     }
 
     /// The request has left the layer's hands.
     #[cfg(feature = "metrics")]
-    fn left(&self, outcome: &'static str, routed: Option<&RoutedModel>) {
+    fn count(&self, outcome: &'static str, routed: Option<&RoutedModel>) {
         let model: metrics::SharedString = match routed {
             Some(routed) => Arc::clone(routed.entry().shared_name()).into(),
             None => UNKNOWN.into(),
@@ -93,7 +99,7 @@ impl RequestTelemetry {
     }
 
     #[cfg(not(feature = "metrics"))]
-    fn left(&self, _outcome: &'static str, _routed: Option<&RoutedModel>) {}
+    fn count(&self, _outcome: &'static str, _routed: Option<&RoutedModel>) {}
 }
 
 /// The label of every name that the catalog does not know, so that clients
@@ -102,6 +108,7 @@ impl RequestTelemetry {
 const UNKNOWN: &str = "unknown";
 
 fn operation(endpoint: Endpoint, path: &str) -> &'static str {
+    let path = normalize(path);
     let chat = path.ends_with("/chat/completions") || !path.ends_with("/completions");
     match endpoint {
         Endpoint::Llm if chat => "chat",
@@ -114,12 +121,6 @@ fn operation(endpoint: Endpoint, path: &str) -> &'static str {
     }
 }
 
-/// A refresh of the registry has ended: `changed`, `unchanged` or `failed`.
-pub(crate) fn refreshed(_result: &'static str) {
-    #[cfg(feature = "metrics")]
-    metrics::counter!(REFRESHES, "result" => _result).increment(1);
-}
-
 #[cfg(feature = "metrics")]
 pub(crate) use self::names::*;
 
@@ -127,11 +128,12 @@ pub(crate) use self::names::*;
 mod names {
     use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
+    use crate::registry::REFRESHES;
+
     pub(crate) const REQUESTS: &str = "model_routing_requests_total";
     pub(crate) const REJECTIONS: &str = "model_routing_rejections_total";
     pub(crate) const LAYER_SECONDS: &str = "model_routing_layer_seconds";
     pub(crate) const HELD_BYTES: &str = "model_routing_held_bytes";
-    pub(crate) const REFRESHES: &str = "model_registry_refreshes_total";
     pub(crate) const AGE_SECONDS: &str = "model_registry_age_seconds";
     pub(crate) const MODELS: &str = "model_registry_models";
 

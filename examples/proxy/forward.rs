@@ -1,5 +1,6 @@
 //! The reverse proxy proper: a request to the upstream, its answer to the
-//! client, both streaming.
+//! client, both streaming. Upgraded connections such as WebSockets are none of
+//! it: the request to upgrade stops here.
 
 use std::{
     convert::Infallible,

@@ -132,7 +132,7 @@ impl Pages {
         let stats = self.registry().stats();
         let status = match stats.health() {
             RegistryHealth::Unhealthy => StatusCode::SERVICE_UNAVAILABLE,
-            RegistryHealth::Healthy | RegistryHealth::Degraded => StatusCode::OK,
+            _ => StatusCode::OK,
         };
         let mut response = reply::json(status, &page(&stats));
         let no_store = HeaderValue::from_static("no-store");

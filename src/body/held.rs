@@ -78,7 +78,7 @@ pub(crate) enum OverBudget {
 pub(crate) struct HeldFrames {
     /// The usual three, the model between what comes before and after it, have
     /// room in here.
-    frames: SmallVec<[Bytes; 4]>,
+    frames: SmallVec<[Bytes; 3]>,
     /// How many of them have left.
     left: usize,
     len: u64,
@@ -107,11 +107,6 @@ impl HeldFrames {
         self.left == self.frames.len()
     }
 
-    /// What bounds it.
-    pub(crate) fn budget(&self) -> &HeldBudget {
-        &self.share.budget
-    }
-
     pub(crate) fn push(&mut self, frame: Bytes) {
         if !frame.is_empty() {
             self.len += frame.len() as u64;
@@ -126,7 +121,17 @@ impl HeldFrames {
         if len > budget.per_request {
             return Err(OverBudget::Request);
         }
-        if !budget.try_take(len.saturating_sub(self.share.bytes)) {
+        self.take_share()
+    }
+
+    /// Pays as [`pay`](Self::pay) does, but knows no bound for one request.
+    pub(crate) fn take_share(&mut self) -> Result<(), OverBudget> {
+        let len = usize::try_from(self.len).map_err(|_| OverBudget::Total)?;
+        if !self
+            .share
+            .budget
+            .try_take(len.saturating_sub(self.share.bytes))
+        {
             return Err(OverBudget::Total);
         }
         self.share.bytes = len;
@@ -160,11 +165,7 @@ impl HeldFrames {
         let frame = mem::take(self.frames.get_mut(self.left)?);
         self.left += 1;
         self.len -= frame.len() as u64;
-        let paid = match self.is_empty() {
-            // A splice may have made it shorter than what was paid for.
-            true => self.share.bytes,
-            false => self.share.bytes.min(frame.len()),
-        };
+        let paid = self.share.bytes.min(frame.len());
         if paid > 0 {
             self.share.bytes -= paid;
             self.share.budget.give_back(paid);

@@ -3,7 +3,8 @@
 use std::{
     borrow::Cow,
     collections::{HashMap, HashSet, hash_map::Entry as Slot},
-    fmt,
+    error::Error,
+    fmt::{self, Write as _},
     sync::Arc,
 };
 
@@ -31,7 +32,8 @@ use super::entry::ModelEntry;
 /// ```
 pub struct Catalog {
     entries: Vec<Arc<ModelEntry>>,
-    /// Names and IDs as spelled, so that the usual lookup needs no case folding.
+    /// Names and IDs as spelled, so that the usual lookup needs no case
+    /// folding.
     spelled: HashMap<Box<str>, Found>,
     /// IDs by [`fold_id`].
     ids: HashMap<Box<str>, u32>,
@@ -81,13 +83,15 @@ pub enum CatalogError {
     /// It is not a JSON object, or its `models` is not an array.
     #[error(
         "the document is not {{\"models\": [...]}} in JSON; check that the registry URL serves \
-         the active models list"
+         the active models"
     )]
-    Document(#[from] serde_json::Error),
+    #[non_exhaustive]
+    Document {
+        /// What the parser found.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// It has no `models`.
-    #[error(
-        "the document has no `models`; check that the registry URL serves the active models list"
-    )]
+    #[error("the document has no `models`; check that the registry URL serves the active models")]
     NoModels,
     /// None of its entries can be used.
     #[error(
@@ -95,6 +99,14 @@ pub enum CatalogError {
          is nothing to route to"
     )]
     NoUsableEntry(usize),
+}
+
+impl CatalogError {
+    fn document(error: serde_json::Error) -> Self {
+        Self::Document {
+            source: error.into(),
+        }
+    }
 }
 
 impl Catalog {
@@ -107,9 +119,11 @@ impl Catalog {
     /// When the document is not JSON, has no `models` array, or has no usable
     /// entry in it.
     pub fn parse(document: &[u8]) -> Result<Self, CatalogError> {
-        let feed: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(document)?;
+        let feed: HashMap<Cow<'_, str>, &RawValue> =
+            serde_json::from_slice(document).map_err(CatalogError::document)?;
         let models = feed.get("models").ok_or(CatalogError::NoModels)?;
-        let models: Vec<&RawValue> = serde_json::from_str(models.get())?;
+        let models: Vec<&RawValue> =
+            serde_json::from_str(models.get()).map_err(CatalogError::document)?;
         // Each entry is parsed by itself: a number out of range or an unpaired
         // surrogate in one is that entry's trouble only.
         let entries: Vec<_> = models
@@ -280,6 +294,16 @@ struct Found {
 /// The SHA-256 of `document`, by which two fetches are told apart.
 pub(crate) fn sha256(document: &[u8]) -> [u8; 32] {
     Sha256::digest(document).into()
+}
+
+/// `bytes` in lower-case hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 /// Gives `key` to the newest entry that claims it (the first among equals).
@@ -521,10 +545,15 @@ mod tests {
         ] {
             let error = Catalog::parse(document.as_bytes()).unwrap_err();
             assert!(
-                matches!(error, CatalogError::Document(_) | CatalogError::NoModels),
+                matches!(
+                    error,
+                    CatalogError::Document { .. } | CatalogError::NoModels
+                ),
                 "{document}: {error}"
             );
         }
+        let cause = Catalog::parse(b"{").unwrap_err();
+        assert!(cause.source().unwrap().is::<serde_json::Error>());
         for document in [r#"{"models":[]}"#, r#"{"models":[{"Id":"0x1"}]}"#] {
             let error = Catalog::parse(document.as_bytes()).unwrap_err();
             assert!(

@@ -1,14 +1,12 @@
-use std::borrow::Cow;
-use std::error::Error;
-use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
+//! Why there is no catalog, or no newer one.
+
+use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
 
 use super::catalog::CatalogError;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// There is no usable model list, and a request cannot wait for one any longer.
+/// There is no usable catalog, and a request cannot wait for one any longer.
 #[derive(Debug, Clone)]
 pub struct Unavailable {
     retry_after: Duration,
@@ -20,7 +18,8 @@ impl Unavailable {
         Self { retry_after, cause }
     }
 
-    /// How long the registry holds off before it tries again. Zero when it would try at once.
+    /// How long the registry holds off before it tries again. Zero when it
+    /// would try at once.
     pub fn retry_after(&self) -> Duration {
         self.retry_after
     }
@@ -33,7 +32,7 @@ impl Unavailable {
 
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no model list is available")
+        f.write_str("no catalog is available")
     }
 }
 
@@ -43,10 +42,11 @@ impl Error for Unavailable {
     }
 }
 
-/// A fetch of the model list that failed.
+/// A fetch of the catalog that failed.
 ///
 /// Cheap to clone: all callers that waited for one fetch share one error. The
-/// [`source`](Error::source) chain leads to the cause; [`RegistryError::report`] prints all of it.
+/// [`source`](Error::source) chain leads to the cause;
+/// [`RegistryError::report`] prints all of it.
 #[derive(Clone)]
 pub struct RegistryError {
     inner: Arc<Inner>,
@@ -74,9 +74,9 @@ impl RegistryError {
         matches!(self.inner.failure, FetchFailure::Timeout(_))
     }
 
-    /// Whether the source answered with something that is not a usable model list.
-    pub fn is_invalid_list(&self) -> bool {
-        matches!(self.inner.failure, FetchFailure::InvalidList(..))
+    /// Whether the source answered with something that is not a usable catalog.
+    pub fn is_invalid_catalog(&self) -> bool {
+        matches!(self.inner.failure, FetchFailure::InvalidCatalog(..))
     }
 
     /// This error and all its causes in one line, for logs and health pages.
@@ -98,7 +98,7 @@ impl fmt::Display for RegistryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the model list could not be fetched from {}",
+            "the catalog could not be fetched from {}",
             self.inner.location
         )
     }
@@ -117,9 +117,9 @@ pub(crate) enum FetchFailure {
     Source(SourceError),
     #[error("no complete answer within {0:?}: is the registry reachable from here?")]
     Timeout(Duration),
-    #[error("the answer is not a usable model list ({0})")]
-    InvalidList(BodyStart, #[source] CatalogError),
-    #[error("the source said that the list had not changed, but it was not asked that")]
+    #[error("the answer is not a usable catalog ({0})")]
+    InvalidCatalog(BodyStart, #[source] CatalogError),
+    #[error("the source said that the catalog had not changed, but it was not asked that")]
     UnexpectedNotModified,
     #[error("the fetch panicked; the message is on stderr")]
     Panicked,
@@ -133,7 +133,8 @@ pub(crate) enum FetchFailure {
     NoRuntime,
 }
 
-/// The first few characters of a document, to show what came in place of a list.
+/// The first few characters of a document, to show what came in place of a
+/// catalog.
 #[derive(Debug)]
 pub(crate) struct BodyStart {
     text: String,
@@ -167,7 +168,8 @@ impl fmt::Display for BodyStart {
 
 /// Why a [`RegistrySource`](crate::RegistrySource) did not deliver.
 ///
-/// The message must not contain credentials: it ends up in logs and on health pages.
+/// The message must not contain credentials: it ends up in logs and on health
+/// pages.
 #[derive(Debug)]
 pub struct SourceError {
     message: Cow<'static, str>,

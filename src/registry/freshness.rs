@@ -1,4 +1,5 @@
-//! When a list is used, refreshed, or waited for. Pure: the time is an argument, and so is chance.
+//! When a catalog is used, refreshed, or waited for. Pure: the time is an
+//! argument, and so is chance.
 
 use std::time::Duration;
 
@@ -6,36 +7,38 @@ use tokio::time::Instant;
 
 use super::policy::RegistryPolicy;
 
-/// The part of the TTL after which a list is refreshed in the background.
+/// The part of the TTL after which a catalog is refreshed in the background.
 const REFRESH_AT: f64 = 0.8;
-/// How far that point moves to either side, so that many gateways do not fetch in step.
+/// How far that point moves to either side, so that many gateways do not fetch
+/// in step.
 const REFRESH_JITTER: f64 = 0.1;
 /// The pause after the first failure. It doubles with each further one.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 /// A pause is shortened at random to between this part of it and all of it.
 const BACKOFF_JITTER: f64 = 0.5;
-/// How long after its time limit a fetch has certainly ended, unless the process was suspended.
+/// How long after its time limit a fetch has certainly ended, unless the
+/// process was suspended.
 const OVERDUE_AFTER: Duration = Duration::from_secs(5);
 /// Stands in for instants too far away to be represented.
 const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// The instants of one snapshot from which every decision follows.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Times {
+pub(super) struct Freshness {
     validity: Option<Validity>,
     failure: Option<Failure>,
 }
 
-/// How long the list of a snapshot is good for.
+/// How long the catalog of a snapshot is good for.
 #[derive(Debug, Clone, PartialEq)]
 struct Validity {
     validated_at: Instant,
     refresh_at: Instant,
     expires_at: Instant,
-    /// From then on the list counts as none.
+    /// From then on the catalog counts as none.
     unusable_at: Option<Instant>,
-    /// The list was given at start, and nobody knows how old it was then.
+    /// The catalog was given at start, and nobody knows how old it was then.
     given: bool,
 }
 
@@ -46,25 +49,27 @@ struct Failure {
     retry_at: Instant,
 }
 
-/// What a request does about the list.
+/// What a request does about the catalog.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Step {
-    /// Use the list there is.
+pub(super) enum Decision {
+    /// Use the catalog there is.
     Use,
-    /// Use the list there is, and start a refresh that nobody waits for.
+    /// Use the catalog there is, and start a refresh that nobody waits for.
     UseAndRefresh,
-    /// Join the refresh under way or start one, wait for it until then, and use what there is.
+    /// Join the refresh under way or start one, wait for it until then, and use
+    /// what there is.
     RefreshUntil(Instant),
-    /// There is nothing to use: join the fetch under way or start one, and wait for its end.
+    /// There is nothing to use: join the fetch under way or start one, and wait
+    /// for its end.
     Fetch,
     /// There is nothing to use, and the next try is that far away.
     Unavailable(Duration),
 }
 
-/// What a request does whose name is not in the list.
+/// What a request does whose name is not in the catalog.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum MissStep {
-    /// The list is recent enough, or cannot be had any newer now.
+pub(super) enum MissDecision {
+    /// The catalog is recent enough, or cannot be had any newer now.
     Use,
     /// Wait for the refresh under way until then.
     Join(Instant),
@@ -72,8 +77,8 @@ pub(super) enum MissStep {
     Start(Instant),
 }
 
-impl Times {
-    /// No list yet, and no attempt to get one.
+impl Freshness {
+    /// No catalog yet, and no attempt to get one.
     pub(super) fn cold() -> Self {
         Self {
             validity: None,
@@ -81,17 +86,18 @@ impl Times {
         }
     }
 
-    /// A list that was given at start: stale from the first moment on.
+    /// A catalog that was given at start: stale from the first moment on.
     pub(super) fn given(policy: &RegistryPolicy, now: Instant) -> Self {
-        let mut times = Self::validated(policy, now, 0.0);
-        if let Some(validity) = &mut times.validity {
+        let mut freshness = Self::validated(policy, now, 0.0);
+        if let Some(validity) = &mut freshness.validity {
             validity.refresh_at = now;
             validity.given = true;
         }
-        times
+        freshness
     }
 
-    /// A list that was fetched or confirmed just now. `chance` is in `0.0..1.0`.
+    /// A catalog that was fetched or confirmed just now. `chance` is in
+    /// `0.0..1.0`.
     pub(super) fn validated(policy: &RegistryPolicy, now: Instant, chance: f64) -> Self {
         let jitter = 1.0 + REFRESH_JITTER * (2.0 * chance - 1.0);
         Self {
@@ -106,7 +112,7 @@ impl Times {
         }
     }
 
-    /// The same list after one more failure. `chance` is in `0.0..1.0`.
+    /// The same catalog after one more failure. `chance` is in `0.0..1.0`.
     pub(super) fn failed(&self, policy: &RegistryPolicy, now: Instant, chance: f64) -> Self {
         let consecutive = self.failures().saturating_add(1);
         let doublings = (consecutive - 1).min(16);
@@ -116,7 +122,8 @@ impl Times {
             .min(policy.ttl)
             .mul_f64(1.0 - BACKOFF_JITTER * chance);
         let retry_at = later(now, backoff);
-        // While the list is still good, the next try does not come after it has gone bad.
+        // While the catalog is still good, the next try does not come after it
+        // has gone bad.
         let retry_at = match &self.validity {
             Some(validity) if now < validity.expires_at => retry_at.min(validity.expires_at),
             _ => retry_at,
@@ -130,8 +137,8 @@ impl Times {
         }
     }
 
-    /// Whether a request uses the list without a further look: the hot path.
-    pub(super) fn settled(&self, now: Instant) -> bool {
+    /// Whether a request uses the catalog without a further look: the hot path.
+    pub(super) fn needs_no_check(&self, now: Instant) -> bool {
         let Some(validity) = &self.validity else {
             return false;
         };
@@ -142,71 +149,73 @@ impl Times {
         now < next_check && validity.usable(now)
     }
 
-    /// What a request does now. `flight` is when the refresh under way was started.
+    /// What a request does now. `in_flight_since` is when the refresh under way
+    /// was started.
     pub(super) fn assess(
         &self,
         policy: &RegistryPolicy,
-        flight: Option<Instant>,
+        in_flight_since: Option<Instant>,
         now: Instant,
-    ) -> Step {
+    ) -> Decision {
         let usable = self.validity.as_ref().filter(|v| v.usable(now));
-        match (usable, &self.failure, flight) {
-            (None, _, Some(_)) => Step::Fetch,
+        match (usable, &self.failure, in_flight_since) {
+            (None, _, Some(_)) => Decision::Fetch,
             (None, Some(failure), None) if now < failure.retry_at => {
-                Step::Unavailable(failure.retry_at - now)
+                Decision::Unavailable(failure.retry_at - now)
             }
-            (None, _, None) => Step::Fetch,
+            (None, _, None) => Decision::Fetch,
 
             (Some(validity), Some(failure), None) if failure.is_forgotten(validity, now) => {
                 wait_for_refresh(policy, now)
             }
-            (Some(_), Some(failure), None) if now >= failure.retry_at => Step::UseAndRefresh,
+            (Some(_), Some(failure), None) if now >= failure.retry_at => Decision::UseAndRefresh,
             (Some(validity), Some(failure), Some(started))
                 if failure.is_forgotten(validity, started) =>
             {
-                wait_for_flight(policy, started, now)
+                wait_for_in_flight(policy, started, now)
             }
-            (Some(_), Some(_), _) => Step::Use,
+            (Some(_), Some(_), _) => Decision::Use,
 
-            (Some(validity), None, None) if now < validity.refresh_at => Step::Use,
-            (Some(validity), None, None) if now < validity.expires_at => Step::UseAndRefresh,
+            (Some(validity), None, None) if now < validity.refresh_at => Decision::Use,
+            (Some(validity), None, None) if now < validity.expires_at => Decision::UseAndRefresh,
             (Some(_), None, None) => wait_for_refresh(policy, now),
 
-            // A refresh that was started in time is traffic's own doing: nobody waits for it.
-            (Some(validity), None, Some(started)) if started < validity.expires_at => Step::Use,
-            (Some(_), None, Some(started)) => wait_for_flight(policy, started, now),
+            // A refresh that was started in time is traffic's own doing: nobody
+            // waits for it.
+            (Some(validity), None, Some(started)) if started < validity.expires_at => Decision::Use,
+            (Some(_), None, Some(started)) => wait_for_in_flight(policy, started, now),
         }
     }
 
-    /// What a request does whose name is not in the list. `last_miss` is when a request like it
-    /// last started a refresh.
+    /// What a request does whose name is not in the catalog. `last_miss` is
+    /// when a request like it last started a refresh.
     pub(super) fn assess_miss(
         &self,
         policy: &RegistryPolicy,
         last_miss: Option<Instant>,
-        flight: Option<Instant>,
+        in_flight_since: Option<Instant>,
         now: Instant,
-    ) -> MissStep {
+    ) -> MissDecision {
         let Some(validity) = &self.validity else {
-            return MissStep::Use;
+            return MissDecision::Use;
         };
         let old_enough = |since: Instant| now.duration_since(since) >= policy.miss_refresh;
         if !validity.given && !old_enough(validity.validated_at) {
-            return MissStep::Use;
+            return MissDecision::Use;
         }
-        if let Some(started) = flight {
+        if let Some(started) = in_flight_since {
             let until = later(started, policy.max_refresh_wait);
             return if now < until {
-                MissStep::Join(until)
+                MissDecision::Join(until)
             } else {
-                MissStep::Use
+                MissDecision::Use
             };
         }
         let backing_off = self.failure.as_ref().is_some_and(|f| now < f.retry_at);
         if backing_off || !last_miss.is_none_or(old_enough) {
-            return MissStep::Use;
+            return MissDecision::Use;
         }
-        MissStep::Start(later(now, policy.max_refresh_wait))
+        MissDecision::Start(later(now, policy.max_refresh_wait))
     }
 
     /// The failures since the last success.
@@ -221,7 +230,7 @@ impl Times {
             .map_or(Duration::ZERO, |f| f.retry_at.duration_since(now))
     }
 
-    /// The age of the list.
+    /// The age of the catalog.
     pub(super) fn age(&self, now: Instant) -> Option<Duration> {
         let validity = self.validity.as_ref()?;
         Some(now.duration_since(validity.validated_at))
@@ -239,35 +248,35 @@ impl Times {
         Some(now.duration_since(validity.expires_at))
     }
 
-    /// Whether there is a list that may still be used.
+    /// Whether there is a catalog that may still be used.
     pub(super) fn usable(&self, now: Instant) -> bool {
         self.validity.as_ref().is_some_and(|v| v.usable(now))
     }
 }
 
-/// Starts a refresh of a list that is past its TTL.
-fn wait_for_refresh(policy: &RegistryPolicy, now: Instant) -> Step {
+/// Starts a refresh of a catalog that is past its TTL.
+fn wait_for_refresh(policy: &RegistryPolicy, now: Instant) -> Decision {
     if policy.max_refresh_wait.is_zero() {
-        Step::UseAndRefresh
+        Decision::UseAndRefresh
     } else {
-        Step::RefreshUntil(later(now, policy.max_refresh_wait))
+        Decision::RefreshUntil(later(now, policy.max_refresh_wait))
     }
 }
 
-/// Joins the refresh of a list that is past its TTL: all wait for it until the
-/// same moment.
-fn wait_for_flight(policy: &RegistryPolicy, started: Instant, now: Instant) -> Step {
+/// Joins the refresh of a catalog that is past its TTL: all wait for it until
+/// the same moment.
+fn wait_for_in_flight(policy: &RegistryPolicy, started: Instant, now: Instant) -> Decision {
     let until = later(started, policy.max_refresh_wait);
     if now < until {
-        Step::RefreshUntil(until)
+        Decision::RefreshUntil(until)
     } else {
-        Step::Use
+        Decision::Use
     }
 }
 
 impl Failure {
     /// Whether no request has come for so long, since the next try was due and
-    /// the TTL over, that the failure says nothing any more: the list is
+    /// the TTL over, that the failure says nothing any more: the catalog is
     /// merely expired.
     fn is_forgotten(&self, validity: &Validity, now: Instant) -> bool {
         now >= validity.expires_at && now >= later(self.retry_at, MAX_BACKOFF)

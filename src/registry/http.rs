@@ -1,35 +1,42 @@
 //! The HTTP(S) source.
 
-use std::error::Error;
-use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::{
+    error::Error,
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::BytesMut;
-use reqwest::header::{ACCEPT, CONTENT_ENCODING, ETAG, IF_NONE_MATCH};
-use reqwest::redirect::Policy;
-use reqwest::{Client, Response, StatusCode};
-use rustls::crypto::CryptoProvider;
-use rustls::{ClientConfig, RootCertStore};
+use reqwest::{
+    Client, Response, StatusCode,
+    header::{ACCEPT, CONTENT_ENCODING, ETAG, IF_NONE_MATCH},
+    redirect::Policy,
+};
+use rustls::{ClientConfig, RootCertStore, crypto::CryptoProvider};
 use rustls_platform_verifier::Verifier;
 use url::{Host, Url};
 
-use super::error::SourceError;
-use super::source::{FetchFuture, Fetched, RegistrySource};
+use super::{
+    error::SourceError,
+    source::{FetchFuture, Fetched, RegistrySource},
+};
 
 const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
 const MAX_REDIRECTS: usize = 3;
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
-/// A model list behind an `http` or `https` URL.
+/// A catalog behind an `http` or `https` URL.
 ///
-/// Sends `If-None-Match`, follows up to three redirects but none from https to http, and refuses
-/// any status but 200 (and 304) and any body over 32 MiB. User name and password in the URL are
-/// sent as `Authorization: Basic`; neither they nor the query ever show up in an error, a log or
-/// the [`location`](RegistrySource::location).
+/// Sends `If-None-Match`, follows up to three redirects but none from https to
+/// http, and refuses any status but 200 (and 304) and any body over 32 MiB.
+/// User name and password in the URL are sent as `Authorization: Basic`;
+/// neither they nor the query ever show up in an error, a log or the
+/// [`location`](RegistrySource::location).
 ///
-/// TLS is rustls, with the process's default crypto provider if one is installed and *ring*
-/// otherwise, and with the CA certificates of the platform. `HTTP_PROXY`, `HTTPS_PROXY` and
-/// `NO_PROXY` count, except for a URL on the machine itself.
+/// TLS is rustls, with the process's default crypto provider if one is
+/// installed and *ring* otherwise, and with the CA certificates of the
+/// platform. `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` count, except for a URL
+/// on the machine itself.
 ///
 /// # Examples
 ///
@@ -63,7 +70,8 @@ impl ReqwestSource {
         }
     }
 
-    /// A source that uses a client of yours: for certificates, proxies and headers of your own.
+    /// A source that uses a client of yours: for certificates, proxies and
+    /// headers of your own.
     ///
     /// The client's redirect policy takes the place of the one above.
     ///
@@ -108,7 +116,7 @@ impl ReqwestSource {
     async fn body(mut response: Response) -> Result<BytesMut, SourceError> {
         let too_large = || {
             SourceError::new(format!(
-                "the answer is larger than {} MiB: is this the URL of a model list?",
+                "the answer is larger than {} MiB: is this the URL of the active models?",
                 MAX_BODY_BYTES >> 20
             ))
         };
@@ -156,7 +164,7 @@ impl ReqwestSource {
             404 | 410 => "check the path",
             429 => "too many fetches: a longer TTL helps",
             500..=599 => "the server is in trouble",
-            _ => "only 200 carries a list",
+            _ => "only 200 carries a catalog",
         };
         let place = match redacted(response.url()) {
             place if place == self.location() => String::new(),
@@ -184,7 +192,8 @@ impl fmt::Debug for ReqwestSource {
     }
 }
 
-/// A registry URL that cannot be used. Does not repeat the URL, which may hold a password.
+/// A registry URL that cannot be used. Does not repeat the URL, which may hold
+/// a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidRegistryUrl(Option<url::ParseError>);
 
@@ -239,7 +248,8 @@ fn build_client(url: &Url) -> Result<Client, SourceError> {
                 .with_custom_certificate_verifier(Arc::new(verifier));
             (verified.with_no_client_auth(), None)
         }
-        // The client is not kept then: the next fetch looks for certificates again.
+        // The client is not kept then: the next fetch looks for certificates
+        // again.
         Err(error) if url.scheme() == "https" => {
             return Err(SourceError::new("https cannot be used").with_source(NoCertificates(error)));
         }
@@ -275,8 +285,8 @@ fn build_client(url: &Url) -> Result<Client, SourceError> {
         .map_err(|error| failed(error.without_url().into()))
 }
 
-/// Why a redirect to `next` is not followed, if it is not. `previous` begins with the URL we started
-/// from.
+/// Why a redirect to `next` is not followed, if it is not. `previous` begins
+/// with the URL we started from.
 fn refusal(
     previous: &[Url],
     next: &Url,

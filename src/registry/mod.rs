@@ -1,44 +1,47 @@
-//! The model list and our cached copy of it.
+//! The registry of active models and our cached copy of it.
 //!
-//! [`Registry`] is the handle, [`RegistrySource`] is where the list comes from, [`Catalog`] is the
-//! list as it was at one moment, and [`RegistryPolicy`] says how long it is good for.
+//! [`Registry`] is the handle, [`RegistrySource`] is where its contents
+//! come from, [`Catalog`] is what it held at one moment, and [`RegistryPolicy`]
+//! says how long that is good for.
 
 mod catalog;
 mod entry;
 mod error;
-mod flight;
 mod freshness;
 #[cfg(feature = "reqwest")]
 mod http;
 mod policy;
 mod refresh;
+mod single_flight;
 mod snapshot;
 mod source;
 mod stats;
 
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
-use self::refresh::Shared;
+use self::refresh::Inner;
 
-pub(crate) use self::catalog::slug;
-pub use self::catalog::{Catalog, CatalogError, ResolvedBy};
-pub use self::entry::{ModelEntry, ModelType};
-pub use self::error::{RegistryError, SourceError, Unavailable};
+pub(crate) use self::catalog::{hex, slug};
 #[cfg(feature = "reqwest")]
 pub use self::http::{InvalidRegistryUrl, ReqwestSource};
-pub use self::policy::RegistryPolicy;
-pub use self::source::{FetchFuture, Fetched, RegistrySource};
-pub use self::stats::{RegistryHealth, RegistryStats};
+#[cfg(feature = "metrics")]
+pub(crate) use self::single_flight::REFRESHES;
+pub use self::{
+    catalog::{Catalog, CatalogError, ResolvedBy},
+    entry::{ModelEntry, ModelType},
+    error::{RegistryError, SourceError, Unavailable},
+    policy::RegistryPolicy,
+    source::{FetchFuture, Fetched, RegistrySource},
+    stats::{RegistryHealth, RegistryStats},
+};
 
-/// A cached copy of a remote model list.
+/// A cached copy of a remote registry of models.
 ///
-/// Clones are cheap and share one copy. There is no background task: requests themselves start the
-/// refreshes, in tasks of their own, and never two at a time.
+/// Clones are cheap and share one copy. There is no background task: requests
+/// themselves start the refreshes, in tasks of their own, and never two at a
+/// time.
 ///
-/// | the list is | when | what [`Registry::catalog`] does |
+/// | the catalog is | when | what [`Registry::catalog`] does |
 /// |---|---|---|
 /// | fresh | younger than about 80 % of the TTL | returns it |
 /// | stale | up to the TTL | returns it, and starts a refresh |
@@ -46,7 +49,7 @@ pub use self::stats::{RegistryHealth, RegistryStats};
 /// | failing | the last refresh failed | returns it; tries again after a pause of 1 s that doubles up to 60 s |
 /// | missing | not fetched yet, or older than [`RegistryPolicy::max_stale`] | waits for the one fetch all callers share |
 ///
-/// A refresh that fails in any way leaves the list as it was.
+/// A refresh that fails in any way leaves the catalog as it was.
 ///
 /// # Examples
 ///
@@ -57,12 +60,12 @@ pub use self::stats::{RegistryHealth, RegistryStats};
 ///
 /// impl RegistrySource for Fixed {
 ///     fn fetch<'a>(&'a self, _etag: Option<&'a str>) -> FetchFuture<'a> {
-///         let list = br#"{"models":[{"Id":"0xb603","Name":"venice-uncensored"}]}"#;
-///         Box::pin(async { Ok(Fetched::document(&list[..])) })
+///         let document = br#"{"models":[{"Id":"0xb603","Name":"venice-uncensored"}]}"#;
+///         Box::pin(async { Ok(Fetched::document(&document[..])) })
 ///     }
 ///
 ///     fn location(&self) -> String {
-///         "a fixed list".to_owned()
+///         "a fixed catalog".to_owned()
 ///     }
 /// }
 ///
@@ -70,7 +73,7 @@ pub use self::stats::{RegistryHealth, RegistryStats};
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let registry = Registry::new(Fixed);
 /// let catalog = registry.catalog().await?;
-/// let (entry, _) = catalog.find("Venice-Uncensored").expect("it is in the list");
+/// let (entry, _) = catalog.find("Venice-Uncensored").expect("it is in the catalog");
 /// assert_eq!(entry.id(), "0xb603");
 /// assert_eq!(registry.stats().fetches, 1);
 /// # Ok(())
@@ -79,61 +82,85 @@ pub use self::stats::{RegistryHealth, RegistryStats};
 ///
 /// # Runtime
 ///
-/// Refreshes need a Tokio runtime with its timer enabled. Where there is no runtime, they fail like
-/// any other refresh, and the list at hand goes on being used; where there is one without a timer,
-/// waiting for them panics.
+/// Refreshes need a Tokio runtime with its timer enabled. Where there is no
+/// runtime, they fail like any other refresh, and the catalog at hand goes on
+/// being used; where there is one without a timer, waiting for them panics.
 ///
-/// A fetch that was suspended together with its process, as on AWS Lambda between two requests, or
-/// whose runtime nobody drives any more, counts for nothing: what it brings is of unknown age, and a
-/// new one takes its place.
+/// A fetch that was suspended together with its process, as on AWS Lambda
+/// between two requests, or whose runtime nobody drives any more, counts for
+/// nothing: what it brings is of unknown age, and a new one takes its place.
 #[derive(Clone)]
 pub struct Registry {
-    shared: Arc<Shared>,
+    inner: Arc<Inner>,
 }
 
 /// What a refresh that succeeded has brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Refreshed {
-    /// A list that we did not have.
+    /// A catalog that we did not have.
     Changed,
     /// A confirmation of the one we had.
     Unchanged,
 }
 
+impl Refreshed {
+    /// `changed` or `unchanged`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}
+
+impl fmt::Display for Refreshed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 impl Registry {
     /// A registry with the default policy. Nothing is fetched yet.
     pub fn new(source: impl RegistrySource) -> Self {
-        Self::with_policy(Arc::new(source), RegistryPolicy::default(), None)
+        Self::with_policy(source, RegistryPolicy::default(), None)
     }
 
-    /// A registry with a policy of its own, and perhaps with a list to start from.
+    /// A registry with a policy of its own, and perhaps with a catalog to start
+    /// from.
     ///
-    /// `initial` is used from the first request on, but that request also starts a refresh: nobody
-    /// knows how old the list is.
+    /// `initial` is used from the first request on, but that request also
+    /// starts a refresh: nobody knows how old the catalog is.
+    ///
+    /// An `Arc` of a source is a source too, so several registries may share
+    /// one, and its type may be erased.
     pub fn with_policy(
-        source: Arc<dyn RegistrySource>,
+        source: impl RegistrySource,
         policy: RegistryPolicy,
         initial: Option<Catalog>,
     ) -> Self {
         Self {
-            shared: Arc::new(Shared::new(source, policy, initial)),
+            inner: Arc::new(Inner::new(Arc::new(source), policy, initial)),
         }
     }
 
-    /// The list as it is now, whatever its age. Waits for nothing and starts nothing.
+    /// The catalog as it is now, whatever its age. Waits for nothing and starts
+    /// nothing.
     pub fn snapshot(&self) -> Option<Arc<Catalog>> {
-        self.shared.catalog()
+        self.inner.catalog()
     }
 
-    /// The list as a request gets it: see the table above.
+    /// The catalog as a request gets it: see the table above.
     ///
     /// # Errors
     ///
-    /// There is no list that may be used, and the fetch for one has failed just now.
+    /// There is no catalog that may be used, and the fetch for one has failed
+    /// just now.
     ///
     /// # Cancel safety
     ///
-    /// The fetch runs in a task of its own. Dropping this future stops the waiting only.
+    /// The fetch runs in a task of its own. Dropping this future stops the
+    /// waiting only.
     pub async fn catalog(&self) -> Result<Arc<Catalog>, Unavailable> {
         match self.acquire() {
             Acquired::Ready(catalog) => Ok(catalog),
@@ -142,52 +169,55 @@ impl Registry {
         }
     }
 
-    /// Refreshes the list now, whatever its age, and waits for the result.
+    /// Refreshes the catalog now, whatever its age, and waits for the result.
     ///
-    /// Joins a refresh under way. Good before the first request, and after a change that should be
-    /// seen at once.
+    /// Good before the first request, and after a change that should be seen
+    /// at once. Joins a refresh under way, if there is one, whose answer may be
+    /// older than a change made just now: to be sure of seeing it, refresh once
+    /// more.
     ///
     /// # Errors
     ///
-    /// The list could not be fetched. The one there was stays in use.
+    /// The catalog could not be fetched. The one there was stays in use.
     ///
     /// # Cancel safety
     ///
     /// Dropping this future stops the waiting only; the refresh goes on.
     pub async fn refresh(&self) -> Result<Refreshed, RegistryError> {
-        self.shared.refresh().await
+        self.inner.refresh().await
     }
 
     /// Numbers for health pages and metrics.
     ///
-    /// Starts nothing. A health page on a server that no requests reach should call
-    /// [`Registry::catalog`] first, so that the list it speaks of is one that requests would get.
+    /// Starts nothing. A health page on a server that no requests reach should
+    /// call [`Registry::catalog`] first, so that the catalog it speaks of is
+    /// one that requests would get.
     pub fn stats(&self) -> RegistryStats {
-        self.shared.stats()
+        self.inner.stats()
     }
 
-    /// Where the list comes from, without credentials or query.
+    /// Where the catalog comes from, without credentials or query.
     pub fn location(&self) -> &str {
-        self.shared.location()
+        self.inner.location()
     }
 
     /// The policy this registry was made with.
     pub fn policy(&self) -> &RegistryPolicy {
-        &self.shared.policy
+        &self.inner.policy
     }
 
-    /// The list for a request. Synchronous, and without a lock or an allocation, unless a refresh is
-    /// due.
+    /// The catalog for a request. Synchronous, and without a lock or an
+    /// allocation, unless a refresh is due.
     pub(crate) fn acquire(&self) -> Acquired {
-        self.shared.acquire()
+        self.inner.acquire()
     }
 
-    /// The list for a request whose name is not in the one it has: a newer one to wait for, or `None`
-    /// when there is none to be had.
+    /// The catalog for a request whose name is not in the one it has: a newer
+    /// one to wait for, or `None` when there is none to be had.
     pub(crate) fn revalidate_for_miss(
         &self,
     ) -> Option<Pin<Box<dyn Future<Output = Arc<Catalog>> + Send>>> {
-        self.shared.revalidate_for_miss()
+        self.inner.revalidate_for_miss()
     }
 }
 
@@ -203,10 +233,10 @@ impl fmt::Debug for Registry {
 
 /// What a request gets from the registry.
 pub(crate) enum Acquired {
-    /// A list.
+    /// A catalog.
     Ready(Arc<Catalog>),
-    /// A list or an error, later.
+    /// A catalog or an error, later.
     Wait(Pin<Box<dyn Future<Output = Result<Arc<Catalog>, Unavailable>> + Send>>),
-    /// No list, and no sense in waiting.
+    /// No catalog, and no sense in waiting.
     Unavailable(Unavailable),
 }

@@ -1,33 +1,37 @@
-//! Who gets a list at once, who waits for one, and who starts the fetch.
+//! Who gets a catalog at once, who waits for one, and who starts the fetch.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use arc_swap::ArcSwap;
 use tokio::time::{Instant, timeout_at};
 
-use super::Acquired;
-use super::catalog::Catalog;
-use super::error::{FetchFailure, RegistryError, Unavailable};
-use super::flight::{Outcome, Runway, Ticket};
-use super::freshness::{MissStep, Step, overdue_at};
-use super::policy::RegistryPolicy;
-use super::snapshot::Snapshot;
-use super::source::RegistrySource;
-use super::stats::RegistryStats;
+use super::{
+    Acquired,
+    catalog::Catalog,
+    error::{FetchFailure, RegistryError, Unavailable},
+    freshness::{Decision, MissDecision, overdue_at},
+    policy::RegistryPolicy,
+    single_flight::{RefreshResult, RefreshState, Waiter},
+    snapshot::Snapshot,
+    source::RegistrySource,
+    stats::RegistryStats,
+};
 
 /// What all handles of one registry share.
-pub(super) struct Shared {
+pub(super) struct Inner {
     pub(super) source: Arc<dyn RegistrySource>,
     location: Arc<str>,
     pub(super) policy: RegistryPolicy,
-    /// Written under the lock of `runway` only, read without.
+    /// Written under the lock of `state` only, read without.
     pub(super) snapshot: ArcSwap<Snapshot>,
-    runway: Mutex<Runway>,
+    state: Mutex<RefreshState>,
 }
 
-impl Shared {
+impl Inner {
     pub(super) fn new(
         source: Arc<dyn RegistrySource>,
         policy: RegistryPolicy,
@@ -42,7 +46,7 @@ impl Shared {
             source,
             policy,
             snapshot: ArcSwap::from_pointee(snapshot),
-            runway: Mutex::default(),
+            state: Mutex::default(),
         }
     }
 
@@ -55,123 +59,131 @@ impl Shared {
     }
 
     pub(super) fn stats(&self) -> RegistryStats {
-        let runway = self.lock();
-        let counters = runway.counters.clone();
+        let state = self.lock();
+        let counters = state.counters.clone();
         let snapshot = self.snapshot.load_full();
-        drop(runway);
+        drop(state);
         RegistryStats::new(&snapshot, &counters, &self.policy, Instant::now())
     }
 
-    /// What a request gets. One atomic load and one look at the clock while the list is fresh, and
-    /// while a failed refresh is not due for its next try.
+    /// What a request gets. One atomic load and one look at the clock while the
+    /// catalog is fresh, and while a failed refresh is not due for its next
+    /// try.
     pub(super) fn acquire(self: &Arc<Self>) -> Acquired {
         let now = Instant::now();
-        if let Some(catalog) = self.snapshot.load().settled(now) {
+        if let Some(catalog) = self.snapshot.load().catalog_without_check(now) {
             return Acquired::Ready(Arc::clone(catalog));
         }
-        self.acquire_unsettled(now)
+        self.acquire_after_check(now)
     }
 
-    fn acquire_unsettled(self: &Arc<Self>, now: Instant) -> Acquired {
-        let runway = self.lock();
-        // Read again under the lock: a flight may have landed since.
+    fn acquire_after_check(self: &Arc<Self>, now: Instant) -> Acquired {
+        let state = self.lock();
+        // Read again under the lock: a refresh may have completed since.
         let snapshot = self.snapshot.load_full();
-        let started = runway.under_way(&self.policy, now);
+        let started = state.in_flight_since(&self.policy, now);
         match (
-            snapshot.times.assess(&self.policy, started, now),
+            snapshot.freshness.assess(&self.policy, started, now),
             &snapshot.catalog,
         ) {
-            (Step::Use, Some(catalog)) => Acquired::Ready(Arc::clone(catalog)),
-            (Step::UseAndRefresh, Some(catalog)) => {
-                self.join(runway, &snapshot, now);
+            (Decision::Use, Some(catalog)) => Acquired::Ready(Arc::clone(catalog)),
+            (Decision::UseAndRefresh, Some(catalog)) => {
+                self.join(state, &snapshot, now);
                 Acquired::Ready(Arc::clone(catalog))
             }
-            (Step::RefreshUntil(until), Some(catalog)) => {
-                let ticket = self.join(runway, &snapshot, now);
-                let latest = Arc::clone(self).latest(ticket, until, Arc::clone(catalog));
-                Acquired::Wait(Box::pin(async move { Ok(latest.await) }))
+            (Decision::RefreshUntil(until), Some(catalog)) => {
+                let waiter = self.join(state, &snapshot, now);
+                let newer = Arc::clone(self).wait_for_newer(waiter, until, Arc::clone(catalog));
+                Acquired::Wait(Box::pin(async move { Ok(newer.await) }))
             }
-            (Step::Unavailable(retry_after), _) => {
+            (Decision::Unavailable(retry_after), _) => {
                 Acquired::Unavailable(Unavailable::new(retry_after, snapshot.error.clone()))
             }
-            (Step::Fetch, _) | (_, None) => {
-                let ticket = self.join(runway, &snapshot, now);
-                Acquired::Wait(Box::pin(Arc::clone(self).first(ticket)))
+            (Decision::Fetch, _) | (_, None) => {
+                let waiter = self.join(state, &snapshot, now);
+                Acquired::Wait(Box::pin(Arc::clone(self).wait_for_first(waiter)))
             }
         }
     }
 
-    /// What a request gets whose name is not in the list. `None`: what it has.
+    /// What a request gets whose name is not in the catalog. `None`: what it
+    /// has.
     pub(super) fn revalidate_for_miss(
         self: &Arc<Self>,
     ) -> Option<Pin<Box<dyn Future<Output = Arc<Catalog>> + Send>>> {
         let now = Instant::now();
-        let mut runway = self.lock();
+        let mut state = self.lock();
         let snapshot = self.snapshot.load_full();
         let catalog = Arc::clone(snapshot.catalog.as_ref()?);
-        let started = runway.under_way(&self.policy, now);
-        let until = match snapshot
-            .times
-            .assess_miss(&self.policy, runway.last_miss, started, now)
-        {
-            MissStep::Use => return None,
-            MissStep::Join(until) => until,
-            MissStep::Start(until) => {
-                runway.last_miss = Some(now);
-                until
-            }
-        };
-        let ticket = self.join(runway, &snapshot, now);
-        Some(Box::pin(Arc::clone(self).latest(ticket, until, catalog)))
+        let started = state.in_flight_since(&self.policy, now);
+        let until =
+            match snapshot
+                .freshness
+                .assess_miss(&self.policy, state.last_miss, started, now)
+            {
+                MissDecision::Use => return None,
+                MissDecision::Join(until) => until,
+                MissDecision::Start(until) => {
+                    state.last_miss = Some(now);
+                    until
+                }
+            };
+        let waiter = self.join(state, &snapshot, now);
+        Some(Box::pin(
+            Arc::clone(self).wait_for_newer(waiter, until, catalog),
+        ))
     }
 
-    /// Joins the flight under way or starts one, whatever the age of the list, and waits for it.
-    pub(super) async fn refresh(self: &Arc<Self>) -> Outcome {
-        let ticket = {
-            let runway = self.lock();
-            self.join(runway, &self.snapshot.load_full(), Instant::now())
+    /// Joins the refresh under way or starts one, whatever the age of the
+    /// catalog, and waits for it.
+    pub(super) async fn refresh(self: &Arc<Self>) -> RefreshResult {
+        let waiter = {
+            let state = self.lock();
+            self.join(state, &self.snapshot.load_full(), Instant::now())
         };
-        let until = overdue_at(&self.policy, ticket.started);
-        self.landed(ticket, until).await
+        let until = overdue_at(&self.policy, waiter.started);
+        self.wait_until(waiter, until).await
     }
 
-    /// Waits for the flight, at most until then, and returns the newest list there is.
-    async fn latest(
+    /// Waits for the refresh, at most until then, and returns the newest
+    /// catalog there is.
+    async fn wait_for_newer(
         self: Arc<Self>,
-        ticket: Ticket,
+        waiter: Waiter,
         until: Instant,
         catalog: Arc<Catalog>,
     ) -> Arc<Catalog> {
-        let _ = self.landed(ticket, until).await;
+        let _ = self.wait_until(waiter, until).await;
         self.catalog().unwrap_or(catalog)
     }
 
-    /// Waits for the flight to its end, and returns the list it brought.
-    async fn first(self: Arc<Self>, ticket: Ticket) -> Result<Arc<Catalog>, Unavailable> {
-        let until = overdue_at(&self.policy, ticket.started);
-        let landed = self.landed(ticket, until).await;
+    /// Waits for the refresh to its end, and returns the catalog it brought.
+    async fn wait_for_first(self: Arc<Self>, waiter: Waiter) -> Result<Arc<Catalog>, Unavailable> {
+        let until = overdue_at(&self.policy, waiter.started);
+        let result = self.wait_until(waiter, until).await;
         let now = Instant::now();
         let snapshot = self.snapshot.load();
         match &snapshot.catalog {
-            Some(catalog) if landed.is_ok() || snapshot.times.usable(now) => {
+            Some(catalog) if result.is_ok() || snapshot.freshness.usable(now) => {
                 Ok(Arc::clone(catalog))
             }
             _ => Err(Unavailable::new(
-                snapshot.times.backoff_left(now),
-                landed.err(),
+                snapshot.freshness.backoff_left(now),
+                result.err(),
             )),
         }
     }
 
-    async fn landed(&self, mut ticket: Ticket, until: Instant) -> Outcome {
-        let landed = ticket.outcome.borrow().clone();
-        if let Some(outcome) = landed {
+    /// How the refresh ended, or that it had not ended by then.
+    async fn wait_until(&self, mut waiter: Waiter, until: Instant) -> RefreshResult {
+        let result = waiter.result.borrow().clone();
+        if let Some(result) = result {
             // Without a timer: it would panic where there is no runtime.
-            return outcome;
+            return result;
         }
-        let landed = timeout_at(until, ticket.outcome.wait_for(Option::is_some)).await;
-        match landed.as_ref().map(|landed| landed.as_deref()) {
-            Ok(Ok(Some(outcome))) => outcome.clone(),
+        let result = timeout_at(until, waiter.result.wait_for(Option::is_some)).await;
+        match result.as_ref().map(|result| result.as_deref()) {
+            Ok(Ok(Some(result))) => result.clone(),
             Ok(_) => Err(self.error(FetchFailure::CutOff)),
             Err(_) => Err(self.error(FetchFailure::Overdue)),
         }
@@ -181,16 +193,17 @@ impl Shared {
         RegistryError::new(Arc::clone(&self.location), failure)
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Runway> {
-        // Nothing that can panic in the middle of a change runs under this lock.
-        self.runway.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock(&self) -> MutexGuard<'_, RefreshState> {
+        // Nothing that can panic in the middle of a change runs under this
+        // lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Shared {
+impl Drop for Inner {
     fn drop(&mut self) {
-        let runway = self.runway.get_mut();
-        runway.unwrap_or_else(PoisonError::into_inner).clear();
+        let state = self.state.get_mut();
+        state.unwrap_or_else(PoisonError::into_inner).abort();
     }
 }
 

@@ -1,15 +1,18 @@
-//! What the registry knows at one moment, and what it knows after one fetch more.
+//! What the registry knows at one moment, and what it knows after one fetch
+//! more.
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::Refreshed;
-use super::catalog::{Catalog, sha256};
-use super::error::{BodyStart, FetchFailure, RegistryError};
-use super::freshness::Times;
-use super::policy::RegistryPolicy;
-use super::source::Fetched;
+use super::{
+    Refreshed,
+    catalog::{Catalog, sha256},
+    error::{BodyStart, FetchFailure, RegistryError},
+    freshness::Freshness,
+    policy::RegistryPolicy,
+    source::Fetched,
+};
 
 /// A longer ETag is not worth sending back.
 const MAX_ETAG_BYTES: usize = 1024;
@@ -20,24 +23,24 @@ pub(super) struct Snapshot {
     pub(super) catalog: Option<Arc<Catalog>>,
     /// What came with `catalog`.
     pub(super) etag: Option<Arc<str>>,
-    pub(super) times: Times,
+    pub(super) freshness: Freshness,
     /// What went wrong with the last fetch, if anything.
     pub(super) error: Option<RegistryError>,
 }
 
 /// What a fetch that succeeded brought.
 #[derive(Debug)]
-pub(super) enum News {
-    /// The list is the one we have, confirmed just now.
+pub(super) enum Update {
+    /// The catalog is the one we have, confirmed just now.
     Unchanged { etag: Option<Arc<str>> },
-    /// A list that we did not have.
+    /// A catalog that we did not have.
     Changed {
         catalog: Arc<Catalog>,
         etag: Option<Arc<str>>,
     },
 }
 
-impl News {
+impl Update {
     pub(super) fn kind(&self) -> Refreshed {
         match self {
             Self::Unchanged { .. } => Refreshed::Unchanged,
@@ -51,7 +54,7 @@ impl Snapshot {
         Self {
             catalog: None,
             etag: None,
-            times: Times::cold(),
+            freshness: Freshness::cold(),
             error: None,
         }
     }
@@ -60,35 +63,37 @@ impl Snapshot {
         Self {
             catalog: Some(Arc::new(catalog)),
             etag: None,
-            times: Times::given(policy, now),
+            freshness: Freshness::given(policy, now),
             error: None,
         }
     }
 
     /// The catalog, if a request uses it without a further look.
-    pub(super) fn settled(&self, now: Instant) -> Option<&Arc<Catalog>> {
-        self.catalog.as_ref().filter(|_| self.times.settled(now))
+    pub(super) fn catalog_without_check(&self, now: Instant) -> Option<&Arc<Catalog>> {
+        self.catalog
+            .as_ref()
+            .filter(|_| self.freshness.needs_no_check(now))
     }
 
     /// What the answer of a source to a fetch with this snapshot's ETag means.
-    pub(super) fn read(&self, answer: Fetched) -> Result<News, FetchFailure> {
+    pub(super) fn read(&self, answer: Fetched) -> Result<Update, FetchFailure> {
         match answer {
             Fetched::NotModified if self.etag.is_none() => Err(FetchFailure::UnexpectedNotModified),
-            Fetched::NotModified => Ok(News::Unchanged {
+            Fetched::NotModified => Ok(Update::Unchanged {
                 etag: self.etag.clone(),
             }),
             Fetched::Document { body, etag } => {
                 let etag = etag.filter(|etag| can_be_sent(etag)).map(Arc::from);
                 let known = self.catalog.as_ref().map(|catalog| catalog.sha256());
                 if known.is_some_and(|known| *known == sha256(&body)) {
-                    return Ok(News::Unchanged { etag });
+                    return Ok(Update::Unchanged { etag });
                 }
                 match Catalog::parse(&body) {
-                    Ok(catalog) => Ok(News::Changed {
+                    Ok(catalog) => Ok(Update::Changed {
                         catalog: Arc::new(catalog),
                         etag,
                     }),
-                    Err(error) => Err(FetchFailure::InvalidList(BodyStart::of(&body), error)),
+                    Err(error) => Err(FetchFailure::InvalidCatalog(BodyStart::of(&body), error)),
                 }
             }
         }
@@ -97,24 +102,25 @@ impl Snapshot {
     /// The snapshot after a fetch that succeeded.
     pub(super) fn after(
         &self,
-        news: News,
+        update: Update,
         policy: &RegistryPolicy,
         now: Instant,
         chance: f64,
     ) -> Self {
-        let (catalog, etag) = match news {
-            News::Unchanged { etag } => (self.catalog.clone(), etag),
-            News::Changed { catalog, etag } => (Some(catalog), etag),
+        let (catalog, etag) = match update {
+            Update::Unchanged { etag } => (self.catalog.clone(), etag),
+            Update::Changed { catalog, etag } => (Some(catalog), etag),
         };
         Self {
             catalog,
             etag,
-            times: Times::validated(policy, now, chance),
+            freshness: Freshness::validated(policy, now, chance),
             error: None,
         }
     }
 
-    /// The snapshot after a fetch that failed: the same list, and nothing forgotten.
+    /// The snapshot after a fetch that failed: the same catalog, and nothing
+    /// forgotten.
     pub(super) fn after_failure(
         &self,
         error: RegistryError,
@@ -125,7 +131,7 @@ impl Snapshot {
         Self {
             catalog: self.catalog.clone(),
             etag: self.etag.clone(),
-            times: self.times.failed(policy, now, chance),
+            freshness: self.freshness.failed(policy, now, chance),
             error: Some(error),
         }
     }

@@ -1,15 +1,16 @@
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
+//! Where the catalog comes from.
+
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 
 use super::error::SourceError;
 
-/// Where a [`Registry`](crate::Registry) gets its model list from.
+/// Where a [`Registry`](crate::Registry) gets its catalog from.
 ///
-/// With the feature `reqwest` there is [`ReqwestSource`](crate::ReqwestSource) for HTTP and HTTPS.
-/// A source of your own can read a file, call a contract, or serve a test:
+/// With the feature `reqwest` there is [`ReqwestSource`](crate::ReqwestSource)
+/// for HTTP and HTTPS. A source of your own can read a file, call a contract,
+/// or serve a test:
 ///
 /// ```
 /// use tower_model_routing::{FetchFuture, Fetched, RegistrySource, SourceError};
@@ -20,7 +21,7 @@ use super::error::SourceError;
 ///     fn fetch<'a>(&'a self, _etag: Option<&'a str>) -> FetchFuture<'a> {
 ///         Box::pin(async {
 ///             let body = tokio::fs::read(&self.0).await.map_err(|error| {
-///                 SourceError::new("the model list cannot be read").with_source(error)
+///                 SourceError::new("the catalog cannot be read").with_source(error)
 ///             })?;
 ///             Ok(Fetched::document(body))
 ///         })
@@ -32,22 +33,27 @@ use super::error::SourceError;
 /// }
 /// ```
 ///
-/// The registry calls a source from a task of its own, once at a time, and drops the
-/// future when it takes longer than [`RegistryPolicy::fetch_timeout`](crate::RegistryPolicy) or
-/// when nobody holds the registry any more. A source that panics counts as one that failed.
+/// The registry calls a source from a task of its own, once at a time, and
+/// drops the future when it takes longer than
+/// [`RegistryPolicy::fetch_timeout`](crate::RegistryPolicy) or when nobody
+/// holds the registry any more. A source that panics counts as one that failed.
 pub trait RegistrySource: Send + Sync + 'static {
-    /// Fetches the list, or learns that it is still the one the registry has.
+    /// Fetches the catalog's document, or learns that it is still the one that
+    /// the registry has.
     ///
-    /// `etag` is what the last [`Fetched::Document`] carried, and `None` when it carried none or
-    /// there is no list yet; a source that knows no such thing ignores it.
+    /// `etag` is what the last [`Fetched::Document`] carried, and `None` when
+    /// it carried none or there is no catalog yet; a source that knows no such
+    /// thing ignores it.
     ///
     /// # Errors
     ///
-    /// Anything that keeps the source from answering. The registry goes on with the list it has.
+    /// Anything that keeps the source from answering. The registry goes on with
+    /// the catalog it has.
     fn fetch<'a>(&'a self, etag: Option<&'a str>) -> FetchFuture<'a>;
 
-    /// What to call this source in logs, errors and health pages: a URL or a path, without
-    /// credentials and without a query. Asked once, when the registry is made.
+    /// What to call this source in logs, errors and health pages: a URL or a
+    /// path, without credentials and without a query. Asked once, when the
+    /// registry is made.
     fn location(&self) -> String;
 }
 
@@ -68,15 +74,17 @@ pub type FetchFuture<'a> = Pin<Box<dyn Future<Output = Result<Fetched, SourceErr
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Fetched {
-    /// The list is the one whose ETag was sent. Without an ETag sent, this is a failure.
+    /// The catalog is the one whose ETag was sent. Without an ETag sent, this
+    /// is a failure.
     NotModified,
 
-    /// The list.
+    /// The catalog, as it was published.
     #[non_exhaustive]
     Document {
         /// The document as it came, not yet parsed.
         body: Bytes,
-        /// What to send as `If-None-Match` with the next fetch, as it came: quotes, `W/` and all.
+        /// What to send as `If-None-Match` with the next fetch, as it came:
+        /// quotes, `W/` and all.
         etag: Option<String>,
     },
 }
@@ -90,7 +98,8 @@ impl Fetched {
         }
     }
 
-    /// The same document with an ETag; nothing changes for [`Fetched::NotModified`].
+    /// The same document with an ETag; nothing changes for
+    /// [`Fetched::NotModified`].
     #[must_use]
     pub fn with_etag(self, value: impl Into<String>) -> Self {
         match self {

@@ -1,13 +1,14 @@
-use std::fmt;
-use std::fmt::Write as _;
-use std::time::{Duration, SystemTime};
+//! The registry in numbers, for health pages and metrics.
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::Refreshed;
-use super::policy::RegistryPolicy;
-use super::snapshot::Snapshot;
+use super::{Refreshed, catalog::hex, policy::RegistryPolicy, snapshot::Snapshot};
 
 /// The last second that RFC 3339 can name: the end of the year 9999.
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -18,17 +19,19 @@ const LAST_SECOND: u64 = 253_402_300_799;
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct RegistryStats {
-    /// The models in the list.
+    /// The models in the catalog.
     pub cached_models: usize,
     /// The different IDs they have.
     pub cached_blockchain_ids: usize,
-    /// When the TTL of the list ends or ended, in RFC 3339. `None` without a list.
+    /// When the TTL of the catalog ends or ended, in RFC 3339. `None` without a
+    /// catalog.
     pub cache_expiry: Option<String>,
     /// The same, in seconds from now: zero once the TTL is over.
     pub seconds_until_expiry: Option<f64>,
-    /// The seconds since the list was last fetched, confirmed, or given at start.
+    /// The seconds since the catalog was last fetched, confirmed, or given at
+    /// start.
     pub age_seconds: Option<f64>,
-    /// The SHA-256 of the document the list came in, in hex.
+    /// The SHA-256 of the document the catalog was parsed from, in hex.
     pub last_hash: Option<String>,
     /// The ETag that came with it.
     pub last_etag: Option<String>,
@@ -36,15 +39,15 @@ pub struct RegistryStats {
     pub cache_duration: f64,
     /// The fetches started.
     pub fetches: u64,
-    /// The fetches that brought a list we did not have; the first one counts.
+    /// The fetches that brought a new catalog; the first one counts.
     pub refreshes_changed: u64,
-    /// The fetches that confirmed the list we had.
+    /// The fetches that confirmed the catalog we had.
     pub refreshes_unchanged: u64,
     /// The fetches that failed.
     pub refreshes_failed: u64,
     /// What went wrong with the last fetch. `None` once one has succeeded.
     pub last_error: Option<String>,
-    /// The names that more than one entry of the list claims.
+    /// The names that more than one entry of the catalog claims.
     pub ambiguous_names: usize,
     #[serde(skip)]
     health: RegistryHealth,
@@ -58,13 +61,13 @@ impl RegistryStats {
         now: Instant,
     ) -> Self {
         let catalog = snapshot.catalog.as_deref();
-        let times = &snapshot.times;
+        let freshness = &snapshot.freshness;
         Self {
             cached_models: catalog.map_or(0, |c| c.len()),
             cached_blockchain_ids: catalog.map_or(0, |c| c.id_count()),
             cache_expiry: expiry(snapshot, now),
-            seconds_until_expiry: times.until_expiry(now).map(|d| d.as_secs_f64()),
-            age_seconds: times.age(now).map(|d| d.as_secs_f64()),
+            seconds_until_expiry: freshness.until_expiry(now).map(|d| d.as_secs_f64()),
+            age_seconds: freshness.age(now).map(|d| d.as_secs_f64()),
             last_hash: catalog.map(|c| hex(c.sha256())),
             last_etag: snapshot.etag.as_deref().map(str::to_owned),
             cache_duration: policy.ttl.as_secs_f64(),
@@ -85,19 +88,20 @@ impl RegistryStats {
 }
 
 /// The state of a [`Registry`](crate::Registry) in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum RegistryHealth {
-    /// There is a list, and the last refresh, if there was one, succeeded.
+    /// There is a catalog, and the last refresh, if there was one, succeeded.
     Healthy,
-    /// There is a list, but the last refresh failed.
+    /// There is a catalog, but the last refresh failed.
     Degraded,
-    /// There is no list, or it is older than the policy's `max_stale`.
+    /// There is no catalog, or it is older than the policy's `max_stale`.
     Unhealthy,
 }
 
 impl RegistryHealth {
     fn of(snapshot: &Snapshot, now: Instant) -> Self {
-        if !snapshot.times.usable(now) {
+        if !snapshot.freshness.usable(now) {
             Self::Unhealthy
         } else if snapshot.error.is_some() {
             Self::Degraded
@@ -140,17 +144,9 @@ impl Counters {
     }
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
-}
-
 fn expiry(snapshot: &Snapshot, now: Instant) -> Option<String> {
-    let left = snapshot.times.until_expiry(now)?;
-    let past = snapshot.times.since_expiry(now)?;
+    let left = snapshot.freshness.until_expiry(now)?;
+    let past = snapshot.freshness.since_expiry(now)?;
     let at = SystemTime::now().checked_add(left)?.checked_sub(past)?;
     let since_epoch = at.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     (since_epoch <= Duration::from_secs(LAST_SECOND))

@@ -45,7 +45,9 @@ impl Finder {
             let found = self.feed(piece).into_iter().flatten();
             edits.extend(found.map(|literal| literal.start + lag..literal.end + lag));
             let begin = at + step * STEP as u64;
-            *hold = self.is_pending().then(|| hold.unwrap_or(begin));
+            // What is complete can go out: a field that is not comes after it.
+            let done = edits.last().map_or(0, |edit| edit.end);
+            *hold = self.is_pending().then(|| hold.unwrap_or(begin).max(done));
         }
     }
 

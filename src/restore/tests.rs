@@ -220,7 +220,43 @@ fn cut(bytes: &[u8], cuts: &[prop::sample::Index]) -> Vec<Vec<u8>> {
     pieces
 }
 
+#[test]
+fn a_model_may_be_complete_where_the_other_one_is_not() {
+    for event in [
+        r#"data: {"model":"0xb603","response":{"model":"0xb603"}}"#,
+        r#"data: {"response":{"model":"0xb603"},"model":"0xb603"}"#,
+    ] {
+        for at in 0..event.len() {
+            let (front, back) = event.as_bytes().split_at(at);
+            let out = restore_pieces(RESPONSES, [front, back]);
+            let out = String::from_utf8(out).unwrap();
+            assert_eq!(out, event.replace("\"0xb603\"", NAME), "{at}");
+        }
+    }
+}
+
 proptest! {
+    #[test]
+    fn nested_models_change_wherever_the_events_are_cut(
+        events in prop::collection::vec((document(), document(), any::<bool>()), 0..4),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+    ) {
+        let stream: String = events
+            .iter()
+            .map(|(top, nested, first)| {
+                let (open, members) = top.split_at(1);
+                let (members, close) = members.split_at(members.len() - 1);
+                let object = format!("\"response\":{nested}");
+                let (a, b) = if *first { (&*object, members) } else { (members, &*object) };
+                format!("data: {open}{a},{b}{close}\n\n")
+            })
+            .collect();
+        let answer = stream.replace('@', r#""0xb603""#);
+        let pieces = cut(answer.as_bytes(), &cuts);
+        let out = restore_pieces(RESPONSES, pieces.iter().map(|piece| &piece[..]));
+        prop_assert_eq!(String::from_utf8(out).unwrap(), stream.replace('@', NAME));
+    }
+
     #[test]
     fn a_json_answer_changes_in_its_model_only_wherever_it_is_cut(
         document in document(),

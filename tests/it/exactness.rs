@@ -113,7 +113,7 @@ fn replace(document: &str, value: &str, is_inference: bool, rejects_unknown: boo
         "" if is_inference => "0x0a",
         "" => return Ok(None),
         name => match id_of(name) {
-            Some("0x0d") if is_inference => return Err("model_type_mismatch"),
+            Some("0x0b" | "0x0c" | "0x0d") if is_inference => return Err("model_type_mismatch"),
             Some(id) => id,
             None if rejects_unknown => return Err("model_not_found"),
             None => "0x0a",
@@ -136,13 +136,19 @@ fn id_of(name: &str) -> Option<&'static str> {
         }
     }
     let slug = String::from_iter(slug).replace('\0', "-");
+    let long = "0x000000000000000000000000000000000000000000000000000000000000abcd";
     let names = [
         ("venice-uncensored", "0xb603"),
         ("mistral-31-24b", "0x0a"),
+        ("text-embedding-bge-m3", "0x0b"),
+        ("tts-kokoro", "0x0c"),
         ("whisper-1", "0x0d"),
+        ("mystery", "0x0e"),
+        ("untyped", "0x0f"),
         ("picture maker", "0x10"),
         ("picture-maker", "0x10"),
         ("flux", "0x10"),
+        ("m", long),
         ("0xb603", "0xb603"),
         ("0x10", "0x10"),
     ];

@@ -1,7 +1,6 @@
 //! The HTTP source against real sockets.
 
 use std::error::Error;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tower_model_routing::{
@@ -11,11 +10,11 @@ use tower_model_routing::{
 use crate::support::registry_server::{RegistryServer, Reply};
 
 fn one() -> Reply {
-    Reply::list(&[("one", "0x1")])
+    Reply::catalog(&[("one", "0x1")])
 }
 
 fn two() -> Reply {
-    Reply::list(&[("two", "0x2")])
+    Reply::catalog(&[("two", "0x2")])
 }
 
 fn registry(url: &str) -> Registry {
@@ -25,7 +24,7 @@ fn registry(url: &str) -> Registry {
 fn impatient(url: &str, patience: Duration) -> Registry {
     let mut policy = RegistryPolicy::default();
     policy.fetch_timeout = patience;
-    Registry::with_policy(Arc::new(ReqwestSource::new(url).unwrap()), policy, None)
+    Registry::with_policy(ReqwestSource::new(url).unwrap(), policy, None)
 }
 
 fn id(registry: &Registry, name: &str) -> Option<String> {
@@ -45,14 +44,14 @@ fn all_text(error: &RegistryError) -> String {
     text
 }
 
-/// What the error says when the source answers like this, while there is a list.
+/// What the error says when the source answers like this, while there is a catalog.
 async fn failure_with(reply: Reply) -> String {
     let server = RegistryServer::start(one().etag("\"1\"")).await;
     let registry = registry(&server.url());
     registry.refresh().await.unwrap();
     server.reply(reply);
     let error = registry.refresh().await.unwrap_err();
-    // The last good list stays, and so does its ETag.
+    // The last good catalog stays, and so does its ETag.
     assert_eq!(id(&registry, "one").as_deref(), Some("0x1"));
     assert_eq!(registry.stats().last_etag.as_deref(), Some("\"1\""));
     server.reply(two());
@@ -151,7 +150,7 @@ async fn a_document_that_is_no_list_is_a_failure() {
         r#"[{"Id":"0x1","Name":"one"}]"#,
     ] {
         let error = failure_with(Reply::new(200, body)).await;
-        assert!(error.contains("not a usable model list"), "{error}");
+        assert!(error.contains("not a usable catalog"), "{error}");
     }
     let error = failure_with(Reply::new(200, "<!DOCTYPE html>\n<html>")).await;
     assert!(error.contains("<!DOCTYPE html>"), "{error}");
@@ -191,7 +190,7 @@ async fn a_registry_that_hangs_is_given_up() {
     assert!(error.is_timeout());
     assert!(before.elapsed() < Duration::from_secs(5));
 
-    server.reply(Reply::list(&[("one", "0x1")]).delay(Duration::from_secs(60)));
+    server.reply(Reply::catalog(&[("one", "0x1")]).delay(Duration::from_secs(60)));
     let error = registry.refresh().await.unwrap_err();
     assert!(error.is_timeout());
 }

@@ -16,7 +16,7 @@ use tower_model_routing::{Registry, ReqwestSource};
 use crate::support::registry_server::{RegistryServer, Reply};
 
 const CHILD: &str = "REGISTRY_HTTPS_TEST_CHILD";
-const LIST: &str = r#"{"models":[{"Id":"0x1","Name":"one"}]}"#;
+const CATALOG: &str = r#"{"models":[{"Id":"0x1","Name":"one"}]}"#;
 
 /// Whether this is the child. Otherwise runs the child, which trusts only this file.
 fn is_child(test: &str, trusted: &str) -> bool {
@@ -100,14 +100,14 @@ async fn https_with_a_certificate_that_the_platform_trusts_works() {
     ) {
         return;
     }
-    let server = serve_tls(ok(LIST));
+    let server = serve_tls(ok(CATALOG));
     assert_eq!(refresh(&format!("https://{server}/list")).await, Ok(1));
     let by_name = format!("https://localhost:{}/list", server.port());
     assert_eq!(refresh(&by_name).await, Ok(1));
     let to_https = RegistryServer::start(Reply::redirect(302, by_name)).await;
     assert_eq!(refresh(&to_https.url()).await, Ok(1));
 
-    let plain = RegistryServer::start(Reply::new(200, LIST)).await;
+    let plain = RegistryServer::start(Reply::new(200, CATALOG)).await;
     let downgrade = serve_tls(found(&plain.url()));
     let error = refresh(&format!("https://{downgrade}/")).await.unwrap_err();
     assert!(error.contains("from https to http"), "{error}");
@@ -117,7 +117,7 @@ async fn https_with_a_certificate_that_the_platform_trusts_works() {
 #[tokio::test]
 async fn https_with_a_certificate_that_nobody_trusts_is_a_failure() {
     // Whatever this machine trusts, or nothing at all.
-    let server = serve_tls(ok(LIST));
+    let server = serve_tls(ok(CATALOG));
     let error = refresh(&format!("https://{server}/")).await.unwrap_err();
     assert!(error.contains("certificate"), "{error}");
 }
@@ -128,10 +128,10 @@ async fn without_ca_certificates_http_works_and_https_says_why_not() {
     if !is_child(test, "/does/not/exist.pem") {
         return;
     }
-    let plain = RegistryServer::start(Reply::new(200, LIST)).await;
+    let plain = RegistryServer::start(Reply::new(200, CATALOG)).await;
     assert_eq!(refresh(&plain.url()).await, Ok(1));
 
-    let secure = format!("https://{}/", serve_tls(ok(LIST)));
+    let secure = format!("https://{}/", serve_tls(ok(CATALOG)));
     plain.reply(Reply::redirect(302, &secure));
     for url in [secure, plain.url()] {
         let error = refresh(&url).await.unwrap_err();

@@ -129,7 +129,6 @@ async fn what_two_parsers_could_read_differently_is_refused_everywhere() {
         ("{\"model\":\"m\n\"}", "invalid_json"),
         (r#"{"model":"\ud800"}"#, "invalid_json"),
         (r#"{"model":"m""#, "invalid_json"),
-        ("", "invalid_json"),
     ] {
         for path in [CHAT, OTHER] {
             assert_refused(&gateway, path, sent, code).await;
@@ -144,6 +143,22 @@ async fn what_two_parsers_could_read_differently_is_refused_everywhere() {
     };
     assert_eq!(gateway.post(CHAT, deep(1_023)).await.0, "ok");
     assert_refused(&gateway, CHAT, &deep(1_024), "invalid_json").await;
+}
+
+#[tokio::test]
+async fn no_body_at_all_is_refused_only_where_a_model_is_needed() {
+    let gateway = Gateway::new();
+    assert_refused(&gateway, CHAT, "", "invalid_json").await;
+    assert_served(&gateway, "/v1/batches/7/cancel", "", "").await;
+    assert_refused(&gateway, OTHER, " ", "invalid_json").await;
+}
+
+#[tokio::test]
+async fn a_name_has_a_bound() {
+    let gateway = Gateway::new();
+    let name = |len| format!(r#"{{"model":"{}"}}"#, "x".repeat(len));
+    assert_refused(&gateway, CHAT, &name(3 << 20), "invalid_model").await;
+    assert_eq!(gateway.post(CHAT, name(1 << 20)).await.0, "ok");
 }
 
 #[tokio::test]

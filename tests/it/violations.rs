@@ -4,10 +4,12 @@
 use std::{
     future::pending,
     io,
+    pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    task::Poll,
 };
 
 use bytes::Bytes;
@@ -17,6 +19,7 @@ use http_body_util::{BodyExt, Full};
 use tokio_test::task;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_model_routing::{ModelRoutingLayer, Rejection, RoutedBody, RoutedModel};
+use tower_test::mock;
 
 use crate::support::{
     body::{Fed, Feed, Hint, Script, Step, data, fed, trailers},
@@ -273,4 +276,27 @@ async fn a_task_that_is_out_of_budget_gets_the_400_all_the_same() {
         let response = call.await.unwrap().unwrap();
         assert_eq!(response.status(), 400, "{frames}");
     }
+}
+
+#[tokio::test]
+async fn an_end_is_not_announced_before_it_has_been_judged() {
+    let (service, mut handle) = mock::pair::<_, Response<String>>();
+    // It learns that it has ended only when it is polled once more.
+    let body = Script::new([data(r#"{"model":"m""#), Step::Pending]);
+    let service = warm_layer().await.layer(service);
+    let mut call = task::spawn(service.oneshot(post(CHAT, body)));
+    assert!(call.poll().is_pending());
+    let (request, _respond) = handle.next_request().await.unwrap();
+    let mut body = task::spawn(request.into_body());
+    let mut poll = || {
+        let frame = body.enter(|cx, body: Pin<&mut RoutedBody<Script>>| body.poll_frame(cx));
+        assert!(!body.is_end_stream());
+        frame
+    };
+    while let Poll::Ready(frame) = poll() {
+        assert!(frame.unwrap().unwrap().is_data());
+    }
+    let end = body.enter(|cx, body| body.poll_frame(cx));
+    assert!(matches!(end, Poll::Ready(Some(Err(_)))), "{end:?}");
+    assert!(body.is_end_stream());
 }

@@ -29,106 +29,138 @@ fn start() -> Instant {
 }
 
 #[test]
-fn a_fresh_list_is_used() {
+fn a_fresh_catalog_is_used() {
     let t = start();
-    let times = Times::validated(&policy(), t, MIDDLE);
+    let freshness = Freshness::validated(&policy(), t, MIDDLE);
     for age in [0.0, 1.0, 239.9] {
         let now = t + secs(age);
-        assert!(times.settled(now), "{age}");
-        assert_eq!(times.assess(&policy(), None, now), Step::Use, "{age}");
+        assert!(freshness.needs_no_check(now), "{age}");
+        assert_eq!(
+            freshness.assess(&policy(), None, now),
+            Decision::Use,
+            "{age}"
+        );
     }
 }
 
 #[test]
-fn a_stale_list_is_used_and_refreshed_once() {
+fn a_stale_catalog_is_used_and_refreshed_once() {
     let t = start();
-    let times = Times::validated(&policy(), t, MIDDLE);
+    let freshness = Freshness::validated(&policy(), t, MIDDLE);
     for age in [240.1, 270.0, 299.9] {
         let now = t + secs(age);
-        assert!(!times.settled(now), "{age}");
-        assert_eq!(times.assess(&policy(), None, now), Step::UseAndRefresh);
-        let flight = Some(now - secs(0.05));
-        assert_eq!(times.assess(&policy(), flight, now), Step::Use);
+        assert!(!freshness.needs_no_check(now), "{age}");
+        assert_eq!(
+            freshness.assess(&policy(), None, now),
+            Decision::UseAndRefresh
+        );
+        let in_flight = Some(now - secs(0.05));
+        assert_eq!(freshness.assess(&policy(), in_flight, now), Decision::Use);
     }
 }
 
 #[test]
-fn an_expired_list_waits_for_the_refresh_but_not_long() {
+fn an_expired_catalog_waits_for_the_refresh_but_not_long() {
     let t = start();
-    let times = Times::validated(&policy(), t, MIDDLE);
+    let freshness = Freshness::validated(&policy(), t, MIDDLE);
     let now = t + secs(300.0);
     let until = now + 2 * SECOND;
     assert_eq!(
-        times.assess(&policy(), None, now),
-        Step::RefreshUntil(until)
+        freshness.assess(&policy(), None, now),
+        Decision::RefreshUntil(until)
     );
-    // Those who come later wait for the same refresh, and no longer than the first.
+    // Those who come later wait for the same refresh, and no longer than the
+    // first.
     assert_eq!(
-        times.assess(&policy(), Some(now), now + SECOND),
-        Step::RefreshUntil(until)
+        freshness.assess(&policy(), Some(now), now + SECOND),
+        Decision::RefreshUntil(until)
     );
-    assert_eq!(times.assess(&policy(), Some(now), until), Step::Use);
+    assert_eq!(freshness.assess(&policy(), Some(now), until), Decision::Use);
 }
 
 #[test]
-fn an_expired_list_is_used_while_a_refresh_that_began_in_time_is_under_way() {
+fn an_expired_catalog_is_used_while_a_refresh_that_began_in_time_is_under_way() {
     let t = start();
-    let times = Times::validated(&policy(), t, MIDDLE);
-    let flight = Some(t + secs(299.9));
-    assert_eq!(times.assess(&policy(), flight, t + secs(300.1)), Step::Use);
+    let freshness = Freshness::validated(&policy(), t, MIDDLE);
+    let in_flight = Some(t + secs(299.9));
+    assert_eq!(
+        freshness.assess(&policy(), in_flight, t + secs(300.1)),
+        Decision::Use
+    );
 }
 
 #[test]
-fn without_a_wait_an_expired_list_is_refreshed_in_the_background() {
+fn without_a_wait_an_expired_catalog_is_refreshed_in_the_background() {
     let t = start();
     let policy = RegistryPolicy {
         max_refresh_wait: Duration::ZERO,
         ..policy()
     };
     let now = t + secs(301.0);
-    let times = Times::validated(&policy, t, MIDDLE);
-    assert_eq!(times.assess(&policy, None, now), Step::UseAndRefresh);
-    assert_eq!(times.assess(&policy, Some(now), now), Step::Use);
+    let freshness = Freshness::validated(&policy, t, MIDDLE);
+    assert_eq!(
+        freshness.assess(&policy, None, now),
+        Decision::UseAndRefresh
+    );
+    assert_eq!(freshness.assess(&policy, Some(now), now), Decision::Use);
 }
 
 #[test]
-fn a_failing_list_is_used_at_once_whatever_its_age() {
+fn a_failing_catalog_is_used_at_once_whatever_its_age() {
     let t = start();
     for age in [250.0, 299.0, 301.0, 100_000.0] {
         let failed_at = t + secs(age);
-        let times = Times::validated(&policy(), t, MIDDLE).failed(&policy(), failed_at, LONGEST);
+        let freshness =
+            Freshness::validated(&policy(), t, MIDDLE).failed(&policy(), failed_at, LONGEST);
         let soon = failed_at + secs(0.9);
-        assert!(times.settled(soon), "{age}");
-        assert_eq!(times.assess(&policy(), None, soon), Step::Use, "{age}");
+        assert!(freshness.needs_no_check(soon), "{age}");
+        assert_eq!(
+            freshness.assess(&policy(), None, soon),
+            Decision::Use,
+            "{age}"
+        );
         let due = failed_at + SECOND;
-        assert!(!times.settled(due), "{age}");
-        assert_eq!(times.assess(&policy(), None, due), Step::UseAndRefresh);
-        assert_eq!(times.assess(&policy(), Some(due), due), Step::Use);
+        assert!(!freshness.needs_no_check(due), "{age}");
+        assert_eq!(
+            freshness.assess(&policy(), None, due),
+            Decision::UseAndRefresh
+        );
+        assert_eq!(freshness.assess(&policy(), Some(due), due), Decision::Use);
         let much_later = due + secs(10_000.0);
-        assert_eq!(times.assess(&policy(), Some(due), much_later), Step::Use);
+        assert_eq!(
+            freshness.assess(&policy(), Some(due), much_later),
+            Decision::Use
+        );
     }
 }
 
 #[test]
-fn a_failing_list_that_nobody_asked_for_in_a_while_is_merely_expired() {
+fn a_failing_catalog_that_nobody_asked_for_in_a_while_is_merely_expired() {
     let t = start();
     let failed_at = t + secs(299.0);
-    let times = Times::validated(&policy(), t, MIDDLE).failed(&policy(), failed_at, LONGEST);
+    let freshness =
+        Freshness::validated(&policy(), t, MIDDLE).failed(&policy(), failed_at, LONGEST);
     let due = failed_at + SECOND;
     let before = due + secs(59.9);
-    assert_eq!(times.assess(&policy(), None, before), Step::UseAndRefresh);
+    assert_eq!(
+        freshness.assess(&policy(), None, before),
+        Decision::UseAndRefresh
+    );
     let asked = due + MAX_BACKOFF;
     let until = asked + secs(2.0);
     assert_eq!(
-        times.assess(&policy(), None, asked),
-        Step::RefreshUntil(until)
+        freshness.assess(&policy(), None, asked),
+        Decision::RefreshUntil(until)
     );
     let later = asked + SECOND;
     assert_eq!(
-        times.assess(&policy(), Some(asked), later),
-        Step::RefreshUntil(until)
+        freshness.assess(&policy(), Some(asked), later),
+        Decision::RefreshUntil(until)
     );
-    assert_eq!(times.assess(&policy(), Some(asked), until), Step::Use);
+    assert_eq!(
+        freshness.assess(&policy(), Some(asked), until),
+        Decision::Use
+    );
 }
 
 #[test]
@@ -136,154 +168,160 @@ fn backoffs_double_up_to_a_minute() {
     let t = start();
     let expected = [1, 2, 4, 8, 16, 32, 60, 60, 60];
     for (chance, part) in [(LONGEST, 1.0), (SHORTEST, 0.5)] {
-        let mut times = Times::cold();
+        let mut freshness = Freshness::cold();
         for seconds in expected {
-            times = times.failed(&policy(), t, chance);
-            assert_eq!(times.backoff_left(t), secs(part * f64::from(seconds)));
+            freshness = freshness.failed(&policy(), t, chance);
+            assert_eq!(freshness.backoff_left(t), secs(part * f64::from(seconds)));
         }
-        assert_eq!(times.failures(), 9);
+        assert_eq!(freshness.failures(), 9);
     }
-    let mut times = Times::cold();
+    let mut freshness = Freshness::cold();
     for _ in 0..200 {
-        times = times.failed(&policy(), t, LONGEST);
+        freshness = freshness.failed(&policy(), t, LONGEST);
     }
-    assert_eq!(times.backoff_left(t), MAX_BACKOFF);
+    assert_eq!(freshness.backoff_left(t), MAX_BACKOFF);
 }
 
 #[test]
 fn a_backoff_never_outlasts_the_ttl() {
     let t = start();
-    let times = Times::validated(&policy(), t, MIDDLE);
+    let freshness = Freshness::validated(&policy(), t, MIDDLE);
     let late = t + secs(299.5);
-    let failed = times.failed(&policy(), late, LONGEST);
+    let failed = freshness.failed(&policy(), late, LONGEST);
     assert_eq!(failed.backoff_left(late), secs(0.5));
 
     let short = RegistryPolicy {
         ttl: secs(0.1),
         ..policy()
     };
-    let failed = Times::cold().failed(&short, t, LONGEST);
+    let failed = Freshness::cold().failed(&short, t, LONGEST);
     assert_eq!(failed.backoff_left(t), secs(0.1));
 }
 
 #[test]
 fn success_forgets_the_failures() {
     let t = start();
-    let times = Times::validated(&policy(), t, MIDDLE);
-    assert_eq!(times.failures(), 0);
-    assert_eq!(times.backoff_left(t), Duration::ZERO);
+    let freshness = Freshness::validated(&policy(), t, MIDDLE);
+    assert_eq!(freshness.failures(), 0);
+    assert_eq!(freshness.backoff_left(t), Duration::ZERO);
 }
 
 #[test]
 fn a_cold_registry_fetches_and_everybody_waits() {
     let t = start();
-    let cold = Times::cold();
-    assert!(!cold.settled(t));
-    assert_eq!(cold.assess(&policy(), None, t), Step::Fetch);
-    assert_eq!(cold.assess(&policy(), Some(t), t + 9 * SECOND), Step::Fetch);
+    let cold = Freshness::cold();
+    assert!(!cold.needs_no_check(t));
+    assert_eq!(cold.assess(&policy(), None, t), Decision::Fetch);
+    assert_eq!(
+        cold.assess(&policy(), Some(t), t + 9 * SECOND),
+        Decision::Fetch
+    );
 }
 
 #[test]
 fn a_cold_registry_that_failed_is_unavailable_until_the_next_try() {
     let t = start();
-    let failed = Times::cold().failed(&policy(), t, LONGEST);
+    let failed = Freshness::cold().failed(&policy(), t, LONGEST);
     assert_eq!(
         failed.assess(&policy(), None, t + secs(0.25)),
-        Step::Unavailable(secs(0.75))
+        Decision::Unavailable(secs(0.75))
     );
-    assert_eq!(failed.assess(&policy(), None, t + SECOND), Step::Fetch);
-    let flight = Some(t + SECOND);
+    assert_eq!(failed.assess(&policy(), None, t + SECOND), Decision::Fetch);
+    let in_flight = Some(t + SECOND);
     assert_eq!(
-        failed.assess(&policy(), flight, t + 2 * SECOND),
-        Step::Fetch
+        failed.assess(&policy(), in_flight, t + 2 * SECOND),
+        Decision::Fetch
     );
 }
 
 #[test]
-fn a_list_older_than_max_stale_counts_as_none() {
+fn a_catalog_older_than_max_stale_counts_as_none() {
     let t = start();
     let policy = with_max_stale(600.0);
-    let times = Times::validated(&policy, t, MIDDLE);
+    let freshness = Freshness::validated(&policy, t, MIDDLE);
     let last = t + secs(599.9);
     assert!(matches!(
-        times.assess(&policy, None, last),
-        Step::RefreshUntil(_)
+        freshness.assess(&policy, None, last),
+        Decision::RefreshUntil(_)
     ));
     let too_old = t + secs(600.0);
-    assert_eq!(times.assess(&policy, None, too_old), Step::Fetch);
-    assert!(!times.usable(too_old));
+    assert_eq!(freshness.assess(&policy, None, too_old), Decision::Fetch);
+    assert!(!freshness.usable(too_old));
 
     // In the middle of a backoff too.
     let failed_at = t + secs(599.5);
-    let failing = times.failed(&policy, failed_at, LONGEST);
-    assert!(failing.settled(last));
-    assert!(!failing.settled(too_old));
+    let failing = freshness.failed(&policy, failed_at, LONGEST);
+    assert!(failing.needs_no_check(last));
+    assert!(!failing.needs_no_check(too_old));
     assert_eq!(
         failing.assess(&policy, None, too_old),
-        Step::Unavailable(secs(0.5))
+        Decision::Unavailable(secs(0.5))
     );
     let due = failed_at + SECOND;
-    assert_eq!(failing.assess(&policy, None, due), Step::Fetch);
-    assert_eq!(failing.assess(&policy, Some(due), due), Step::Fetch);
+    assert_eq!(failing.assess(&policy, None, due), Decision::Fetch);
+    assert_eq!(failing.assess(&policy, Some(due), due), Decision::Fetch);
 }
 
 #[test]
-fn a_given_list_is_stale_from_the_start() {
+fn a_given_catalog_is_stale_from_the_start() {
     let t = start();
-    let given = Times::given(&policy(), t);
-    assert!(!given.settled(t));
-    assert_eq!(given.assess(&policy(), None, t), Step::UseAndRefresh);
-    assert_eq!(given.assess(&policy(), Some(t), t), Step::Use);
+    let given = Freshness::given(&policy(), t);
+    assert!(!given.needs_no_check(t));
+    assert_eq!(given.assess(&policy(), None, t), Decision::UseAndRefresh);
+    assert_eq!(given.assess(&policy(), Some(t), t), Decision::Use);
     assert_eq!(given.age(t + SECOND), Some(SECOND));
     assert!(matches!(
         given.assess(&policy(), None, t + secs(300.0)),
-        Step::RefreshUntil(_)
+        Decision::RefreshUntil(_)
     ));
 }
 
 #[test]
-fn a_miss_revalidates_a_list_that_is_old_enough() {
+fn a_miss_revalidates_a_catalog_that_is_old_enough() {
     let t = start();
-    let times = Times::validated(&policy(), t, MIDDLE);
+    let freshness = Freshness::validated(&policy(), t, MIDDLE);
     let young = t + secs(9.9);
     assert_eq!(
-        times.assess_miss(&policy(), None, None, young),
-        MissStep::Use
+        freshness.assess_miss(&policy(), None, None, young),
+        MissDecision::Use
     );
     let old = t + secs(10.0);
     assert_eq!(
-        times.assess_miss(&policy(), None, None, old),
-        MissStep::Start(old + 2 * SECOND)
+        freshness.assess_miss(&policy(), None, None, old),
+        MissDecision::Start(old + 2 * SECOND)
     );
 }
 
 #[test]
 fn misses_start_one_refresh_in_a_while() {
     let t = start();
-    let times = Times::validated(&policy(), t, MIDDLE);
+    let freshness = Freshness::validated(&policy(), t, MIDDLE);
     let now = t + secs(100.0);
     let last = Some(now - secs(9.9));
-    assert_eq!(times.assess_miss(&policy(), last, None, now), MissStep::Use);
+    assert_eq!(
+        freshness.assess_miss(&policy(), last, None, now),
+        MissDecision::Use
+    );
     let last = Some(now - secs(10.0));
     assert!(matches!(
-        times.assess_miss(&policy(), last, None, now),
-        MissStep::Start(_)
+        freshness.assess_miss(&policy(), last, None, now),
+        MissDecision::Start(_)
     ));
 }
 
 #[test]
 fn a_miss_joins_the_refresh_under_way_but_not_for_long() {
     let t = start();
-    let times = Times::validated(&policy(), t, MIDDLE);
+    let freshness = Freshness::validated(&policy(), t, MIDDLE);
     let started = t + secs(250.0);
     let until = started + 2 * SECOND;
     assert_eq!(
-        times.assess_miss(&policy(), Some(started), Some(started), until - SECOND),
-        MissStep::Join(until)
+        freshness.assess_miss(&policy(), Some(started), Some(started), until - SECOND),
+        MissDecision::Join(until)
     );
     assert_eq!(
-        times.assess_miss(&policy(), None, Some(started), until),
-        MissStep::Use
+        freshness.assess_miss(&policy(), None, Some(started), until),
+        MissDecision::Use
     );
 }
 
@@ -291,26 +329,27 @@ fn a_miss_joins_the_refresh_under_way_but_not_for_long() {
 fn a_miss_starts_nothing_during_a_backoff() {
     let t = start();
     let failed_at = t + secs(250.0);
-    let times = Times::validated(&policy(), t, MIDDLE).failed(&policy(), failed_at, LONGEST);
-    let miss = |at| times.assess_miss(&policy(), None, None, at);
-    assert_eq!(miss(failed_at + secs(0.9)), MissStep::Use);
-    assert!(matches!(miss(failed_at + SECOND), MissStep::Start(_)));
+    let freshness =
+        Freshness::validated(&policy(), t, MIDDLE).failed(&policy(), failed_at, LONGEST);
+    let miss = |at| freshness.assess_miss(&policy(), None, None, at);
+    assert_eq!(miss(failed_at + secs(0.9)), MissDecision::Use);
+    assert!(matches!(miss(failed_at + SECOND), MissDecision::Start(_)));
 }
 
 #[test]
-fn a_miss_revalidates_a_given_list_at_once_and_only_once() {
+fn a_miss_revalidates_a_given_catalog_at_once_and_only_once() {
     let t = start();
-    let given = Times::given(&policy(), t);
+    let given = Freshness::given(&policy(), t);
     let miss = |last| given.assess_miss(&policy(), last, None, t);
-    assert!(matches!(miss(None), MissStep::Start(_)));
-    assert_eq!(miss(Some(t)), MissStep::Use);
+    assert!(matches!(miss(None), MissDecision::Start(_)));
+    assert_eq!(miss(Some(t)), MissDecision::Use);
 }
 
 #[test]
-fn without_a_list_there_is_no_miss() {
+fn without_a_catalog_there_is_no_miss() {
     assert_eq!(
-        Times::cold().assess_miss(&policy(), None, None, start()),
-        MissStep::Use
+        Freshness::cold().assess_miss(&policy(), None, None, start()),
+        MissDecision::Use
     );
 }
 
@@ -324,19 +363,23 @@ fn endless_durations_do_not_overflow() {
         max_refresh_wait: Duration::MAX,
         max_stale: Some(Duration::MAX),
     };
-    let times = Times::validated(&policy, t, 1.0);
-    assert_eq!(times.assess(&policy, None, t + secs(1e8)), Step::Use);
+    let freshness = Freshness::validated(&policy, t, 1.0);
     assert_eq!(
-        times.assess_miss(&policy, None, None, t + secs(1e8)),
-        MissStep::Use
+        freshness.assess(&policy, None, t + secs(1e8)),
+        Decision::Use
     );
-    let given = Times::given(&policy, t);
-    assert_eq!(given.assess(&policy, None, t), Step::UseAndRefresh);
+    assert_eq!(
+        freshness.assess_miss(&policy, None, None, t + secs(1e8)),
+        MissDecision::Use
+    );
+    let given = Freshness::given(&policy, t);
+    assert_eq!(given.assess(&policy, None, t), Decision::UseAndRefresh);
     given.assess_miss(&policy, None, None, t);
-    times.failed(&policy, t, 0.0);
+    freshness.failed(&policy, t, 0.0);
 }
 
-/// A policy, and the seconds of one history: a validation at zero, then failures, then a look.
+/// A policy, and the seconds of one history: a validation at zero, then
+/// failures, then a look.
 fn histories() -> impl Strategy<Value = (RegistryPolicy, f64, Vec<(f64, f64)>, Option<f64>, f64)> {
     let policy = (
         0.01..1000.0_f64,
@@ -368,9 +411,9 @@ proptest! {
     ) {
         let t = start();
         let policy = RegistryPolicy { ttl: secs(ttl), ..policy() };
-        let times = Times::validated(&policy, t, chance);
-        prop_assert!(times.settled(t + secs(ttl * 0.7199)));
-        prop_assert!(!times.settled(t + secs(ttl * 0.8801)));
+        let freshness = Freshness::validated(&policy, t, chance);
+        prop_assert!(freshness.needs_no_check(t + secs(ttl * 0.7199)));
+        prop_assert!(!freshness.needs_no_check(t + secs(ttl * 0.8801)));
     }
 
     #[test]
@@ -378,16 +421,16 @@ proptest! {
         (policy, chance, failures, ..) in histories(),
     ) {
         let t = start();
-        for mut times in [Times::cold(), Times::validated(&policy, t, chance)] {
+        for mut freshness in [Freshness::cold(), Freshness::validated(&policy, t, chance)] {
             let mut now = t;
             for (count, (pause, chance)) in failures.iter().enumerate() {
                 now += secs(*pause);
-                times = times.failed(&policy, now, *chance);
-                let left = times.backoff_left(now);
+                freshness = freshness.failed(&policy, now, *chance);
+                let left = freshness.backoff_left(now);
                 let full = SECOND * (1 << count.min(6));
                 prop_assert!(left <= full.min(MAX_BACKOFF).min(policy.ttl));
-                if times.until_expiry(now).is_some_and(|d| !d.is_zero()) {
-                    prop_assert!(left <= times.until_expiry(now).unwrap());
+                if freshness.until_expiry(now).is_some_and(|d| !d.is_zero()) {
+                    prop_assert!(left <= freshness.until_expiry(now).unwrap());
                 } else {
                     prop_assert!(left >= full.min(MAX_BACKOFF).min(policy.ttl).mul_f64(0.499));
                 }
@@ -397,57 +440,58 @@ proptest! {
 
     /// The rules of the table, said another way than the code says them.
     #[test]
-    fn every_step_follows_from_the_state(
-        (policy, chance, failures, flight, look) in histories(),
+    fn every_decision_follows_from_the_state(
+        (policy, chance, failures, in_flight, look) in histories(),
     ) {
         let t = start();
-        let mut times = Times::validated(&policy, t, chance);
+        let mut freshness = Freshness::validated(&policy, t, chance);
         let mut failed_at = t;
         for (pause, chance) in &failures {
             failed_at += secs(*pause);
-            times = times.failed(&policy, failed_at, *chance);
+            freshness = freshness.failed(&policy, failed_at, *chance);
         }
         let now = failed_at + secs(look);
-        let flight = flight.map(|before| now.checked_sub(secs(before)).unwrap().max(t));
-        let step = times.assess(&policy, flight, now);
+        let in_flight = in_flight.map(|before| now.checked_sub(secs(before)).unwrap().max(t));
+        let decision = freshness.assess(&policy, in_flight, now);
 
         let age = now - t;
         let usable = policy.max_stale.is_none_or(|max| age < max);
         let failing = !failures.is_empty();
-        prop_assert_eq!(times.usable(now), usable);
+        prop_assert_eq!(freshness.usable(now), usable);
 
-        // A settled list is one that the long way would use too, and start nothing for.
-        if times.settled(now) {
-            prop_assert_eq!(step, Step::Use);
+        // A catalog that needs no check is one that the long way would use too,
+        // and start nothing for.
+        if freshness.needs_no_check(now) {
+            prop_assert_eq!(decision, Decision::Use);
         }
-        // Nobody starts a second flight.
-        if flight.is_some() {
-            prop_assert_ne!(step, Step::UseAndRefresh);
+        // Nobody starts a second refresh.
+        if in_flight.is_some() {
+            prop_assert_ne!(decision, Decision::UseAndRefresh);
         }
-        match step {
-            Step::Use | Step::UseAndRefresh => prop_assert!(usable),
-            Step::RefreshUntil(until) => {
+        match decision {
+            Decision::Use | Decision::UseAndRefresh => prop_assert!(usable),
+            Decision::RefreshUntil(until) => {
                 prop_assert!(usable && age >= policy.ttl);
-                let asked = flight.unwrap_or(now);
+                let asked = in_flight.unwrap_or(now);
                 prop_assert!(!failing || asked - failed_at >= MAX_BACKOFF);
                 prop_assert!(until > now);
-                prop_assert!(until <= flight.unwrap_or(now) + policy.max_refresh_wait);
-                prop_assert!(flight.is_none_or(|started| started >= t + policy.ttl));
+                prop_assert!(until <= in_flight.unwrap_or(now) + policy.max_refresh_wait);
+                prop_assert!(in_flight.is_none_or(|started| started >= t + policy.ttl));
             }
-            Step::Fetch => prop_assert!(!usable),
-            Step::Unavailable(left) => {
-                prop_assert!(!usable && failing && flight.is_none());
-                prop_assert_eq!(left, times.backoff_left(now));
+            Decision::Fetch => prop_assert!(!usable),
+            Decision::Unavailable(left) => {
+                prop_assert!(!usable && failing && in_flight.is_none());
+                prop_assert_eq!(left, freshness.backoff_left(now));
             }
         }
 
-        let miss = times.assess_miss(&policy, None, flight, now);
+        let miss = freshness.assess_miss(&policy, None, in_flight, now);
         match miss {
-            MissStep::Use => {}
-            MissStep::Join(until) => prop_assert!(flight.is_some() && until > now),
-            MissStep::Start(until) => {
-                prop_assert!(flight.is_none() && age >= policy.miss_refresh);
-                prop_assert!(times.backoff_left(now).is_zero());
+            MissDecision::Use => {}
+            MissDecision::Join(until) => prop_assert!(in_flight.is_some() && until > now),
+            MissDecision::Start(until) => {
+                prop_assert!(in_flight.is_none() && age >= policy.miss_refresh);
+                prop_assert!(freshness.backoff_left(now).is_zero());
                 prop_assert_eq!(until, now + policy.max_refresh_wait);
             }
         }

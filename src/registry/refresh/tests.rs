@@ -1,15 +1,16 @@
-use std::error::Error;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::{
+    error::Error,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
-use futures_util::FutureExt;
-use futures_util::future::join_all;
+use futures_util::{FutureExt, future::join_all};
 use tokio::time::{sleep, timeout};
 
 use super::*;
-use crate::registry::snapshot::News;
 use crate::registry::{
     FetchFuture, Fetched, Refreshed, Registry, RegistryHealth, SourceError, Unavailable,
+    snapshot::Update,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -18,7 +19,7 @@ const FETCH: Duration = Duration::from_millis(240);
 /// What the fake source does with the next fetches.
 #[derive(Clone)]
 enum Answer {
-    List(&'static str),
+    Catalog(&'static str),
     Tagged(&'static str, &'static str),
     Bytes(&'static [u8]),
     NotModified,
@@ -98,8 +99,8 @@ impl RegistrySource for Fake {
             }
             guard.ended = true;
             match answer {
-                Answer::List(name) => Ok(Fetched::document(list(name))),
-                Answer::Tagged(name, etag) => Ok(Fetched::document(list(name)).with_etag(etag)),
+                Answer::Catalog(name) => Ok(Fetched::document(document(name))),
+                Answer::Tagged(name, etag) => Ok(Fetched::document(document(name)).with_etag(etag)),
                 Answer::Bytes(bytes) => Ok(Fetched::document(bytes)),
                 Answer::NotModified => Ok(Fetched::NotModified),
                 Answer::Fail => {
@@ -112,7 +113,7 @@ impl RegistrySource for Fake {
     }
 
     fn location(&self) -> String {
-        "fake://list".to_owned()
+        "fake://models".to_owned()
     }
 }
 
@@ -130,7 +131,7 @@ impl Drop for CountDrop<'_> {
     }
 }
 
-fn list(name: &str) -> Vec<u8> {
+fn document(name: &str) -> Vec<u8> {
     format!(r#"{{"models":[{{"Id":"0x1","Name":"{name}"}}]}}"#).into_bytes()
 }
 
@@ -155,7 +156,7 @@ async fn warm(fake: &Arc<Fake>, policy: RegistryPolicy) -> Registry {
     registry
 }
 
-/// The one name in the list.
+/// The one name in the catalog.
 fn name(catalog: &Catalog) -> String {
     catalog.entries().next().unwrap().name().to_owned()
 }
@@ -185,7 +186,7 @@ fn last_error(registry: &Registry) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn callers_of_a_cold_registry_share_one_fetch() {
-    let fake = Fake::new(Answer::List("a"));
+    let fake = Fake::new(Answer::Catalog("a"));
     let registry = registry(&fake);
     let results = join_all((0..64).map(|_| request(&registry))).await;
     for (result, waited) in results {
@@ -198,7 +199,7 @@ async fn callers_of_a_cold_registry_share_one_fetch() {
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_goes_away_takes_nothing_with_it() {
-    let fake = Fake::new(Answer::List("a"));
+    let fake = Fake::new(Answer::Catalog("a"));
     let registry = registry(&fake);
     let leader = tokio::spawn({
         let registry = registry.clone();
@@ -218,7 +219,7 @@ async fn a_caller_that_goes_away_takes_nothing_with_it() {
 
 #[tokio::test(start_paused = true)]
 async fn the_fetch_goes_on_when_every_caller_has_gone() {
-    let fake = Fake::new(Answer::List("a"));
+    let fake = Fake::new(Answer::Catalog("a"));
     let registry = registry(&fake);
     drop(registry.acquire());
     sleep(FETCH * 2).await;
@@ -242,11 +243,11 @@ async fn a_cold_registry_that_fails_is_unavailable_at_once_until_the_backoff_end
     let (result, waited) = request(&registry).await;
     let error = result.unwrap_err();
     assert_eq!(waited, Duration::ZERO);
-    assert_eq!(error.cause().unwrap().location(), "fake://list");
+    assert_eq!(error.cause().unwrap().location(), "fake://models");
     let retry_after = error.retry_after();
     assert_eq!(fake.calls(), 1);
 
-    fake.answers(Answer::List("a"));
+    fake.answers(Answer::Catalog("a"));
     sleep(retry_after).await;
     assert_eq!(request(&registry).await.0.unwrap(), "a");
     assert!(fake.call_times()[1] >= ended + retry_after);
@@ -255,7 +256,7 @@ async fn a_cold_registry_that_fails_is_unavailable_at_once_until_the_backoff_end
 
 #[tokio::test(start_paused = true)]
 async fn a_fetch_that_hangs_is_given_up() {
-    let fake = Fake::new(Answer::List("a"));
+    let fake = Fake::new(Answer::Catalog("a"));
     fake.takes(Duration::from_secs(3600));
     let registry = registry(&fake);
     let (result, waited) = request(&registry).await;
@@ -271,7 +272,7 @@ async fn an_error_keeps_its_causes() {
     let error = registry(&fake).refresh().await.unwrap_err();
     assert_eq!(
         error.report().to_string(),
-        "the model list could not be fetched from fake://list: no answer: the cable is cut"
+        "the catalog could not be fetched from fake://models: no answer: the cable is cut"
     );
     let root = error.source().unwrap().source().unwrap();
     assert!(root.is::<std::io::Error>());
@@ -280,21 +281,21 @@ async fn an_error_keeps_its_causes() {
 // Warm.
 
 #[tokio::test(start_paused = true)]
-async fn a_fresh_list_is_used_without_the_lock() {
-    let fake = Fake::new(Answer::List("a"));
+async fn a_fresh_catalog_is_used_without_the_lock() {
+    let fake = Fake::new(Answer::Catalog("a"));
     let registry = warm(&fake, RegistryPolicy::default()).await;
-    let lock = registry.shared.lock();
+    let lock = registry.inner.lock();
     assert_eq!(at_once(&registry), "a");
     drop(lock);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_waits_for_its_next_try_is_used_without_the_lock() {
-    let fake = Fake::new(Answer::List("a"));
+async fn a_catalog_that_waits_for_its_next_try_is_used_without_the_lock() {
+    let fake = Fake::new(Answer::Catalog("a"));
     let registry = warm(&fake, RegistryPolicy::default()).await;
     fake.answers(Answer::Fail);
     registry.refresh().await.unwrap_err();
-    let lock = registry.shared.lock();
+    let lock = registry.inner.lock();
     assert_eq!(at_once(&registry), "a");
     drop(lock);
 }
@@ -304,12 +305,12 @@ async fn under_steady_traffic_nobody_waits() {
     let milliseconds = Duration::from_millis;
     for (ttl, fetch, pause) in [
         (SECOND, FETCH, milliseconds(50)),
-        // A fetch takes longer than the list is good for.
+        // A fetch takes longer than the catalog is good for.
         (SECOND, 3 * SECOND, milliseconds(50)),
         (milliseconds(100), milliseconds(90), milliseconds(5)),
         (300 * SECOND, FETCH, 10 * SECOND),
     ] {
-        let fake = Fake::new(Answer::List("a"));
+        let fake = Fake::new(Answer::Catalog("a"));
         fake.takes(fetch);
         let registry = warm(&fake, with_ttl(ttl)).await;
         let end = Instant::now() + 20 * ttl;
@@ -332,11 +333,11 @@ async fn under_steady_traffic_nobody_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stale_lists_are_refreshed_once_by_many_requests() {
-    let fake = Fake::new(Answer::List("a"));
+async fn stale_catalogs_are_refreshed_once_by_many_requests() {
+    let fake = Fake::new(Answer::Catalog("a"));
     let registry = warm(&fake, RegistryPolicy::default()).await;
     sleep(Duration::from_secs(290)).await;
-    fake.answers(Answer::List("b"));
+    fake.answers(Answer::Catalog("b"));
     for _ in 0..64 {
         assert_eq!(at_once(&registry), "a");
     }
@@ -347,7 +348,7 @@ async fn stale_lists_are_refreshed_once_by_many_requests() {
 
 #[tokio::test(start_paused = true)]
 async fn without_requests_there_are_no_fetches() {
-    let fake = Fake::new(Answer::List("a"));
+    let fake = Fake::new(Answer::Catalog("a"));
     let _registry = warm(&fake, RegistryPolicy::default()).await;
     sleep(Duration::from_secs(86_400)).await;
     assert_eq!(fake.calls(), 1);
@@ -355,10 +356,10 @@ async fn without_requests_there_are_no_fetches() {
 
 #[tokio::test(start_paused = true)]
 async fn after_idling_the_ttl_still_holds() {
-    let fake = Fake::new(Answer::List("a"));
+    let fake = Fake::new(Answer::Catalog("a"));
     let registry = warm(&fake, RegistryPolicy::default()).await;
     sleep(Duration::from_secs(301)).await;
-    fake.answers(Answer::List("b"));
+    fake.answers(Answer::Catalog("b"));
     let results = join_all((0..16).map(|_| request(&registry))).await;
     for (result, waited) in results {
         assert_eq!((result.unwrap().as_str(), waited), ("b", FETCH));
@@ -367,11 +368,11 @@ async fn after_idling_the_ttl_still_holds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_long_for_a_slow_source_when_there_is_a_list() {
-    let fake = Fake::new(Answer::List("a"));
+async fn nobody_waits_long_for_a_slow_source_when_there_is_a_catalog() {
+    let fake = Fake::new(Answer::Catalog("a"));
     let registry = warm(&fake, RegistryPolicy::default()).await;
     sleep(Duration::from_secs(301)).await;
-    fake.answers(Answer::List("b"));
+    fake.answers(Answer::Catalog("b"));
     fake.takes(5 * SECOND);
     let late = async {
         sleep(SECOND * 3 / 2).await;
@@ -387,8 +388,8 @@ async fn nobody_waits_long_for_a_slow_source_when_there_is_a_list() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_expired_list_is_used_as_soon_as_its_refresh_fails() {
-    let fake = Fake::new(Answer::List("a"));
+async fn an_expired_catalog_is_used_as_soon_as_its_refresh_fails() {
+    let fake = Fake::new(Answer::Catalog("a"));
     let registry = warm(&fake, RegistryPolicy::default()).await;
     sleep(Duration::from_secs(1000)).await;
     fake.answers(Answer::Fail);
@@ -402,7 +403,7 @@ async fn an_expired_list_is_used_as_soon_as_its_refresh_fails() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failing_source_is_tried_ever_more_seldom_and_nobody_waits() {
-    let fake = Fake::new(Answer::List("a"));
+    let fake = Fake::new(Answer::Catalog("a"));
     fake.takes(Duration::ZERO);
     let registry = warm(&fake, RegistryPolicy::default()).await;
     fake.answers(Answer::Fail);
@@ -429,11 +430,11 @@ async fn a_failing_source_is_tried_ever_more_seldom_and_nobody_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn healing_is_noticed_within_the_backoff() {
-    let fake = Fake::new(Answer::List("a"));
+    let fake = Fake::new(Answer::Catalog("a"));
     let registry = warm(&fake, RegistryPolicy::default()).await;
     fake.answers(Answer::Fail);
     registry.refresh().await.unwrap_err();
-    fake.answers(Answer::List("b"));
+    fake.answers(Answer::Catalog("b"));
     sleep(SECOND).await;
     assert_eq!(at_once(&registry), "a");
     sleep(FETCH * 2).await;
@@ -446,8 +447,8 @@ async fn healing_is_noticed_within_the_backoff() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_older_than_max_stale_is_not_used() {
-    let fake = Fake::new(Answer::List("a"));
+async fn a_catalog_older_than_max_stale_is_not_used() {
+    let fake = Fake::new(Answer::Catalog("a"));
     let policy = RegistryPolicy {
         max_stale: Some(Duration::from_secs(600)),
         ..RegistryPolicy::default()
@@ -464,7 +465,7 @@ async fn a_list_older_than_max_stale_is_not_used() {
     assert_eq!(registry.stats().health(), RegistryHealth::Unhealthy);
     assert_eq!(name(&registry.snapshot().unwrap()), "a");
 
-    fake.answers(Answer::List("a"));
+    fake.answers(Answer::Catalog("a"));
     sleep(retry_after).await;
     assert_eq!(request(&registry).await.0.unwrap(), "a");
     assert_eq!(registry.stats().refreshes_unchanged, 1);
@@ -478,14 +479,14 @@ async fn a_source_that_panics_is_one_that_failed() {
     assert!(result.is_err());
     assert_eq!(waited, FETCH);
     assert!(last_error(&registry).contains("the fetch panicked"));
-    fake.answers(Answer::List("a"));
+    fake.answers(Answer::Catalog("a"));
     registry.refresh().await.unwrap();
     assert_eq!(at_once(&registry), "a");
 }
 
 // Misses.
 
-/// What a request waits for whose name is not in the list.
+/// What a request waits for whose name is not in the catalog.
 async fn miss(registry: &Registry) -> Option<(String, Duration)> {
     let before = Instant::now();
     let catalog = registry.revalidate_for_miss()?.await;
@@ -493,10 +494,10 @@ async fn miss(registry: &Registry) -> Option<(String, Duration)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_miss_gets_a_list_published_a_moment_ago() {
-    let fake = Fake::new(Answer::List("a"));
+async fn a_miss_gets_a_catalog_published_a_moment_ago() {
+    let fake = Fake::new(Answer::Catalog("a"));
     let registry = warm(&fake, RegistryPolicy::default()).await;
-    fake.answers(Answer::List("b"));
+    fake.answers(Answer::Catalog("b"));
     sleep(Duration::from_secs(9)).await;
     assert_eq!(miss(&registry).await, None);
     sleep(SECOND).await;
@@ -508,7 +509,7 @@ async fn a_miss_gets_a_list_published_a_moment_ago() {
 
 #[tokio::test(start_paused = true)]
 async fn misses_wait_neither_long_nor_often_for_a_slow_source() {
-    let fake = Fake::new(Answer::List("a"));
+    let fake = Fake::new(Answer::Catalog("a"));
     let registry = warm(&fake, RegistryPolicy::default()).await;
     sleep(Duration::from_secs(60)).await;
     fake.takes(5 * SECOND);
@@ -519,7 +520,7 @@ async fn misses_wait_neither_long_nor_often_for_a_slow_source() {
 
 #[tokio::test(start_paused = true)]
 async fn misses_leave_a_failing_source_alone() {
-    let fake = Fake::new(Answer::List("a"));
+    let fake = Fake::new(Answer::Catalog("a"));
     let registry = warm(&fake, RegistryPolicy::default()).await;
     sleep(Duration::from_secs(60)).await;
     fake.answers(Answer::Fail);
@@ -533,10 +534,10 @@ async fn misses_leave_a_failing_source_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_miss_joins_a_refresh_that_someone_else_started() {
-    let fake = Fake::new(Answer::List("a"));
+    let fake = Fake::new(Answer::Catalog("a"));
     let registry = warm(&fake, RegistryPolicy::default()).await;
     sleep(Duration::from_secs(290)).await;
-    fake.answers(Answer::List("b"));
+    fake.answers(Answer::Catalog("b"));
     assert_eq!(at_once(&registry), "a");
     assert_eq!(miss(&registry).await, Some(("b".to_owned(), FETCH)));
     assert_eq!(fake.calls(), 2);
@@ -544,17 +545,17 @@ async fn a_miss_joins_a_refresh_that_someone_else_started() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cold_registry_has_no_misses() {
-    let fake = Fake::new(Answer::List("a"));
+    let fake = Fake::new(Answer::Catalog("a"));
     assert_eq!(miss(&registry(&fake)).await, None);
     assert_eq!(fake.calls(), 0);
 }
 
-// A list given at start.
+// A catalog given at start.
 
 #[tokio::test(start_paused = true)]
-async fn a_list_given_at_start_is_used_at_once_and_refreshed() {
-    let fake = Fake::new(Answer::List("b"));
-    let initial = Catalog::parse(&list("a")).unwrap();
+async fn a_catalog_given_at_start_is_used_at_once_and_refreshed() {
+    let fake = Fake::new(Answer::Catalog("b"));
+    let initial = Catalog::parse(&document("a")).unwrap();
     let registry = Registry::with_policy(fake.clone(), RegistryPolicy::default(), Some(initial));
     assert_eq!(fake.calls(), 0);
     for _ in 0..8 {
@@ -568,9 +569,9 @@ async fn a_list_given_at_start_is_used_at_once_and_refreshed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_given_at_start_outlives_a_source_that_is_down() {
+async fn a_catalog_given_at_start_outlives_a_source_that_is_down() {
     let fake = Fake::new(Answer::Fail);
-    let initial = Catalog::parse(&list("a")).unwrap();
+    let initial = Catalog::parse(&document("a")).unwrap();
     let registry = Registry::with_policy(fake.clone(), RegistryPolicy::default(), Some(initial));
     assert_eq!(at_once(&registry), "a");
     sleep(FETCH * 2).await;
@@ -605,7 +606,7 @@ async fn the_same_document_extends_the_ttl_and_brings_its_new_etag() {
     assert_eq!(registry.refresh().await.unwrap(), Refreshed::Unchanged);
     assert!(Arc::ptr_eq(&before, &registry.snapshot().unwrap()));
     assert_eq!(registry.stats().last_etag.as_deref(), Some("\"2\""));
-    fake.answers(Answer::List("a"));
+    fake.answers(Answer::Catalog("a"));
     assert_eq!(registry.refresh().await.unwrap(), Refreshed::Unchanged);
     assert_eq!(registry.stats().last_etag, None);
     assert_eq!(registry.refresh().await.unwrap(), Refreshed::Unchanged);
@@ -613,7 +614,7 @@ async fn the_same_document_extends_the_ttl_and_brings_its_new_etag() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_document_takes_the_place_of_the_list() {
+async fn another_document_takes_the_place_of_the_catalog() {
     let fake = Fake::new(Answer::Tagged("a", "\"1\""));
     let registry = warm(&fake, RegistryPolicy::default()).await;
     let hash = registry.stats().last_hash;
@@ -633,9 +634,9 @@ async fn an_unexpected_304_is_a_failure() {
     let registry = registry(&fake);
     registry.refresh().await.unwrap_err();
     assert!(registry.snapshot().is_none());
-    fake.answers(Answer::List("a"));
+    fake.answers(Answer::Catalog("a"));
     registry.refresh().await.unwrap();
-    // There is a list, but it came without an ETag.
+    // There is a catalog, but it came without an ETag.
     fake.answers(Answer::NotModified);
     registry.refresh().await.unwrap_err();
     assert_eq!(registry.stats().refreshes_failed, 2);
@@ -652,7 +653,7 @@ async fn etags_that_cannot_be_sent_are_ignored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_no_list_changes_nothing() {
+async fn an_answer_that_is_no_catalog_changes_nothing() {
     let fake = Fake::new(Answer::Tagged("a", "\"1\""));
     let registry = warm(&fake, RegistryPolicy::default()).await;
     for bytes in [
@@ -666,7 +667,7 @@ async fn an_answer_that_is_no_list_changes_nothing() {
         fake.answers(Answer::Bytes(bytes));
         sleep(SECOND).await;
         let error = registry.refresh().await.unwrap_err();
-        assert!(error.is_invalid_list());
+        assert!(error.is_invalid_catalog());
         assert_eq!(name(&registry.snapshot().unwrap()), "a");
         assert_eq!(registry.stats().last_etag.as_deref(), Some("\"1\""));
     }
@@ -683,14 +684,14 @@ async fn a_forced_refresh_joins_the_one_under_way_and_ignores_the_backoff() {
     let (a, b) = tokio::join!(registry.refresh(), registry.refresh());
     assert!(a.is_err() && b.is_err());
     assert_eq!(fake.calls(), 1);
-    fake.answers(Answer::List("a"));
+    fake.answers(Answer::Catalog("a"));
     assert_eq!(registry.refresh().await.unwrap(), Refreshed::Changed);
     assert_eq!(fake.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn stats_have_the_documented_names() {
-    let fake = Fake::new(Answer::List("a"));
+    let fake = Fake::new(Answer::Catalog("a"));
     let cold = serde_json::to_value(registry(&fake).stats()).unwrap();
     assert_eq!(
         cold,
@@ -735,7 +736,7 @@ impl Log {
     }
 }
 
-/// A list with one name twice.
+/// A catalog with one name twice.
 const TWICE: &[u8] = br#"{"models":[{"Id":"0x1","Name":"a"},{"Id":"0x2","Name":"a"}]}"#;
 
 #[tokio::test(start_paused = true)]
@@ -749,14 +750,15 @@ async fn refreshes_are_logged() {
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
 
-    // A place in the code that another test logs from for the first time just now may miss this
-    // subscriber: pass by all of them once, and ask them again.
+    // A place in the code that another test logs from for the first time just
+    // now may miss this subscriber: pass by all of them once, and ask them
+    // again.
     let fake = Fake::new(Answer::Fail);
     let registry = registry(&fake);
     for answer in [
         Answer::Fail,
-        Answer::List("a"),
-        Answer::List("a"),
+        Answer::Catalog("a"),
+        Answer::Catalog("a"),
         Answer::Bytes(TWICE),
     ] {
         fake.answers(answer);
@@ -765,12 +767,12 @@ async fn refreshes_are_logged() {
     tracing::callsite::rebuild_interest_cache();
     log.take();
 
-    let fake = Fake::new(Answer::List("a"));
+    let fake = Fake::new(Answer::Catalog("a"));
     let registry = warm(&fake, RegistryPolicy::default()).await;
     let hash = &registry.stats().last_hash.unwrap()[..12];
     let text = log.take();
     assert!(
-        text.contains("INFO") && text.contains("model list changed"),
+        text.contains("INFO") && text.contains("catalog changed"),
         "{text}"
     );
     assert!(text.contains("models=1") && text.contains(hash), "{text}");
@@ -778,7 +780,7 @@ async fn refreshes_are_logged() {
     registry.refresh().await.unwrap();
     let text = log.take();
     assert!(
-        text.contains("DEBUG") && text.contains("model list unchanged"),
+        text.contains("DEBUG") && text.contains("catalog unchanged"),
         "{text}"
     );
 
@@ -807,7 +809,7 @@ async fn refreshes_are_logged() {
 
 #[tokio::test(start_paused = true)]
 async fn dropping_the_last_handle_drops_the_fetch() {
-    let fake = Fake::new(Answer::List("a"));
+    let fake = Fake::new(Answer::Catalog("a"));
     let registry = registry(&fake);
     let other = registry.clone();
     drop(registry.acquire());
@@ -822,8 +824,8 @@ async fn dropping_the_last_handle_drops_the_fetch() {
 }
 
 #[test]
-fn without_a_runtime_a_refresh_fails_and_the_list_is_used() {
-    let fake = Fake::new(Answer::List("b"));
+fn without_a_runtime_a_refresh_fails_and_the_catalog_is_used() {
+    let fake = Fake::new(Answer::Catalog("b"));
     let cold = registry(&fake);
     let error = cold.catalog().now_or_never().unwrap().unwrap_err();
     assert!(
@@ -835,7 +837,7 @@ fn without_a_runtime_a_refresh_fails_and_the_list_is_used() {
             .contains("no Tokio runtime")
     );
 
-    let initial = Catalog::parse(&list("a")).unwrap();
+    let initial = Catalog::parse(&document("a")).unwrap();
     let policy = with_ttl(Duration::from_nanos(1));
     let given = Registry::with_policy(fake.clone(), policy, Some(initial));
     std::thread::sleep(Duration::from_millis(1));
@@ -855,7 +857,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 #[test]
 fn a_runtime_that_is_shut_down_leaves_the_registry_usable() {
-    let fake = Fake::new(Answer::List("a"));
+    let fake = Fake::new(Answer::Catalog("a"));
     fake.takes(Duration::from_secs(3600));
     let registry = registry(&fake);
     let first = runtime();
@@ -895,7 +897,7 @@ fn a_runtime_that_is_shutting_down_is_no_deadlock() {
         }
     }
 
-    let fake = Fake::new(Answer::List("a"));
+    let fake = Fake::new(Answer::Catalog("a"));
     let registry = registry(&fake);
     let runtime = runtime();
     let ask = AskOnDrop(registry.clone());
@@ -910,15 +912,15 @@ fn a_runtime_that_is_shutting_down_is_no_deadlock() {
 
 #[tokio::test(start_paused = true)]
 async fn a_fetch_that_was_frozen_with_the_process_counts_for_nothing() {
-    for frozen in [Answer::List("b"), Answer::Fail] {
-        let fake = Fake::new(Answer::List("a"));
+    for frozen in [Answer::Catalog("b"), Answer::Fail] {
+        let fake = Fake::new(Answer::Catalog("a"));
         let registry = warm(&fake, RegistryPolicy::default()).await;
         sleep(290 * SECOND).await;
         fake.answers(frozen);
         assert_eq!(at_once(&registry), "a");
         tokio::task::yield_now().await;
         tokio::time::advance(3600 * SECOND).await;
-        fake.answers(Answer::List("c"));
+        fake.answers(Answer::Catalog("c"));
         let (result, waited) = request(&registry).await;
         assert_eq!((result.unwrap().as_str(), waited), ("c", FETCH));
         assert_eq!(registry.stats().health(), RegistryHealth::Healthy);
@@ -928,7 +930,7 @@ async fn a_fetch_that_was_frozen_with_the_process_counts_for_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_fetch_on_a_runtime_that_nobody_drives_blocks_nothing() {
-    let fake = Fake::new(Answer::List("a"));
+    let fake = Fake::new(Answer::Catalog("a"));
     let registry = registry(&fake);
     let stopped = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -960,25 +962,26 @@ async fn a_fetch_on_a_runtime_that_nobody_drives_blocks_nothing() {
 }
 
 #[test]
-fn a_list_that_came_while_a_caller_waited_for_the_lock_is_seen() {
-    let fake = Fake::new(Answer::List("b"));
-    let initial = Catalog::parse(&list("a")).unwrap();
+fn a_catalog_that_came_while_a_caller_waited_for_the_lock_is_seen() {
+    let fake = Fake::new(Answer::Catalog("b"));
+    let initial = Catalog::parse(&document("a")).unwrap();
     let registry = Registry::with_policy(fake, RegistryPolicy::default(), Some(initial));
-    let lock = registry.shared.lock();
+    let lock = registry.inner.lock();
     let caller = std::thread::spawn({
         let registry = registry.clone();
         move || at_once(&registry)
     });
-    // Most likely the caller has found the old list by then. If not, the test proves less.
+    // Most likely the caller has found the old catalog by then. If not, the
+    // test proves less.
     std::thread::sleep(Duration::from_millis(20));
-    let old = registry.shared.snapshot.load_full();
-    let catalog = Arc::new(Catalog::parse(&list("b")).unwrap());
-    let news = News::Changed {
+    let old = registry.inner.snapshot.load_full();
+    let catalog = Arc::new(Catalog::parse(&document("b")).unwrap());
+    let update = Update::Changed {
         catalog,
         etag: None,
     };
-    let new = old.after(news, &registry.shared.policy, Instant::now(), 0.0);
-    registry.shared.snapshot.store(Arc::new(new));
+    let new = old.after(update, &registry.inner.policy, Instant::now(), 0.0);
+    registry.inner.snapshot.store(Arc::new(new));
     drop(lock);
     assert_eq!(caller.join().unwrap(), "b");
     assert_eq!(registry.stats().fetches, 0);
@@ -986,7 +989,7 @@ fn a_list_that_came_while_a_caller_waited_for_the_lock_is_seen() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_wakeup_is_lost_between_threads() {
-    let fake = Fake::new(Answer::List("a"));
+    let fake = Fake::new(Answer::Catalog("a"));
     fake.takes(Duration::ZERO);
     let registry = with_policy(&fake, with_ttl(Duration::from_micros(50)));
     let callers = (0..8).map(|caller| {
@@ -994,8 +997,8 @@ async fn no_wakeup_is_lost_between_threads() {
         tokio::spawn(async move {
             for round in 0..2000 {
                 match caller {
-                    0 if round % 50 == 0 => fake.answers(Answer::List("a")),
-                    1 if round % 70 == 0 => fake.answers(Answer::List("b")),
+                    0 if round % 50 == 0 => fake.answers(Answer::Catalog("a")),
+                    1 if round % 70 == 0 => fake.answers(Answer::Catalog("b")),
                     2 => drop(registry.acquire()),
                     3 => drop(registry.refresh().await),
                     _ => drop(registry.catalog().await.unwrap()),

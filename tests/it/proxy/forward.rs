@@ -157,7 +157,7 @@ async fn an_answer_streams_event_by_event() {
 }
 
 /// A client over HTTP/2 without TLS.
-async fn h2_client<B>(setup: &Setup) -> hyper::client::conn::http2::SendRequest<B>
+pub(super) async fn h2_client<B>(setup: &Setup) -> hyper::client::conn::http2::SendRequest<B>
 where
     B: http_body::Body<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
 {

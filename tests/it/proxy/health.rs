@@ -81,7 +81,13 @@ async fn the_models_are_listed_as_openai_clients_expect_them() {
 #[tokio::test]
 async fn the_own_pages_can_only_be_read() {
     let setup = Setup::new().await;
-    for path in ["/v1/models", "/api/v1/models", "/health", "/health/models"] {
+    for path in [
+        "/v1/models",
+        "/api/v1/models",
+        "/health",
+        "/health/models",
+        "/metrics",
+    ] {
         let answer = post(setup.address(), path, r#"{"model":"code"}"#).await;
         assert_eq!(answer.error(), (405, "method_not_allowed".to_owned()));
         assert_eq!(answer.header("allow"), Some("GET, HEAD"));
@@ -92,11 +98,52 @@ async fn the_own_pages_can_only_be_read() {
         assert_ne!(answer.header("content-length"), Some("0"));
     }
     assert!(!setup.upstream.has_request().await);
-    // One model's page is the upstream's business.
-    assert_eq!(
-        get(setup.address(), "/v1/models/code").await.text(),
-        r#"{"ok":true}"#
+}
+
+#[tokio::test]
+async fn a_model_has_a_page_of_its_own() {
+    let setup = Setup::new().await;
+    let name = "meta-llama/Llama-3.2-3B-Instruct";
+    for path in ["/v1/models", "/api/v1/models"] {
+        let answer = get(setup.address(), &format!("{path}/{name}")).await.json();
+        assert_eq!(
+            (&answer["id"], &answer["object"]),
+            (&json!(name), &json!("model"))
+        );
+        let answer = get(setup.address(), &format!("{path}/no-such-model")).await;
+        assert_eq!(answer.error(), (404, "model_not_found".to_owned()));
+    }
+    assert!(!setup.upstream.has_request().await);
+}
+
+#[tokio::test]
+async fn metrics_are_prometheus_text_without_names_from_clients() {
+    let setup = Setup::new().await;
+    post(
+        setup.address(),
+        "/v1/completions",
+        r#"{"model":"made-up-by-me"}"#,
+    )
+    .await;
+    let answer = get(setup.address(), "/metrics").await;
+    let content_type = answer.header("content-type").unwrap();
+    assert!(
+        content_type.starts_with("text/plain; version=0.0.4"),
+        "{content_type}"
     );
+    let text = answer.text();
+    assert!(
+        text.lines().any(|line| line.starts_with("# TYPE ")),
+        "{text}"
+    );
+    assert!(!text.contains("made-up-by-me"), "{text}");
+    for line in text
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    {
+        let (_, value) = line.rsplit_once(' ').unwrap();
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+    }
 }
 
 #[tokio::test]

@@ -45,12 +45,17 @@ async fn warm() -> (Setup, u64) {
 /// Sends one chunked request: `start`, then so many MiB, then `end`. How much
 /// more memory the proxy took for it at the most.
 async fn growth(start: &str, mebibytes: u64, end: &str) -> u64 {
+    growth_in_chunks(start, mebibytes, end, MIB as usize).await
+}
+
+/// The same with chunks of another size.
+async fn growth_in_chunks(start: &str, mebibytes: u64, end: &str, size: usize) -> u64 {
     let (setup, before) = warm().await;
     let mut stream = TcpStream::connect(setup.address()).await.unwrap();
     let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\
                 content-type: application/json\r\n\r\n";
     let chunk = |data: &str| format!("{:x}\r\n{data}\r\n", data.len());
-    let padding = chunk(&"x".repeat(MIB as usize));
+    let padding = chunk(&"x".repeat(size)).repeat(MIB as usize / size);
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(chunk(start).as_bytes()).await.unwrap();
     for _ in 0..mebibytes {
@@ -70,10 +75,8 @@ async fn growth(start: &str, mebibytes: u64, end: &str) -> u64 {
 
 #[tokio::test]
 async fn a_request_of_any_size_streams_in_little_memory() {
-    // Quick enough without optimisation, too.
-    let mebibytes = if cfg!(debug_assertions) { 128 } else { 512 };
     let start = r#"{"model":"venice-uncensored","a":""#;
-    let growth = growth(start, mebibytes, "\"}").await;
+    let growth = growth(start, 512, "\"}").await;
     assert!(growth < 24 * MIB, "{} MiB", growth / MIB);
 }
 
@@ -82,4 +85,11 @@ async fn a_request_with_its_model_last_is_held_about_once() {
     let end = r#"","model":"venice-uncensored"}"#;
     let growth = growth(r#"{"a":""#, 40, end).await;
     assert!(growth < 60 * MIB, "{} MiB", growth / MIB);
+}
+
+#[tokio::test]
+async fn a_request_in_tiny_chunks_is_held_about_once_too() {
+    let end = r#"","model":"venice-uncensored"}"#;
+    let growth = growth_in_chunks(r#"{"a":""#, 1, end, 1).await;
+    assert!(growth < 16 * MIB, "{} MiB", growth / MIB);
 }

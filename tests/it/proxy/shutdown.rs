@@ -4,13 +4,15 @@
 
 use std::sync::Arc;
 
+use http::Request;
+use http_body_util::{BodyExt, Empty};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
     sync::Semaphore,
 };
 
-use super::Setup;
+use super::{Setup, forward::h2_client};
 use crate::support::{client::answer, upstream::Act};
 
 const REQUEST: &str = "POST /v1/chat/completions HTTP/1.1\r\nhost: test\r\n\
@@ -83,4 +85,22 @@ async fn a_second_signal_ends_the_process_at_once() {
     let remains = setup.proxy.end().await;
     assert_eq!(remains.status.code(), Some(0), "{remains:?}");
     assert!(remains.stderr.contains("at once"), "{remains:?}");
+}
+
+#[tokio::test]
+async fn an_idle_http2_connection_does_not_hold_the_end_up() {
+    let setup = Setup::new().await;
+    let mut client = h2_client(&setup).await;
+    let body = Empty::new().map_err(|never| match never {});
+    let request = Request::get("http://gateway.example/v1/files");
+    let response = client.send_request(request.body(body).unwrap()).await;
+    response.unwrap().into_body().collect().await.unwrap();
+    let request = setup.upstream.request().await;
+    assert_eq!(request.header("transfer-encoding"), None);
+    assert_eq!(request.header("content-length"), None);
+
+    setup.proxy.signal("TERM").await;
+    let remains = setup.proxy.end().await;
+    assert_eq!(remains.status.code(), Some(0), "{remains:?}");
+    assert!(remains.stderr.contains("drained"), "{remains:?}");
 }

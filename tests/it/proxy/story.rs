@@ -2,7 +2,10 @@
 //! is touched.
 
 use super::{CHAT, MISTRAL, Setup, VENICE};
-use crate::support::client::{post, post_chunked, post_with};
+use crate::support::{
+    client::{post, post_chunked, post_with},
+    upstream::Act,
+};
 
 /// White space, escapes and numbers that no parser gives back as they were.
 const BODY: &str = concat!(
@@ -114,6 +117,18 @@ async fn without_a_fallback_an_unknown_model_is_not_found() {
     assert_eq!(answer.json()["error"]["param"], "model");
     assert!(answer.text().contains("venice-uncensored"), "{answer:?}");
     assert!(!setup.upstream.has_request().await);
+}
+
+#[tokio::test]
+async fn the_answer_names_the_model_that_served() {
+    let json = format!(r#"{{ "model":"{VENICE}", "n":1e400,"a":{{"model":"{VENICE}"}} }}"#);
+    let events = format!("data: {{\"model\":\"{VENICE}\"}}\n\ndata: [DONE]\n\n");
+    for (content_type, body) in [("application/json", json), ("text/event-stream", events)] {
+        let headers = format!("content-type: {content_type}\r\n");
+        let setup = Setup::scripted(vec![Act::answer(200, &headers, &body)]).await;
+        let answer = post(setup.address(), CHAT, r#"{"model":"dolphin-mistral-24b"}"#).await;
+        assert_eq!(answer.text(), body.replacen(VENICE, "venice-uncensored", 1));
+    }
 }
 
 #[tokio::test]

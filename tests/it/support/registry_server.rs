@@ -1,9 +1,9 @@
 //! A scripted HTTP registry on a real socket.
 //!
 //! ```ignore
-//! let server = RegistryServer::start(Reply::list(&[("gpt", "0x1")]).etag("\"1\"")).await;
-//! server.push(Reply::status(500));          // for the next request only
-//! server.reply(Reply::list(&[("gpt", "0x2")])); // from then on
+//! let server = RegistryServer::start(Reply::catalog(&[("gpt", "0x1")]).etag("\"1\"")).await;
+//! server.push(Reply::status(500));             // for the next request only
+//! server.reply(Reply::catalog(&[("gpt", "0x2")])); // from then on
 //! assert_eq!(server.requests()[0].header("accept"), Some("application/json"));
 //! ```
 
@@ -163,7 +163,7 @@ impl Reply {
     }
 
     /// 200 with the models of these names and IDs.
-    pub(crate) fn list(models: &[(&str, &str)]) -> Self {
+    pub(crate) fn catalog(models: &[(&str, &str)]) -> Self {
         let models: Vec<_> = models
             .iter()
             .map(|(name, id)| format!(r#"{{"Id":"{id}","Name":"{name}","ModelType":"LLM"}}"#))

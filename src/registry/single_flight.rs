@@ -1,0 +1,262 @@
+//! One fetch at a time, in a task of its own.
+
+use std::sync::{Arc, MutexGuard, Weak};
+
+use tokio::{
+    runtime::Handle,
+    sync::watch,
+    task::AbortHandle,
+    time::{Instant, timeout},
+};
+
+use super::{
+    Refreshed,
+    catalog::hex,
+    error::{FetchFailure, RegistryError},
+    freshness::overdue_at,
+    policy::RegistryPolicy,
+    refresh::Inner,
+    snapshot::{Snapshot, Update},
+    stats::Counters,
+};
+
+/// The counter of refreshes, by result.
+#[cfg(feature = "metrics")]
+pub(crate) const REFRESHES: &str = "model_registry_refreshes_total";
+
+/// How a refresh ended.
+pub(super) type RefreshResult = Result<Refreshed, RegistryError>;
+
+/// The place for the one fetch under way, and the log of those before it.
+#[derive(Default)]
+pub(super) struct RefreshState {
+    in_flight: Option<InFlight>,
+    /// When a request whose name was not in the catalog last started a fetch.
+    pub(super) last_miss: Option<Instant>,
+    pub(super) counters: Counters,
+}
+
+/// A fetch under way. Dropping it ends its task.
+struct InFlight {
+    /// How many fetches there were up to this one.
+    id: u64,
+    waiter: Waiter,
+    /// Set as soon as the task is spawned.
+    task: Option<AbortHandle>,
+}
+
+/// What one needs to wait for the fetch under way.
+#[derive(Clone)]
+pub(super) struct Waiter {
+    pub(super) started: Instant,
+    pub(super) result: watch::Receiver<Option<RefreshResult>>,
+}
+
+impl RefreshState {
+    /// When the fetch under way was started. One that is overdue does not
+    /// count: its task is frozen, or on a runtime that nobody drives.
+    pub(super) fn in_flight_since(&self, policy: &RegistryPolicy, now: Instant) -> Option<Instant> {
+        let started = self.in_flight.as_ref()?.waiter.started;
+        (now < overdue_at(policy, started)).then_some(started)
+    }
+
+    /// Ends the fetch under way.
+    pub(super) fn abort(&mut self) {
+        self.in_flight = None;
+    }
+
+    fn with_id(&mut self, id: u64) -> Option<&mut InFlight> {
+        self.in_flight
+            .as_mut()
+            .filter(|in_flight| in_flight.id == id)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+impl Inner {
+    /// Joins the fetch under way or starts one.
+    pub(super) fn join(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, RefreshState>,
+        snapshot: &Arc<Snapshot>,
+        now: Instant,
+    ) -> Waiter {
+        if let Some(in_flight) = &state.in_flight
+            && now < overdue_at(&self.policy, in_flight.waiter.started)
+        {
+            return in_flight.waiter.clone();
+        }
+        let (sender, result) = watch::channel(None);
+        let waiter = Waiter {
+            started: now,
+            result,
+        };
+        state.counters.fetches += 1;
+        let id = state.counters.fetches;
+        let overdue = state.in_flight.replace(InFlight {
+            id,
+            waiter: waiter.clone(),
+            task: None,
+        });
+        // Ending a task and starting one on a runtime that is shutting down
+        // both may drop a `CompletionGuard` on the spot, which takes the lock.
+        drop(state);
+        drop(overdue);
+        let guard = CompletionGuard {
+            inner: Arc::downgrade(self),
+            id,
+            started: now,
+            sender,
+            fetched: None,
+        };
+        self.spawn(guard, Arc::clone(snapshot));
+        waiter
+    }
+
+    /// Starts the task of a fetch.
+    fn spawn(&self, guard: CompletionGuard, snapshot: Arc<Snapshot>) {
+        let id = guard.id;
+        let Ok(runtime) = Handle::try_current() else {
+            return guard.complete(Instant::now(), Err(FetchFailure::NoRuntime));
+        };
+        let source = Arc::clone(&self.source);
+        let limit = self.policy.fetch_timeout;
+        // The task holds no handle of the registry: dropping the last one ends
+        // the task.
+        let task = runtime.spawn(async move {
+            let fetched = timeout(limit, source.fetch(snapshot.etag.as_deref())).await;
+            // Reading a large document takes time of its own, which is no age
+            // of the catalog.
+            let arrived = Instant::now();
+            let result = match fetched {
+                Err(_) => Err(FetchFailure::Timeout(limit)),
+                Ok(Err(error)) => Err(FetchFailure::Source(error)),
+                Ok(Ok(answer)) => snapshot.read(answer),
+            };
+            guard.complete(arrived, result);
+        });
+        let mut state = self.lock();
+        if let Some(in_flight) = state.with_id(id) {
+            in_flight.task = Some(task.abort_handle());
+        }
+    }
+
+    /// Ends a fetch: publishes the next snapshot, makes room for the next
+    /// fetch, and reports.
+    fn complete(
+        &self,
+        id: u64,
+        started: Instant,
+        arrived: Instant,
+        fetched: Result<Update, FetchFailure>,
+    ) -> RefreshResult {
+        let chance = fastrand::f64();
+        let mut state = self.lock();
+        let snapshot = self.snapshot.load_full();
+        // Another fetch may have taken the place of this one. And if the
+        // process was suspended, it says nothing about the source that a fetch
+        // failed, and nothing about today what it brought.
+        let current = state.with_id(id).is_some();
+        let discarded = !current || arrived >= overdue_at(&self.policy, started);
+        let (next, result) = match fetched {
+            Ok(update) if !discarded => {
+                let refreshed = update.kind();
+                state.counters.count(refreshed);
+                let next = snapshot.after(update, &self.policy, arrived, chance);
+                (Arc::new(next), Ok(refreshed))
+            }
+            Err(failure) if !discarded => {
+                state.counters.failed += 1;
+                let error = self.error(failure);
+                let next = snapshot.after_failure(error.clone(), &self.policy, arrived, chance);
+                (Arc::new(next), Err(error))
+            }
+            _ => {
+                state.counters.failed += 1;
+                (snapshot, Err(self.error(FetchFailure::Overdue)))
+            }
+        };
+        self.snapshot.store(Arc::clone(&next));
+        let ended = state.in_flight.take_if(|in_flight| in_flight.id == id);
+        drop(state);
+        drop(ended);
+        self.report(&result, &next, arrived);
+        result
+    }
+
+    fn report(&self, result: &RefreshResult, snapshot: &Snapshot, now: Instant) {
+        let registry = self.location();
+        #[cfg(feature = "metrics")]
+        {
+            let result = result.as_ref().map_or("failed", |r| r.as_str());
+            metrics::counter!(REFRESHES, "result" => result).increment(1);
+        }
+        match (result, &snapshot.catalog) {
+            (Ok(refreshed @ Refreshed::Changed), Some(catalog)) => {
+                let hash = hex(&catalog.sha256()[..6]);
+                tracing::info!(
+                    registry,
+                    models = catalog.len(),
+                    hash,
+                    "catalog {refreshed}"
+                );
+                if catalog.ambiguous_names() > 0 {
+                    tracing::warn!(
+                        registry,
+                        ambiguous_names = catalog.ambiguous_names(),
+                        "several models share a name: the newest one of each is used"
+                    );
+                }
+            }
+            (Ok(refreshed), _) => tracing::debug!(registry, "catalog {refreshed}"),
+            (Err(error), catalog) => tracing::warn!(
+                registry,
+                error = %error.report(),
+                failures = snapshot.freshness.failures(),
+                retry_in = ?snapshot.freshness.backoff_left(now),
+                "catalog not refreshed: {}",
+                if catalog.is_some() { "keeping the last one" } else { "there is none yet" },
+            ),
+        }
+    }
+}
+
+/// Completes the fetch when it is dropped, however its task ends.
+struct CompletionGuard {
+    inner: Weak<Inner>,
+    id: u64,
+    started: Instant,
+    sender: watch::Sender<Option<RefreshResult>>,
+    fetched: Option<(Instant, Result<Update, FetchFailure>)>,
+}
+
+impl CompletionGuard {
+    fn complete(mut self, arrived: Instant, fetched: Result<Update, FetchFailure>) {
+        self.fetched = Some((arrived, fetched));
+    }
+}
+
+impl Drop for CompletionGuard {
+    fn drop(&mut self) {
+        let Some(inner) = self.inner.upgrade() else {
+            return;
+        };
+        let (arrived, fetched) = self.fetched.take().unwrap_or_else(|| {
+            let failure = if std::thread::panicking() {
+                FetchFailure::Panicked
+            } else {
+                FetchFailure::CutOff
+            };
+            (Instant::now(), Err(failure))
+        });
+        let result = inner.complete(self.id, self.started, arrived, fetched);
+        self.sender.send_replace(Some(result));
+    }
+}

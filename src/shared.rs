@@ -1,0 +1,23 @@
+//! What all services of one layer share.
+
+use std::sync::Arc;
+
+use http::HeaderName;
+
+use crate::{
+    body::HeldBudget, endpoint::EndpointTable, registry::Registry, rejection::RejectionHook,
+    resolve::Policy,
+};
+
+/// What all services of one layer share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) registry: Registry,
+    pub(crate) policy: Policy,
+    pub(crate) endpoints: EndpointTable,
+    pub(crate) budget: Arc<HeldBudget>,
+    pub(crate) id_header: Option<HeaderName>,
+    pub(crate) response_headers: bool,
+    pub(crate) restore_model_name: bool,
+    pub(crate) rejection_hook: Option<RejectionHook>,
+}
