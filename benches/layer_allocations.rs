@@ -5,9 +5,10 @@
 mod support;
 
 use allocation_counter::AllocationInfo;
+use bytes::Bytes;
 use http::Request;
 use support::{
-    gateway::{Frames, Gateway, PAYLOADS, ROUTES, Reading, Silent, requests},
+    gateway::{FRAME_LEN, Frames, Gateway, PAYLOADS, ROUTES, Reading, Silent, requests},
     payloads::{Place, payload},
 };
 
@@ -20,7 +21,9 @@ fn main() {
     println!("|---|---|---|---|---|---|---|");
     for name in PAYLOADS {
         for place in [Place::First, Place::Last] {
-            let request = requests(&payload(name, place));
+            let payload = payload(name, place);
+            let frames = payload.bodies[0].len().div_ceil(FRAME_LEN);
+            let request = requests(&payload);
             for (route, route_name) in ROUTES.into_iter().enumerate() {
                 let called = count(&request, |request| _ = silent.send(route, request));
                 let answered = count(&request, |request| _ = reading.send(route, request));
@@ -31,7 +34,23 @@ fn main() {
                     answered.count_total,
                     answered.bytes_total
                 );
+                if route_name == "layer" {
+                    check(&called, frames, place);
+                }
             }
+        }
+    }
+}
+
+/// A few allocations, and at most handles of the frames that are held: a model
+/// in front needs none of them, and nothing needs a copy of the body.
+fn check(called: &AllocationInfo, frames: usize, place: Place) {
+    match (frames, place) {
+        (1, _) => assert!(called.count_total <= 6, "{called:?}"),
+        (_, Place::First) => assert!(called.bytes_total < 2_000, "{called:?}"),
+        (_, Place::Last) => {
+            let handles = (frames * 4 * size_of::<Bytes>()) as u64;
+            assert!(called.bytes_total < 2_000 + handles, "{called:?}");
         }
     }
 }

@@ -6,19 +6,21 @@ use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_LENGTH};
 const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
 
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    parse(headers.get(CONTENT_LENGTH)?)
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Makes the head true of a body that is other than it was, and longer by
 /// `change` bytes.
 pub(crate) fn body_has_changed(headers: &mut HeaderMap, change: i64) {
-    if let Some(value) = headers.get_mut(CONTENT_LENGTH) {
-        // One allocation less than by `HeaderValue::from(u64)`.
-        let length = parse(value).map(|length| length.saturating_add_signed(change).to_string());
-        match length.and_then(|length| length.try_into().ok()) {
-            Some(length) => *value = length,
-            // Nothing that could be mended.
-            None => drop(headers.remove(CONTENT_LENGTH)),
+    // One allocation less than by `HeaderValue::from(u64)`.
+    let text = content_length(headers).map(|old| old.saturating_add_signed(change).to_string());
+    match text.and_then(|text| HeaderValue::try_from(text).ok()) {
+        Some(length) => {
+            headers.insert(CONTENT_LENGTH, length);
+        }
+        // Absent, or nothing that could be mended.
+        None => {
+            headers.remove(CONTENT_LENGTH);
         }
     }
     remove_digests(headers);
@@ -40,10 +42,6 @@ pub(crate) fn remove_digests(headers: &mut HeaderMap) {
     for digest in DIGESTS {
         headers.remove(digest);
     }
-}
-
-fn parse(length: &HeaderValue) -> Option<u64> {
-    length.to_str().ok()?.parse().ok()
 }
 
 /// Removes every header that some server may take for this one: CGI and its

@@ -92,8 +92,8 @@ fn media(headers: &HeaderMap) -> Media {
         return Media::Multipart(boundary(parameters));
     }
     if !is_json(essence) {
-        let essence = abridge(&essence.to_ascii_lowercase());
-        return Media::Unusable(format!("the Content-Type is {essence:?}"));
+        let essence = essence.to_ascii_lowercase();
+        return Media::Unusable(format!("the Content-Type is {:?}", abridge(&essence)));
     }
     match parse_parameters(parameters).and_then(|parameters| check_charset(&parameters)) {
         Ok(()) => Media::Json,

@@ -26,7 +26,7 @@ use super::{
 pub(crate) const PAYLOADS: [&str; 4] = ["chat-500B", "chat-2KB", "prose-200KB", "base64-5MB"];
 
 /// What a server reads at a time.
-const FRAME_LEN: usize = 16 * 1024;
+pub(crate) const FRAME_LEN: usize = 16 * 1024;
 
 /// The three ways, in the order in which tables show them.
 pub(crate) const ROUTES: [&str; 3] = ["bare", "layer", "naive"];

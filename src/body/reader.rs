@@ -182,8 +182,8 @@ where
     /// Pays for what has been read, because it is to be held on to for other
     /// reasons than that the model is not known.
     pub(crate) fn hold(&mut self) -> Result<(), Rejection> {
-        let held = self.reading.as_mut().project().held;
-        held.take_share().map_err(|_| Rejection::overloaded())
+        let this = self.reading.as_mut().project();
+        this.held.take_share().map_err(|_| Rejection::overloaded())
     }
 
     /// The name that [`Requested::Model`] points at.
