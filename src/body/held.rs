@@ -107,11 +107,6 @@ impl HeldFrames {
         self.left == self.frames.len()
     }
 
-    /// What bounds it.
-    pub(crate) fn budget(&self) -> &HeldBudget {
-        &self.share.budget
-    }
-
     pub(crate) fn push(&mut self, frame: Bytes) {
         if !frame.is_empty() {
             self.len += frame.len() as u64;
@@ -170,11 +165,7 @@ impl HeldFrames {
         let frame = mem::take(self.frames.get_mut(self.left)?);
         self.left += 1;
         self.len -= frame.len() as u64;
-        let paid = match self.is_empty() {
-            // A splice may have made it shorter than what was paid for.
-            true => self.share.bytes,
-            false => self.share.bytes.min(frame.len()),
-        };
+        let paid = self.share.bytes.min(frame.len());
         if paid > 0 {
             self.share.bytes -= paid;
             self.share.budget.give_back(paid);

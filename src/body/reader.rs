@@ -7,15 +7,15 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use http_body::{Body, Frame};
-use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
 
 use super::{
     BoxError, HeldBudget, RoutedBody,
     held::{HeldFrames, OverBudget},
     into_bytes,
+    routed::{Rest, TailCheck},
 };
 use crate::{
     inspect::Format,
@@ -46,25 +46,16 @@ pub(crate) enum Requested {
 #[derive(Debug)]
 pub(crate) struct ModelReader<B> {
     /// Boxed, because it is polled here and then moves into a [`RoutedBody`].
-    reading: Pin<Box<Reading<B>>>,
-}
-
-pin_project! {
-    /// A body and what has been read of it.
-    #[derive(Debug)]
-    pub(super) struct Reading<B> {
-        // There until it has ended.
-        #[pin]
-        pub(super) body: Option<B>,
-        pub(super) end: End,
-        pub(super) scanner: ModelScanner,
-        pub(super) held: HeldFrames,
-        pub(super) received: u64,
-        // The body's length, if it is known beforehand.
-        pub(super) expected: Option<u64>,
-        // Whether the inner service gets other bytes than the client sent.
-        pub(super) has_changed: bool,
-    }
+    body: Pin<Box<B>>,
+    end: End,
+    scanner: ModelScanner,
+    held: HeldFrames,
+    budget: Arc<HeldBudget>,
+    received: u64,
+    /// The body's length, if it is known beforehand.
+    expected: Option<u64>,
+    /// Whether the inner service gets other bytes than the client sent.
+    has_changed: bool,
 }
 
 /// The longest spelling of a name in a body, in bytes: a name outlives the held
@@ -73,13 +64,11 @@ const MAX_NAME_LEN: u64 = 2 << 20;
 
 /// How the body has ended so far.
 #[derive(Debug)]
-pub(super) enum End {
-    /// It has not; `is_last`: but the last frame has been seen.
-    Open { is_last: bool },
+enum End {
+    Open,
     /// Nothing more will come, but for these trailers.
-    Whole(Option<Frame<Bytes>>),
-    /// It failed. Nothing more will come, but for this error.
-    Broken(Option<BoxError>),
+    Whole(Option<Frame<bytes::Bytes>>),
+    Broken(BoxError),
 }
 
 impl<B> ModelReader<B>
@@ -93,15 +82,14 @@ where
         budget: Arc<HeldBudget>,
     ) -> Result<Self, Rejection> {
         Ok(Self {
-            reading: Box::pin(Reading {
-                expected: body.size_hint().exact().or(expected),
-                body: Some(body),
-                end: End::Open { is_last: false },
-                scanner: ModelScanner::new(format)?,
-                held: HeldFrames::new(budget),
-                received: 0,
-                has_changed: false,
-            }),
+            expected: body.size_hint().exact().or(expected),
+            body: Box::pin(body),
+            end: End::Open,
+            scanner: ModelScanner::new(format)?,
+            held: HeldFrames::new(Arc::clone(&budget)),
+            budget,
+            received: 0,
+            has_changed: false,
         })
     }
 
@@ -115,51 +103,47 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Result<Requested, Rejection>> {
         loop {
-            let mut this = self.reading.as_mut().project();
-            let Some(mut body) = this.body.as_mut().as_pin_mut() else {
-                unreachable!("nobody reads on after the end");
-            };
-            match ready!(body.as_mut().poll_frame(cx)) {
+            match ready!(self.body.as_mut().poll_frame(cx)) {
                 Some(Ok(frame)) => match into_bytes(frame).into_data() {
                     Ok(data) => {
-                        this.scanner.feed(&data)?;
-                        *this.received += data.len() as u64;
-                        this.held.push(data);
-                        if body.is_end_stream() {
-                            *this.end = End::Whole(None);
-                        } else if Some(*this.received) == *this.expected
-                            && !this.scanner.is_complete()
+                        self.scanner.feed(&data)?;
+                        self.received += data.len() as u64;
+                        self.held.push(data);
+                        if self.body.is_end_stream() {
+                            self.end = End::Whole(None);
+                        } else if Some(self.received) == self.expected
+                            && !self.scanner.is_complete()
                         {
                             // Its last byte is here: were it passed on, the
                             // inner service would have a whole body that is
                             // not valid.
-                            this.scanner.finish()?;
+                            self.scanner.finish()?;
                         }
                     }
-                    Err(trailers) => *this.end = End::Whole(Some(trailers)),
+                    Err(trailers) => self.end = End::Whole(Some(trailers)),
                 },
                 Some(Err(error)) => {
-                    *this.end = End::Broken(Some(error.into()));
+                    self.end = End::Broken(error.into());
                     return Poll::Ready(Ok(Requested::Broken));
                 }
-                None => *this.end = End::Whole(None),
+                None => self.end = End::Whole(None),
             }
-            let whole = matches!(this.end, End::Whole(_));
-            let finished = if whole { this.scanner.finish() } else { Ok(()) };
+            let whole = matches!(self.end, End::Whole(_));
+            let finished = if whole { self.scanner.finish() } else { Ok(()) };
             match finished {
-                Err(rejection) if *this.received == 0 => {
+                Err(rejection) if self.received == 0 => {
                     let rejection = Box::new(rejection);
                     return Poll::Ready(Ok(Requested::NoBody(rejection)));
                 }
                 finished => finished?,
             }
-            match this.scanner.field() {
+            match self.scanner.field() {
                 Field::Text { span, .. } if span.end - span.start > MAX_NAME_LEN => {
                     return Poll::Ready(Err(Rejection::model_too_long(MAX_NAME_LEN)));
                 }
                 Field::Text { span, escaped } => {
-                    let spelling = this.held.get(span.clone());
-                    let requested = if this.scanner.is_blank(&spelling, escaped)? {
+                    let spelling = self.held.get(span.clone());
+                    let requested = if self.scanner.is_blank(&spelling, escaped)? {
                         Requested::Nothing
                     } else {
                         Requested::Model { span, escaped }
@@ -171,8 +155,8 @@ where
                 Field::Unseen | Field::Pending if whole => {
                     return Poll::Ready(Ok(Requested::Nothing));
                 }
-                Field::Unseen | Field::Pending => this.held.pay().map_err(|over| match over {
-                    OverBudget::Request => Rejection::too_large(this.held.budget().per_request),
+                Field::Unseen | Field::Pending => self.held.pay().map_err(|over| match over {
+                    OverBudget::Request => Rejection::too_large(self.budget.per_request),
                     OverBudget::Total => Rejection::overloaded(),
                 })?,
             }
@@ -182,8 +166,7 @@ where
     /// Pays for what has been read, because it is to be held on to for other
     /// reasons than that the model is not known.
     pub(crate) fn hold(&mut self) -> Result<(), Rejection> {
-        let this = self.reading.as_mut().project();
-        this.held.take_share().map_err(|_| Rejection::overloaded())
+        self.held.take_share().map_err(|_| Rejection::overloaded())
     }
 
     /// The name that [`Requested::Model`] points at.
@@ -192,45 +175,54 @@ where
         span: &std::ops::Range<u64>,
         escaped: bool,
     ) -> Result<Cow<'_, str>, Rejection> {
-        let Reading { held, scanner, .. } = &*self.reading;
-        Ok(match held.get(span.clone()) {
-            Cow::Borrowed(spelling) => scanner.decode(spelling, escaped)?,
-            Cow::Owned(spelling) => Cow::Owned(scanner.decode(&spelling, escaped)?.into_owned()),
+        Ok(match self.held.get(span.clone()) {
+            Cow::Borrowed(spelling) => self.scanner.decode(spelling, escaped)?,
+            Cow::Owned(spelling) => {
+                Cow::Owned(self.scanner.decode(&spelling, escaped)?.into_owned())
+            }
         })
     }
 
     /// Puts this ID in the model's place. The change in the body's
     /// length in bytes, or `None` when the body says the ID already.
     pub(crate) fn splice(&mut self, id: Id<'_>) -> Result<Option<i64>, Rejection> {
-        let this = self.reading.as_mut().project();
-        let before = this.held.len();
-        for splice in this.scanner.splices(id)?.into_iter().flatten() {
-            let len = splice.span.end - splice.span.start;
-            let is_new = len != splice.with.len() as u64
-                || *this.held.get(splice.span.clone()) != *splice.with;
-            if is_new {
-                this.held.splice(splice);
-                *this.has_changed = true;
+        let before = self.held.len();
+        for splice in self.scanner.splices(id)?.into_iter().flatten() {
+            if *self.held.get(splice.span.clone()) != *splice.with {
+                self.held.splice(splice);
+                self.has_changed = true;
             }
         }
-        Ok(this
+        Ok(self
             .has_changed
-            .then(|| this.held.len() as i64 - before as i64))
+            .then(|| self.held.len() as i64 - before as i64))
     }
 
     /// The body for the inner service, and what tells if the rest of it turns
     /// out to be one that must be refused (absent when all has been checked).
-    pub(crate) fn into_body(mut self) -> (RoutedBody<B>, Option<oneshot::Receiver<Rejection>>) {
-        let (violation, refused) = match self.reading.end {
-            End::Open { .. } => {
-                let (violation, refused) = oneshot::channel();
-                (Some(violation), Some(refused))
+    pub(crate) fn into_body(self) -> (RoutedBody<B>, Option<oneshot::Receiver<Rejection>>) {
+        let Self {
+            body,
+            end,
+            scanner,
+            held,
+            received,
+            expected,
+            has_changed,
+            ..
+        } = self;
+        let (rest, refused) = match end {
+            End::Whole(trailers) => {
+                let is_exact = expected.is_some();
+                (Rest::Ended { trailers, is_exact }, None)
             }
-            End::Whole(_) | End::Broken(_) => {
-                self.reading.as_mut().project().body.set(None);
-                (None, None)
+            End::Broken(error) => (Rest::Broken { error: Some(error) }, None),
+            End::Open => {
+                let (violation, refused) = oneshot::channel();
+                let tail = TailCheck::new(scanner, received, expected, violation);
+                (Rest::Checked { body, tail }, Some(refused))
             }
         };
-        (RoutedBody::routed(self.reading, violation), refused)
+        (RoutedBody::new(held, rest, has_changed), refused)
     }
 }
