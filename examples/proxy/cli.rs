@@ -3,7 +3,7 @@
 use std::{env, net::SocketAddr, time::Duration};
 
 use clap::Parser;
-use http::Uri;
+use http::{HeaderName, Uri};
 use tower_model_routing::{ReqwestSource, RoutingConfigBuilder};
 
 use crate::forward::Timeouts;
@@ -45,6 +45,11 @@ struct Cli {
         hide_env_values = true
     )]
     models_url: Option<String>,
+
+    /// A request header to carry the model's ID upstream too, such as the
+    /// model_id by which Morpheus nodes route; clients' own copies never pass.
+    #[arg(long, value_name = "NAME")]
+    id_header: Option<HeaderName>,
 
     /// How long connecting to the upstream may take; past it the answer is 504.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
@@ -88,7 +93,8 @@ pub(crate) struct Settings {
     pub(crate) client_header_timeout: Duration,
     pub(crate) client_idle_timeout: Duration,
     pub(crate) drain_timeout: Duration,
-    /// What `RoutingConfigBuilder` reads from the environment itself.
+    /// What `RoutingConfigBuilder` reads from the environment itself, and the
+    /// flags about routing.
     pub(crate) routing: RoutingConfigBuilder,
 }
 
@@ -110,6 +116,10 @@ impl Settings {
         check_listen(&cli.listen)
             .map_err(|problem| format!("--listen (LISTEN_ADDR) is {:?}; {problem}", cli.listen))?;
         let upstream = cli.upstream.as_deref().map(upstream).transpose();
+        let mut routing = RoutingConfigBuilder::from_env().map_err(|error| error.to_string())?;
+        if let Some(name) = cli.id_header {
+            routing = routing.id_header(name);
+        }
         if let Some(url) = &cli.models_url {
             ReqwestSource::new(url)
                 .map_err(|error| format!("--models-url (ACTIVE_MODELS_URL): {error}"))?;
@@ -126,7 +136,7 @@ impl Settings {
             client_header_timeout: cli.client_header_timeout,
             client_idle_timeout: cli.client_idle_timeout,
             drain_timeout: cli.drain_timeout,
-            routing: RoutingConfigBuilder::from_env().map_err(|error| error.to_string())?,
+            routing,
         })
     }
 }

@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{CHAT, Setup, VENICE};
 use crate::support::{
-    client::{PATIENCE, get, post},
+    client::{PATIENCE, get, post, post_with},
     upstream::Act,
 };
 
@@ -123,6 +123,40 @@ async fn the_stream_shapes_of_other_apis_are_restored_by_path() {
 }
 
 #[tokio::test]
+async fn the_id_header_says_the_model_and_no_client_forges_it() {
+    let setup = Setup::with(|command| {
+        command.args(["--id-header", "model_id"]);
+    })
+    .await;
+    let json = ("content-type", "application/json");
+    let headers = [json, ("model_id", "forged"), ("model-id", "forged")];
+    post_with(setup.address(), CHAT, &headers, CHAT_REQUEST).await;
+    let request = setup.upstream.request().await;
+    assert_eq!(request.head.all("model_id"), [VENICE]);
+    assert_eq!(request.header("model-id"), None);
+    post_with(setup.address(), "/v1/files", &headers[1..], "x").await;
+    assert_eq!(setup.upstream.request().await.header("model_id"), None);
+}
+
+#[tokio::test]
+async fn an_unknown_model_is_refused_with_suggestions_where_there_is_no_fallback() {
+    let setup = Setup::with(|command| {
+        command.env("DEFAULT_FALLBACK_MODEL", "");
+    })
+    .await;
+    let answer = post(setup.address(), CHAT, r#"{"model":"venice-uncensord"}"#).await;
+    assert_eq!(answer.error(), (404, "model_not_found".to_owned()));
+    assert!(
+        answer
+            .text()
+            .contains(r#"Did you mean \"venice-uncensored\"?"#)
+    );
+    let answer = post(setup.address(), CHAT, r#"{"model":"code",}"#).await;
+    assert_eq!(answer.error(), (400, "invalid_json".to_owned()));
+    assert!(answer.text().contains("byte 16"), "{}", answer.text());
+}
+
+#[tokio::test]
 async fn the_metrics_are_there_and_name_no_client_text() {
     let setup = Setup::new().await;
     post(setup.address(), CHAT, CHAT_REQUEST).await;
@@ -180,12 +214,7 @@ async fn the_model_part_of_a_form_is_replaced_while_the_file_streams() {
         let form = [("content-type", "multipart/form-data; boundary=xyz")];
         let answer = timeout(
             Duration::from_secs(60),
-            crate::support::client::post_with(
-                setup.address(),
-                "/v1/audio/transcriptions",
-                &form,
-                &body,
-            ),
+            post_with(setup.address(), "/v1/audio/transcriptions", &form, &body),
         );
         assert_eq!(answer.await.unwrap().status(), 200);
         let request = setup.upstream.request().await;

@@ -6,6 +6,7 @@ use async_openai::{
     Client,
     config::OpenAIConfig,
     types::{
+        audio::{AudioInput, CreateTranscriptionRequestArgs},
         chat::{ChatCompletionRequestUserMessageArgs, CreateChatCompletionRequestArgs},
         embeddings::CreateEmbeddingRequestArgs,
     },
@@ -114,6 +115,34 @@ async fn an_embedding() {
     assert_eq!(answer.data[0].embedding, [0.5, -1.0]);
     let body: Value = serde_json::from_str(setup.upstream.request().await.text()).unwrap();
     assert_eq!(body["model"], format!("0x{}", "e3".repeat(32)));
+}
+
+#[tokio::test]
+async fn a_transcription() {
+    let setup = Setup::scripted(json_answer(&json!({
+        "text": "Hello", "usage": { "type": "duration", "seconds": 1.0 },
+    })))
+    .await;
+    let audio = "RIFF".repeat(100_000);
+    let request = CreateTranscriptionRequestArgs::default()
+        .file(AudioInput::from_vec_u8(
+            "a.wav".into(),
+            audio.clone().into(),
+        ))
+        .model("whisper-1")
+        .build()
+        .unwrap();
+    let answer = client(&setup).audio().transcription().create(request).await;
+    assert_eq!(answer.unwrap().text, "Hello");
+    let request = setup.upstream.request().await;
+    assert_eq!(request.target(), "/v1/audio/transcriptions");
+    let id = format!("0x{}", "cb".repeat(32));
+    assert!(
+        request
+            .text()
+            .contains(&format!("name=\"model\"\r\n\r\n{id}\r\n"))
+    );
+    assert!(request.text().contains(&audio));
 }
 
 #[tokio::test]
