@@ -9,7 +9,7 @@ use http_body::Body;
 
 use crate::{
     body::ResponseBody,
-    endpoint::normalize,
+    endpoint::{ends_with, normalize},
     head, inspect,
     resolve::RoutedModel,
     restore::{AnswerFormat, Restorer},
@@ -32,7 +32,7 @@ impl Answer {
             let path = normalize(request.uri.path());
             [("/responses", "response"), ("/messages", "message")]
                 .into_iter()
-                .find_map(|(suffix, parent)| path.ends_with(suffix).then_some(parent))
+                .find_map(|(suffix, parent)| ends_with(&path, suffix).then_some(parent))
         };
         Self {
             routed,

@@ -11,7 +11,8 @@ use http::{
 #[cfg(feature = "reqwest")]
 use crate::registry::ReqwestSource;
 use crate::{
-    endpoint::{Endpoint, EndpointTable},
+    endpoint::{Endpoint, EndpointTable, normalize},
+    head::are_alike,
     registry::{Catalog, RegistryPolicy, RegistrySource},
     rejection::{Rejection, RejectionHook},
     resolve::{Fallbacks, Policy, UnknownModel},
@@ -420,15 +421,19 @@ impl RoutingConfigBuilder {
                 HOST,
                 TRANSFER_ENCODING,
             ]
-            .contains(name)
+            .iter()
+            .any(|reserved| are_alike(reserved, name))
         {
             let problem = format!("is {name:?}, which says how to read the request");
             return Err(ConfigError::new("id_header", problem));
         }
         let mut endpoints = EndpointTable::default();
         for (suffix, endpoint) in self.endpoints {
-            if !suffix.starts_with('/') || suffix.len() < 2 || suffix.ends_with('/') {
-                let problem = format!("is {suffix:?}; it must begin with '/' and not end with it");
+            if !suffix.starts_with('/') || suffix.len() < 2 || normalize(&suffix) != suffix {
+                let problem = format!(
+                    "is {suffix:?}; it must begin with '/', not end with it, and have \
+                     no escapes, parameters, empty or dot segments"
+                );
                 return Err(ConfigError::new("endpoint", problem));
             }
             endpoints.set(suffix, endpoint);

@@ -93,7 +93,8 @@ impl EndpointTable {
     }
 
     fn insert(&mut self, suffix: String, target: Target) {
-        self.0.retain(|row| row.suffix != suffix);
+        self.0
+            .retain(|row| !row.suffix.eq_ignore_ascii_case(&suffix));
         self.0.push(Row { suffix, target });
         self.0
             .sort_by_key(|row| std::cmp::Reverse(row.suffix.len()));
@@ -101,13 +102,9 @@ impl EndpointTable {
 
     pub(crate) fn find(&self, path: &str) -> Target {
         let path = normalize(path);
-        let path = path.as_bytes();
         self.0
             .iter()
-            .find(|row| {
-                let at = path.len().checked_sub(row.suffix.len());
-                at.is_some_and(|at| path[at..].eq_ignore_ascii_case(row.suffix.as_bytes()))
-            })
+            .find(|row| ends_with(&path, &row.suffix))
             .map_or(
                 Target {
                     endpoint: Endpoint::Other,
@@ -116,6 +113,14 @@ impl EndpointTable {
                 |row| row.target,
             )
     }
+}
+
+/// Whether a normalized path ends so, in any letter case.
+pub(crate) fn ends_with(path: &str, suffix: &str) -> bool {
+    let (path, suffix) = (path.as_bytes(), suffix.as_bytes());
+    path.len()
+        .checked_sub(suffix.len())
+        .is_some_and(|at| path[at..].eq_ignore_ascii_case(suffix))
 }
 
 /// The path as the most lenient of servers reads it: percent-decoded, without
@@ -229,7 +234,7 @@ mod tests {
         let mut table = EndpointTable::default();
         table.set("/threads/messages".into(), Endpoint::Other);
         table.set("/rerank".into(), Endpoint::Embedding);
-        table.set("/embeddings".into(), Endpoint::Llm);
+        table.set("/Embeddings".into(), Endpoint::Llm);
         assert_eq!(table.find("/v1/threads/messages").endpoint, Endpoint::Other);
         assert_eq!(table.find("/v1/messages").endpoint, Endpoint::Llm);
         assert_eq!(table.find("/v1/rerank").endpoint, Endpoint::Embedding);

@@ -6,7 +6,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_LENGTH};
 const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
 
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    let mut values = headers.get_all(CONTENT_LENGTH).iter();
+    let text = values.next()?.to_str().ok()?;
+    // `parse` would take a plus sign too.
+    let is_plain = values.next().is_none() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_plain)
 }
 
 /// Makes the head true of a body that is other than it was, and longer by
@@ -44,15 +48,17 @@ pub(crate) fn remove_digests(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes every header that some server may take for this one: CGI and its
-/// kin (WSGI, PHP) turn both `-` and `_` into `_`.
-pub(crate) fn remove_alike(headers: &mut HeaderMap, name: &HeaderName) {
+/// Whether some server may take one header for the other: CGI and its kin (WSGI,
+/// PHP) turn both `-` and `_` into `_`.
+pub(crate) fn are_alike(a: &HeaderName, b: &HeaderName) -> bool {
     let fold = |byte: u8| if byte == b'-' { b'_' } else { byte };
-    let is_alike = |other: &HeaderName| {
-        let (a, b) = (name.as_str(), other.as_str());
-        a.len() == b.len() && a.bytes().map(fold).eq(b.bytes().map(fold))
-    };
-    while let Some(alike) = headers.keys().find(|other| is_alike(other)).cloned() {
+    let (a, b) = (a.as_str(), b.as_str());
+    a.len() == b.len() && a.bytes().map(fold).eq(b.bytes().map(fold))
+}
+
+/// Removes every header that some server may take for this one.
+pub(crate) fn remove_alike(headers: &mut HeaderMap, name: &HeaderName) {
+    while let Some(alike) = headers.keys().find(|other| are_alike(name, other)).cloned() {
         headers.remove(alike);
     }
 }
@@ -66,6 +72,7 @@ mod tests {
         for (before, after) in [
             (Some("13"), Some("20")),
             (Some("13, 13"), None),
+            (Some("+13"), None),
             (None, None),
         ] {
             let mut headers = HeaderMap::new();

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Instant};
 use tracing::{Span, field};
 
 use crate::{
-    endpoint::{Endpoint, normalize},
+    endpoint::{Endpoint, ends_with, normalize},
     rejection::{Rejection, abridge},
     resolve::RoutedModel,
 };
@@ -109,7 +109,7 @@ const UNKNOWN: &str = "unknown";
 
 fn operation(endpoint: Endpoint, path: &str) -> &'static str {
     let path = normalize(path);
-    let chat = path.ends_with("/chat/completions") || !path.ends_with("/completions");
+    let chat = ends_with(&path, "/chat/completions") || !ends_with(&path, "/completions");
     match endpoint {
         Endpoint::Llm if chat => "chat",
         Endpoint::Llm => "text_completion",

@@ -111,7 +111,8 @@ where
                         self.held.push(data);
                         if self.body.is_end_stream() {
                             self.end = End::Whole(None);
-                        } else if Some(self.received) == self.expected
+                        } else if self.received > 0
+                            && Some(self.received) == self.expected
                             && !self.scanner.is_complete()
                         {
                             // Its last byte is here: were it passed on, the

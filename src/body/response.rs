@@ -18,7 +18,7 @@ pin_project! {
     /// The response body of [`ModelRouting`](crate::ModelRouting): the inner
     /// service's, or the layer's own answer.
     ///
-    /// It yields `Bytes`, copies none of them, and keeps trailers and errors.
+    /// It yields `Bytes`, copies them only to restore a name, and keeps trailers and errors.
     pub struct ResponseBody<B: Body> {
         #[pin]
         kind: Kind<B>,

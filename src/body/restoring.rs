@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::into_bytes;
-use crate::restore::Restorer;
+use crate::{head, restore::Restorer};
 
 pin_project! {
     /// The inner body's frames, one for one, with the model's name restored in
@@ -64,7 +64,13 @@ where
                         }
                         return Poll::Ready(Some(Ok(Frame::data(data))));
                     }
-                    Err(other) => Some(Ok(other)),
+                    Err(mut other) => {
+                        if let Some(trailers) = other.trailers_mut() {
+                            // They are of the body as it was.
+                            head::remove_digests(trailers);
+                        }
+                        Some(Ok(other))
+                    }
                 },
                 Some(Err(error)) => Some(Err(error)),
                 None => {

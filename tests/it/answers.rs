@@ -153,6 +153,31 @@ async fn each_event_names_the_model_as_it_comes() {
 }
 
 #[tokio::test]
+async fn trailers_keep_no_digest_of_the_answer_as_it_was() {
+    let mut sums = trailers();
+    sums.insert("repr-digest", "x".parse().unwrap());
+    let body = Script::new([data(r#"{"model":"0xb603"}"#), Step::Trailers(sums)]);
+    let inner = Response::builder()
+        .header("content-type", "application/json")
+        .body(body)
+        .unwrap();
+    let response = answer(CHAT, inner, |config| config).await;
+    let body = response.into_body().collect().await.unwrap();
+    assert_eq!(body.trailers(), Some(&trailers()));
+}
+
+#[tokio::test]
+async fn a_header_that_says_how_to_read_the_request_cannot_carry_the_id() {
+    for name in ["content-type", "content_type", "transfer_encoding", "host"] {
+        let config = tower_model_routing::RoutingConfig::builder()
+            .source(Source::of_models())
+            .id_header(HeaderName::from_static(name))
+            .build();
+        assert_eq!(config.unwrap_err().setting(), "id_header");
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_fails_loses_nothing_that_came_before() {
     let body = Script::new([data("{\"model\":\"0x"), Step::Error("broke off")]);
     let inner = Response::builder()

@@ -6,6 +6,7 @@ use http_body_util::Full;
 use tower_model_routing::{ModelType, ResolvedBy, RoutedModel, UnknownModel};
 
 use crate::support::{
+    body::{Script, data},
     gateway::{CHAT, Gateway, post},
     source::{Answer, Source},
 };
@@ -150,6 +151,10 @@ async fn no_body_at_all_is_refused_only_where_a_model_is_needed() {
     let gateway = Gateway::new();
     assert_refused(&gateway, CHAT, "", "invalid_json").await;
     assert_served(&gateway, "/v1/batches/7/cancel", "", "").await;
+    let mut request = post(OTHER, Script::new([data("")]).knows_its_end(false));
+    let none = "0".parse().unwrap();
+    request.headers_mut().insert("content-length", none);
+    assert_eq!(gateway.send(request).await.0.code(), "ok");
     assert_refused(&gateway, OTHER, " ", "invalid_json").await;
 }
 
