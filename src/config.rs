@@ -180,18 +180,14 @@ impl RoutingConfigBuilder {
                 url,
             };
         }
-        let fallbacks = &mut builder.policy.fallbacks;
-        for (variable, fallback) in [
-            ("DEFAULT_FALLBACK_MODEL", &mut fallbacks.llm),
-            (
-                "DEFAULT_FALLBACK_EMBEDDINGS_MODEL",
-                &mut fallbacks.embedding,
-            ),
-            ("DEFAULT_FALLBACK_TTS_MODEL", &mut fallbacks.tts),
-            ("DEFAULT_FALLBACK_STT_MODEL", &mut fallbacks.stt),
+        for (variable, endpoint) in [
+            ("DEFAULT_FALLBACK_MODEL", Endpoint::Llm),
+            ("DEFAULT_FALLBACK_EMBEDDINGS_MODEL", Endpoint::Embedding),
+            ("DEFAULT_FALLBACK_TTS_MODEL", Endpoint::Tts),
+            ("DEFAULT_FALLBACK_STT_MODEL", Endpoint::Stt),
         ] {
             if let Some(name) = get(variable)? {
-                *fallback = name.trim().into();
+                builder = builder.fallback(endpoint, name);
             }
         }
         let policy = &mut builder.registry_policy;
@@ -281,14 +277,7 @@ impl RoutingConfigBuilder {
     /// which makes unknown names a 404. [`Endpoint::Other`] shares
     /// [`Endpoint::Llm`]'s.
     pub fn fallback(mut self, endpoint: Endpoint, name: impl Into<String>) -> Self {
-        let fallbacks = &mut self.policy.fallbacks;
-        let fallback = match endpoint {
-            Endpoint::Llm | Endpoint::Other => &mut fallbacks.llm,
-            Endpoint::Embedding => &mut fallbacks.embedding,
-            Endpoint::Tts => &mut fallbacks.tts,
-            Endpoint::Stt => &mut fallbacks.stt,
-        };
-        *fallback = name.into().trim().into();
+        *self.policy.fallbacks.get_mut(endpoint) = name.into().trim().into();
         self
     }
 

@@ -112,6 +112,15 @@ impl Fallbacks {
         };
         (!name.is_empty()).then_some(name)
     }
+
+    pub(crate) fn get_mut(&mut self, endpoint: Endpoint) -> &mut String {
+        match endpoint {
+            Endpoint::Llm | Endpoint::Other => &mut self.llm,
+            Endpoint::Embedding => &mut self.embedding,
+            Endpoint::Tts => &mut self.tts,
+            Endpoint::Stt => &mut self.stt,
+        }
+    }
 }
 
 impl Default for Fallbacks {

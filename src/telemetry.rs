@@ -69,13 +69,17 @@ impl RequestTelemetry {
 
     /// The layer answers itself.
     pub(crate) fn rejected(&self, rejection: &Rejection) {
-        self.refused_late(rejection);
+        self.tell(rejection);
         self.count("rejected", None);
     }
 
     /// The layer answers itself in place of the inner service, which has been
-    /// called already.
+    /// called already: what became of the request has been counted.
     pub(crate) fn refused_late(&self, rejection: &Rejection) {
+        self.tell(rejection);
+    }
+
+    fn tell(&self, rejection: &Rejection) {
         let code = rejection.code().as_str();
         if rejection.status().is_server_error() {
             let cause = std::error::Error::source(rejection);
