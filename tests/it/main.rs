@@ -8,6 +8,8 @@ mod exactness;
 mod examples;
 mod freshness;
 mod inspect;
+#[cfg(feature = "reqwest")]
+mod lambda;
 mod limits;
 mod multipart;
 mod observability;

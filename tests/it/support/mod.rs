@@ -7,6 +7,7 @@ pub(crate) mod client;
 pub(crate) mod gateway;
 pub(crate) mod process;
 pub(crate) mod registry_server;
+pub(crate) mod runtime_api;
 pub(crate) mod source;
 pub(crate) mod upstream;
 pub(crate) mod wire;
