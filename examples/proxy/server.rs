@@ -3,7 +3,10 @@
 
 use std::{
     convert::Infallible,
+    future::pending,
+    io,
     net::SocketAddr,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,18 +14,16 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, Version, header::CONNECTION};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{
-        conn::auto,
-        graceful::{GracefulShutdown, Watcher},
-    },
+    server::conn::auto,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    time::sleep,
+    sync::watch,
+    time::{sleep, timeout},
 };
 use tower::{Service, ServiceExt};
 
@@ -33,6 +34,10 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// How long to wait after a connection could not be accepted: there may be too
 /// many open files, and the next attempt would fail as well.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long connections may still be idle once the server is to stop. Requests
+/// may be on their way, whose clients could not know; each is answered, and told
+/// that it is its connection's last.
+const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// How long clients may keep the server waiting.
 #[derive(Clone, Copy, Debug)]
@@ -57,22 +62,25 @@ pub(crate) async fn serve<S>(
         + Sync
         + 'static,
 {
-    let connections = GracefulShutdown::new();
+    let (close, _) = watch::channel(());
+    let is_stopping = Arc::new(AtomicBool::new(false));
     let protocol = protocol(limits);
+    let start = |stream, client| {
+        let connection = Connection {
+            protocol: protocol.clone(),
+            client,
+            limits,
+            is_stopping: Arc::clone(&is_stopping),
+            close: close.subscribe(),
+        };
+        tokio::spawn(connection.serve(stream, service.clone()));
+    };
     loop {
         tokio::select! {
             biased;
             () = stop.recv() => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, client)) => {
-                    let connection = Connection {
-                        protocol: protocol.clone(),
-                        client,
-                        limits,
-                        watcher: connections.watcher(),
-                    };
-                    tokio::spawn(connection.serve(stream, service.clone()));
-                }
+                Ok((stream, client)) => start(stream, client),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     sleep(ACCEPT_PAUSE).await;
@@ -80,10 +88,17 @@ pub(crate) async fn serve<S>(
             },
         }
     }
-    drop(listener);
-    tracing::info!(connections = connections.count(), "draining");
+    is_stopping.store(true, Ordering::Relaxed);
+    // To its clients, what waits in the backlog is connected already.
+    let _ = accept_backlog(listener, start);
+    tracing::info!(connections = close.receiver_count(), "draining");
+    let drained = async {
+        let _ = timeout(LAST_CALL, close.closed()).await;
+        close.send_replace(());
+        close.closed().await;
+    };
     tokio::select! {
-        () = connections.shutdown() => tracing::info!("drained"),
+        () = drained => tracing::info!("drained"),
         () = sleep(limits.drain_timeout) => {
             tracing::warn!("gave up on requests that took too long to finish");
         }
@@ -91,11 +106,28 @@ pub(crate) async fn serve<S>(
     }
 }
 
+/// Accepts without waiting, and listens no longer.
+fn accept_backlog(
+    listener: TcpListener,
+    mut start: impl FnMut(TcpStream, SocketAddr),
+) -> io::Result<()> {
+    // tokio's own may not have heard of the last connections yet.
+    let listener = listener.into_std()?;
+    loop {
+        let (stream, client) = listener.accept()?;
+        stream.set_nonblocking(true)?;
+        start(TcpStream::from_std(stream)?, client);
+    }
+}
+
 struct Connection {
     protocol: auto::Builder<TokioExecutor>,
     client: SocketAddr,
     limits: Limits,
-    watcher: Watcher,
+    /// Whether each answer is to be the last one of its connection.
+    is_stopping: Arc<AtomicBool>,
+    /// Changes when idle connections are to be closed.
+    close: watch::Receiver<()>,
 }
 
 impl Connection {
@@ -111,33 +143,50 @@ impl Connection {
             protocol,
             client,
             limits,
-            watcher,
+            is_stopping,
+            mut close,
         } = self;
         // Small events must not wait for more of them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        let in_use = Arc::new(AtomicBool::new(false));
-        let service = service_fn({
-            let in_use = Arc::clone(&in_use);
-            move |mut request: Request<Incoming>| {
-                in_use.store(true, Ordering::Relaxed);
-                request.extensions_mut().insert(client);
-                service.clone().oneshot(request)
+        let in_use = AtomicBool::new(false);
+        let service = service_fn(|mut request: Request<Incoming>| {
+            in_use.store(true, Ordering::Relaxed);
+            request.extensions_mut().insert(client);
+            // HTTP/2 has a frame for what this header says.
+            let has_header = request.version() < Version::HTTP_2;
+            let answer = service.clone().oneshot(request);
+            let is_stopping = Arc::clone(&is_stopping);
+            async move {
+                let mut response = answer.await?;
+                if has_header && is_stopping.load(Ordering::Relaxed) {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(CONNECTION, close);
+                }
+                Ok::<_, Infallible>(response)
             }
         });
-        let connection = protocol.serve_connection(TokioIo::new(stream), service);
-        let mut connection = std::pin::pin!(watcher.watch(connection.into_owned()));
         // hyper's own timeout for heads begins once the protocol is known, for which
         // a first byte must come.
+        let silent = async {
+            sleep(limits.header_timeout).await;
+            if in_use.load(Ordering::Relaxed) {
+                pending::<()>().await;
+            }
+        };
+        let mut connection = pin!(protocol.serve_connection(TokioIo::new(stream), service));
         let ended = tokio::select! {
-            ended = &mut connection => ended,
-            () = sleep(limits.header_timeout) => {
-                if !in_use.load(Ordering::Relaxed) {
-                    tracing::debug!(%client, "closing a connection on which no request came");
-                    return;
-                }
+            // What has come is read before the connection is closed.
+            biased;
+            ended = connection.as_mut() => ended,
+            _ = close.changed() => {
+                connection.as_mut().graceful_shutdown();
                 connection.await
+            }
+            () = silent => {
+                tracing::debug!(%client, "closing a connection on which no request came");
+                return;
             }
         };
         if let Err(error) = ended {
