@@ -51,6 +51,27 @@ struct Cli {
     #[arg(long, value_name = "NAME")]
     id_header: Option<HeaderName>,
 
+    /// How many bytes of one request's body may be held until its model is
+    /// known; past it the answer is 413.
+    #[arg(
+        long,
+        env = "MAX_HELD_BYTES",
+        value_name = "BYTES",
+        default_value = "67108864",
+        value_parser = |text: &str| bytes(text, "MAX_HELD_BYTES")
+    )]
+    max_held_bytes: usize,
+
+    /// How many of all requests together; past it the answer is 503.
+    #[arg(
+        long,
+        env = "MAX_TOTAL_HELD_BYTES",
+        value_name = "BYTES",
+        default_value = "536870912",
+        value_parser = |text: &str| bytes(text, "MAX_TOTAL_HELD_BYTES")
+    )]
+    max_total_held_bytes: usize,
+
     /// How long connecting to the upstream may take; past it the answer is 504.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     upstream_connect_timeout: Duration,
@@ -117,6 +138,9 @@ impl Settings {
             .map_err(|problem| format!("--listen (LISTEN_ADDR) is {:?}; {problem}", cli.listen))?;
         let upstream = cli.upstream.as_deref().map(upstream).transpose();
         let mut routing = RoutingConfigBuilder::from_env().map_err(|error| error.to_string())?;
+        routing = routing
+            .max_held_bytes(cli.max_held_bytes)
+            .max_total_held_bytes(cli.max_total_held_bytes);
         if let Some(name) = cli.id_header {
             routing = routing.id_header(name);
         }
@@ -171,6 +195,15 @@ fn upstream(url: &str) -> Result<Uri, &'static str> {
         return Err("must not have a query; each request brings its own");
     }
     Ok(uri)
+}
+
+fn bytes(text: &str, variable: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(bytes @ 1..) => Ok(bytes),
+        _ => Err(format!(
+            "it (or {variable}) must be a number of bytes, such as 16777216"
+        )),
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, &'static str> {

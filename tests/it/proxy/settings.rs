@@ -2,9 +2,9 @@
 
 use tokio::net::TcpListener;
 
-use super::{Setup, models, proxy};
+use super::{CHAT, Setup, models, proxy};
 use crate::support::{
-    client::{get, post},
+    client::{get, post, post_chunked},
     process::{Process, command, run},
     registry_server::RegistryServer,
 };
@@ -30,6 +30,8 @@ async fn a_bad_value_is_an_error_that_names_the_variable_and_the_flag() {
         ("MODELS_FETCH_TIMEOUT_SECONDS", "-1"),
         ("MODELS_FETCH_TIMEOUT_SECONDS", ""),
         ("MODELS_MISS_REFRESH_SECONDS", "NaN"),
+        ("MAX_HELD_BYTES", "0"),
+        ("MAX_TOTAL_HELD_BYTES", "64M"),
         ("RUST_LOG", "proxy=loud"),
     ] {
         let remains = run(proxy().env(variable, value)).await;
@@ -51,6 +53,7 @@ async fn a_bad_value_is_an_error_that_names_the_variable_and_the_flag() {
         ("--upstream-idle-timeout", "1e99"),
         ("--client-idle-timeout", ""),
         ("--drain-timeout", "inf"),
+        ("--max-held-bytes", "1.5"),
         ("--no-such-flag", "1"),
     ] {
         let remains = run(proxy().args([flag, value])).await;
@@ -117,6 +120,26 @@ async fn a_flag_goes_before_its_variable() {
         health["model_service"]["active_models_url"],
         setup.registry.url()
     );
+}
+
+#[tokio::test]
+async fn the_bytes_that_are_held_have_bounds() {
+    for (variable, flag) in [
+        ("MAX_HELD_BYTES", "--max-held-bytes"),
+        ("MAX_TOTAL_HELD_BYTES", "--max-total-held-bytes"),
+    ] {
+        let setup = Setup::with(|proxy| {
+            proxy.env(variable, "1").args([flag, "100"]);
+        })
+        .await;
+        for (padding, expected) in [(50, 200), (100, 413)] {
+            let front = format!(r#"{{"a":"{}""#, "x".repeat(padding));
+            let chunks = [front.as_bytes(), br#","model":"code"}"#];
+            let json = [("content-type", "application/json")];
+            let answer = post_chunked(setup.address(), CHAT, &json, &chunks).await;
+            assert_eq!(answer.status(), expected, "{variable}");
+        }
+    }
 }
 
 #[tokio::test]

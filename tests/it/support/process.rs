@@ -19,7 +19,7 @@ use tokio::{
 use super::client::PATIENCE;
 
 /// What the examples read, and what could change how they behave.
-const VARIABLES: [&str; 18] = [
+const VARIABLES: [&str; 20] = [
     "LISTEN_ADDR",
     "UPSTREAM_URL",
     "ACTIVE_MODELS_URL",
@@ -30,6 +30,8 @@ const VARIABLES: [&str; 18] = [
     "MODELS_TTL_SECONDS",
     "MODELS_FETCH_TIMEOUT_SECONDS",
     "MODELS_MISS_REFRESH_SECONDS",
+    "MAX_HELD_BYTES",
+    "MAX_TOTAL_HELD_BYTES",
     "RUST_LOG",
     "HTTP_PROXY",
     "HTTPS_PROXY",
