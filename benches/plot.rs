@@ -4,18 +4,22 @@
 //! cargo bench --bench layer --bench scan && cargo bench --bench plot
 //! ```
 
+#[path = "support/chart.rs"]
+mod chart;
 mod support;
 
 use std::{
-    error::Error,
     fs,
     path::{Path, PathBuf},
 };
 
+use chart::{
+    Area, BLUE, GREEN, GREY, ORANGE, Result, VERMILION, legend, offset, text, title, x_label,
+    y_label,
+};
 use plotters::{
-    coord::Shift,
     prelude::*,
-    style::text_anchor::{HPos, Pos, VPos},
+    style::text_anchor::{HPos, VPos},
 };
 use serde_json::Value;
 use support::{
@@ -23,18 +27,7 @@ use support::{
     payloads,
 };
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-
 const SIZE: (u32, u32) = (1000, 900);
-const FONT: &str = "sans-serif";
-
-// Okabe and Ito's colours, which the colour-blind can tell apart.
-const BLUE: RGBColor = RGBColor(0, 114, 178);
-const ORANGE: RGBColor = RGBColor(230, 159, 0);
-const GREEN: RGBColor = RGBColor(0, 158, 115);
-const VERMILION: RGBColor = RGBColor(213, 94, 0);
-const GREY: RGBColor = RGBColor(170, 170, 170);
 
 /// The contestants by their names in the benchmark.
 const CONTESTANTS: [(&str, &str, RGBColor); 5] = [
@@ -181,13 +174,7 @@ fn throughput(area: &Area<'_>, measured: &[Measurement]) -> Result<()> {
         x_label(area, (x, y + 6), first)?;
         x_label(area, (x, y + 21), second)?;
     }
-    let mut x = 60;
-    for (_, title, colour) in CONTESTANTS {
-        area.draw(&Rectangle::new([(x, 46), (x + 12, 58)], colour.filled()))?;
-        let style = text(13, HPos::Left, VPos::Center);
-        area.draw(&Text::new(title, (x + 17, 52), style))?;
-        x += 17 + title.len() as i32 * 6 + 32;
-    }
+    legend(area, CONTESTANTS.map(|(_, title, colour)| (title, colour)))?;
     Ok(())
 }
 
@@ -246,33 +233,4 @@ fn latency(area: &Area<'_>, measured: &[Measurement]) -> Result<()> {
         area.draw(&Text::new(title, offset(area, (right + 6, y)), style))?;
     }
     Ok(())
-}
-
-fn title(area: &Area<'_>, title: &str) -> Result<()> {
-    let style = text(17, HPos::Left, VPos::Center);
-    area.draw(&Text::new(title, (20, 24), style))?;
-    Ok(())
-}
-
-fn y_label(area: &Area<'_>, at: (i32, i32), label: &str) -> Result<()> {
-    let (x, y) = offset(area, at);
-    let style = text(13, HPos::Right, VPos::Center);
-    area.draw(&Text::new(label.to_owned(), (x - 8, y), style))?;
-    Ok(())
-}
-
-fn x_label(area: &Area<'_>, at: (i32, i32), label: &str) -> Result<()> {
-    let style = text(13, HPos::Center, VPos::Top);
-    area.draw(&Text::new(label.to_owned(), offset(area, at), style))?;
-    Ok(())
-}
-
-/// From the image's coordinates to the area's.
-fn offset(area: &Area<'_>, (x, y): (i32, i32)) -> (i32, i32) {
-    let (left, top) = area.get_base_pixel();
-    (x - left, y - top)
-}
-
-fn text(size: i32, horizontal: HPos, vertical: VPos) -> TextStyle<'static> {
-    TextStyle::from((FONT, size).into_font()).pos(Pos::new(horizontal, vertical))
 }
