@@ -55,7 +55,8 @@ struct Timed<B> {
     body: B,
     peer: &'static str,
     patience: Duration,
-    sleep: Pin<Box<Sleep>>,
+    /// Made when it is needed first: what has come whole needs none.
+    sleep: Option<Pin<Box<Sleep>>>,
     is_waiting: bool,
 }
 
@@ -65,7 +66,7 @@ impl<B> Timed<B> {
             body,
             peer,
             patience,
-            sleep: Box::pin(sleep(patience)),
+            sleep: None,
             is_waiting: false,
         }
     }
@@ -87,12 +88,16 @@ where
             this.is_waiting = false;
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
+        let (peer, patience) = (this.peer, this.patience);
+        let is_first = this.sleep.is_none();
+        let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep(patience)));
         if !this.is_waiting {
             this.is_waiting = true;
-            this.sleep.as_mut().reset(Instant::now() + this.patience);
+            if !is_first {
+                sleep.as_mut().reset(Instant::now() + patience);
+            }
         }
-        ready!(this.sleep.as_mut().poll(cx));
-        let (peer, patience) = (this.peer, this.patience);
+        ready!(sleep.as_mut().poll(cx));
         Poll::Ready(Some(Err(Idle { peer, patience }.into())))
     }
 

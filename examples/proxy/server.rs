@@ -3,7 +3,8 @@
 
 use std::{
     convert::Infallible,
-    net::SocketAddr,
+    io,
+    net::{self, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,6 +13,7 @@ use std::{
 };
 
 use http::{Request, Response};
+use http_body::Body;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -22,11 +24,15 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
+    runtime::Handle,
     time::sleep,
 };
+use tokio_io_timeout::TimeoutStream;
 use tower::{Service, ServiceExt};
 
-use crate::{body::Body, stop::StopSignals};
+use tower_model_routing::BoxError;
+
+use crate::{gather::Gathered, stop::StopSignals};
 
 /// The largest head of a request in HTTP/1.1.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -39,39 +45,44 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Limits {
     /// For the head of a request, and between two requests.
     pub(crate) header_timeout: Duration,
+    /// With a part of an answer.
+    pub(crate) write_timeout: Duration,
     /// For the requests under way, once the server is to stop.
     pub(crate) drain_timeout: Duration,
 }
 
 /// Serves until the first signal to stop; then what is under way, until that is
 /// done, it has taken too long, or the second signal comes.
-pub(crate) async fn serve<S>(
+pub(crate) async fn serve<S, B>(
     listener: TcpListener,
-    service: S,
+    workers: &[(Handle, S)],
     mut stop: StopSignals,
     limits: Limits,
 ) where
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
         + Clone
         + Send
         + Sync
         + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     let connections = GracefulShutdown::new();
     let protocol = protocol(limits);
+    let mut workers = workers.iter().cycle();
     loop {
         tokio::select! {
             biased;
             () = stop.recv() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, client)) => {
+                    let Some((runtime, service)) = workers.next() else { return };
                     let connection = Connection {
                         protocol: protocol.clone(),
                         client,
                         limits,
                         watcher: connections.watcher(),
                     };
-                    tokio::spawn(connection.serve(stream, service.clone()));
+                    runtime.spawn(connection.serve(stream.into_std(), service.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -99,13 +110,14 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve<S>(self, stream: TcpStream, service: S)
+    async fn serve<S, B>(self, stream: io::Result<net::TcpStream>, service: S)
     where
-        S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
             + Clone
             + Send
             + Sync
             + 'static,
+        B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
     {
         let Self {
             protocol,
@@ -113,10 +125,20 @@ impl Connection {
             limits,
             watcher,
         } = self;
+        // It was accepted elsewhere.
+        let stream = match stream.and_then(TcpStream::from_std) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be served");
+                return;
+            }
+        };
         // Small events must not wait for more of them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(limits.write_timeout));
         let in_use = Arc::new(AtomicBool::new(false));
         let service = service_fn({
             let in_use = Arc::clone(&in_use);
@@ -126,7 +148,8 @@ impl Connection {
                 service.clone().oneshot(request)
             }
         });
-        let connection = protocol.serve_connection(TokioIo::new(stream), service);
+        let connection =
+            protocol.serve_connection(TokioIo::new(Gathered::new(Box::pin(stream))), service);
         let mut connection = std::pin::pin!(watcher.watch(connection.into_owned()));
         // hyper's own timeout for heads begins once the protocol is known, for which
         // a first byte must come.
