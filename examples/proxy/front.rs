@@ -1,19 +1,18 @@
 //! What every request passes first: its ID, its place in the log, and a net for
 //! panics.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Instant};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::Body as HttpBody;
-use tower::{Service, ServiceBuilder};
+use tower::{Service, ServiceBuilder, ServiceExt, layer::layer_fn, service_fn};
 use tower_http::{
     catch_panic::CatchPanicLayer,
     request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
-    trace::TraceLayer,
 };
 use tower_model_routing::BoxError;
-use tracing::Span;
+use tracing::{Instrument, Span};
 
 use crate::{body::Body, reply};
 
@@ -42,22 +41,50 @@ where
         + Send
         + Sync
         + 'static,
-    A: HttpBody + Send + 'static,
+    A: Send + 'static,
 {
     ServiceBuilder::new()
         .map_request(without_odd_id)
         .layer(SetRequestIdLayer::new(ID, RandomId))
-        .layer(
-            TraceLayer::new_for_http()
-                .make_span_with(span)
-                .on_request(())
-                .on_body_chunk(())
-                .on_eos(())
-                .on_failure(()),
-        )
         .layer(PropagateRequestIdLayer::new(ID))
+        .layer(layer_fn(traced))
         .layer(CatchPanicLayer::custom(reply::panicked))
         .service(service)
+}
+
+/// Gives what is logged until the answer begins a span. `tower_http`'s
+/// `TraceLayer` would enter it for each frame of the body again, which costs
+/// as much as all else that is done with an event.
+fn traced<S, A, B>(
+    service: S,
+) -> impl Service<Request<A>, Response = Response<B>, Error = Infallible, Future: Send>
++ Clone
++ Send
++ Sync
++ 'static
+where
+    S: Service<Request<A>, Response = Response<B>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    A: Send + 'static,
+{
+    service_fn(move |request: Request<A>| {
+        let start = Instant::now();
+        let span = span(&request);
+        let answer = service.clone().oneshot(request);
+        let logged = async move {
+            let Ok(response) = answer.await;
+            tracing::debug!(
+                status = response.status().as_u16(),
+                seconds = start.elapsed().as_secs_f64(),
+                "answered"
+            );
+            Ok(response)
+        };
+        logged.instrument(span)
+    })
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -105,7 +132,6 @@ fn span<B>(request: &Request<B>) -> Span {
 mod tests {
     use http::StatusCode;
     use http_body_util::{BodyExt, Empty, Full};
-    use tower::{ServiceExt, service_fn};
 
     use super::*;
 

@@ -3,12 +3,14 @@
 
 use std::{
     convert::Infallible,
+    future::{Future, poll_fn},
     io,
     net::{self, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -153,15 +155,20 @@ impl Connection {
         let mut connection = std::pin::pin!(watcher.watch(connection.into_owned()));
         // hyper's own timeout for heads begins once the protocol is known, for which
         // a first byte must come.
-        let ended = tokio::select! {
-            ended = &mut connection => ended,
-            () = sleep(limits.header_timeout) => {
-                if !in_use.load(Ordering::Relaxed) {
-                    tracing::debug!(%client, "closing a connection on which no request came");
-                    return;
-                }
-                connection.await
+        let mut patience = std::pin::pin!(sleep(limits.header_timeout));
+        let ended = poll_fn(|cx| {
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                return Poll::Ready(Some(ended));
             }
+            if in_use.load(Ordering::Relaxed) {
+                return Poll::Pending;
+            }
+            patience.as_mut().poll(cx).map(|()| None)
+        })
+        .await;
+        let Some(ended) = ended else {
+            tracing::debug!(%client, "closing a connection on which no request came");
+            return;
         };
         if let Err(error) = ended {
             // The client went away, or does not speak HTTP.

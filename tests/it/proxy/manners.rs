@@ -57,7 +57,7 @@ async fn a_clients_own_id_stays_unless_it_is_odd() {
 async fn a_log_in_json_is_an_object_per_line_with_the_id() {
     let mut setup = Setup::with(|proxy| {
         proxy.args(["--log-format", "json"]);
-        proxy.env("RUST_LOG", "info,tower_http=debug");
+        proxy.env("RUST_LOG", "info,proxy=debug");
     })
     .await;
     setup.warm_up().await;
