@@ -5,9 +5,10 @@
 //! hyper-util's client, nothing between them) and nginx, if there is one. A
 //! client and an upstream in this process talk through all of them.
 //!
-//! Machines change their clock while a benchmark runs. So the contestants take
-//! turns here, each for a moment, and what counts is the median of the ratios
-//! of one turn. An argument selects scenarios whose names contain it.
+//! Machines change their clock while a benchmark runs, and have other things to
+//! do. So the contestants take turns here, each for a moment, and what counts is
+//! the lower quartile of its turns: what disturbs a process only ever adds. An
+//! argument selects scenarios whose names contain it.
 //!
 //! ```sh
 //! cargo build --release --example proxy && cargo bench --bench proxies
@@ -94,24 +95,24 @@ async fn table(scenarios: &[&Scenario], turns: usize) -> Result<(), BoxError> {
             rounds.push(round);
         }
         print!("| {} |", scenario.name);
-        for route in 0..routes.len() {
-            print!(" {:.1} |", median(rounds.iter().map(|it| it[route])));
+        let micros: Vec<f64> = (0..routes.len())
+            .map(|route| lower_quartile(rounds.iter().map(|round| round[route])))
+            .collect();
+        for micros in &micros {
+            print!(" {micros:.1} |");
         }
-        for other in 1..routes.len() {
-            print!(
-                " {:.2} |",
-                median(rounds.iter().map(|it| it[0] / it[other]))
-            );
+        for other in &micros[1..] {
+            print!(" {:.2} |", micros[0] / other);
         }
         println!();
     }
     Ok(())
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+fn lower_quartile(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    values[values.len() / 4]
 }
 
 /// A connection to a proxy.
