@@ -44,10 +44,10 @@ const TURNS: usize = 61;
 
 fn main() -> Result<(), BoxError> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    if let [role, upstream] = arguments.as_slice() {
-        if role == plain::ROLE {
-            return plain::run(upstream.parse()?);
-        }
+    if let [role, upstream] = arguments.as_slice()
+        && role == plain::ROLE
+    {
+        return plain::run(upstream.parse()?);
     }
     if !cfg!(target_os = "linux") {
         println!("skipped: the CPU time of other processes is read from Linux's /proc");

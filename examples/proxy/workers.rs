@@ -15,7 +15,7 @@ use tokio::runtime::{Builder, Handle};
 /// The system gives no more threads or files.
 pub(crate) fn start() -> io::Result<Vec<Handle>> {
     let count = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    (0..count).map(|index| worker(index)).collect()
+    (0..count).map(worker).collect()
 }
 
 fn worker(index: usize) -> io::Result<Handle> {
