@@ -9,19 +9,21 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header::CONTENT_ENCODING, request::Parts};
+use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tower::{Service, ServiceBuilder, service_fn, util::BoxCloneSyncService};
-use tower_http::{catch_panic::CatchPanicLayer, decompression::RequestDecompressionLayer};
-use tower_model_routing::ModelRoutingLayer;
+use tower_http::decompression::RequestDecompressionLayer;
+use tower_model_routing::{BoxError, ModelRoutingLayer};
 
 use crate::{
     body::{self, Body},
     forward::Forward,
+    front::front,
     headers,
     health::{Page, Pages},
-    reply,
 };
 
 type BoxService = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
@@ -32,8 +34,12 @@ pub(crate) fn app(
     routing: ModelRoutingLayer,
     forward: Forward,
     client_idle_timeout: Duration,
-) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
-+ Clone
+) -> impl Service<
+    Request<Incoming>,
+    Response = Response<impl HttpBody<Data = Bytes, Error = BoxError> + Send + 'static>,
+    Error = Infallible,
+    Future: Send,
+> + Clone
 + Send
 + Sync
 + 'static {
@@ -49,22 +55,18 @@ pub(crate) fn app(
         .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
         .map_request(|request: Request<_>| request.map(BodyExt::boxed_unsync))
         .service(plain.clone());
-    let app = App {
+    let app = Arc::new(App {
         pages,
         plain: BoxCloneSyncService::new(plain),
         encoded: BoxCloneSyncService::new(encoded),
         client_idle_timeout,
-    };
-    ServiceBuilder::new()
-        .map_response(|response: Response<_>| response.map(BodyExt::boxed_unsync))
-        .layer(CatchPanicLayer::custom(reply::panicked))
-        .service(service_fn(move |request| {
-            let app = app.clone();
-            async move { Ok(app.answer(request).await) }
-        }))
+    });
+    front(service_fn(move |request| {
+        let app = Arc::clone(&app);
+        async move { Ok(app.answer(request).await) }
+    }))
 }
 
-#[derive(Clone)]
 struct App {
     pages: Arc<Pages>,
     /// For bodies that are not encoded: of those the length is known on the
@@ -75,7 +77,7 @@ struct App {
 }
 
 impl App {
-    async fn answer(self, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         if let Some(page) = Page::at(request.uri().path()) {
             return self.pages.answer(page, request).await;
         }
@@ -83,13 +85,14 @@ impl App {
         let client = head.extensions.get::<SocketAddr>();
         let client = client.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SocketAddr::ip);
         headers::prepare_request(&mut head, client);
-        let mut service = if head.headers.contains_key(CONTENT_ENCODING) {
-            unify_encoding(&mut head);
-            self.encoded
-        } else {
-            self.plain
-        };
         let body = body::from_client(body, self.client_idle_timeout);
+        let service = if head.headers.contains_key(CONTENT_ENCODING) {
+            unify_encoding(&mut head);
+            &self.encoded
+        } else {
+            &self.plain
+        };
+        let mut service = service.clone();
         // `ServiceExt::oneshot` would do, but that its future could be sent is
         // more than the compiler can see.
         let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;

@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use tokio::{
     runtime::Handle,
-    time::{Instant, Sleep, sleep, timeout},
+    time::{Instant, Sleep, sleep_until, timeout},
 };
 use tower_model_routing::BoxError;
 
@@ -55,8 +55,10 @@ struct Timed<B> {
     body: B,
     peer: &'static str,
     patience: Duration,
-    sleep: Pin<Box<Sleep>>,
-    is_waiting: bool,
+    /// Since when somebody waits for a frame.
+    waiting_since: Option<Instant>,
+    /// Made when it is needed first: what has come whole needs none.
+    sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl<B> Timed<B> {
@@ -65,8 +67,8 @@ impl<B> Timed<B> {
             body,
             peer,
             patience,
-            sleep: Box::pin(sleep(patience)),
-            is_waiting: false,
+            waiting_since: None,
+            sleep: None,
         }
     }
 }
@@ -84,15 +86,22 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
-            this.is_waiting = false;
+            this.waiting_since = None;
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        if !this.is_waiting {
-            this.is_waiting = true;
-            this.sleep.as_mut().reset(Instant::now() + this.patience);
-        }
-        ready!(this.sleep.as_mut().poll(cx));
         let (peer, patience) = (this.peer, this.patience);
+        let since = *this.waiting_since.get_or_insert_with(Instant::now);
+        let deadline = since + patience;
+        let sleep = this
+            .sleep
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        // Its deadline may be of an earlier wait: to set it anew for each frame
+        // would cost more.
+        ready!(sleep.as_mut().poll(cx));
+        while sleep.deadline() < deadline {
+            sleep.as_mut().reset(deadline);
+            ready!(sleep.as_mut().poll(cx));
+        }
         Poll::Ready(Some(Err(Idle { peer, patience }.into())))
     }
 

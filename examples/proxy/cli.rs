@@ -2,11 +2,11 @@
 
 use std::{env, net::SocketAddr, time::Duration};
 
-use clap::Parser;
-use http::{HeaderName, Uri};
+use clap::{Parser, ValueEnum};
+use http::{HeaderName, HeaderValue, Uri};
 use tower_model_routing::{ReqwestSource, RoutingConfigBuilder};
 
-use crate::forward::Timeouts;
+use crate::{forward::Timeouts, log};
 
 /// A reverse proxy for LLM APIs that routes by model name.
 ///
@@ -19,7 +19,9 @@ use crate::forward::Timeouts;
     after_help = "More settings come from the environment: DEFAULT_FALLBACK_MODEL, \
                   DEFAULT_FALLBACK_EMBEDDINGS_MODEL, DEFAULT_FALLBACK_TTS_MODEL, \
                   DEFAULT_FALLBACK_STT_MODEL (empty: none), MODELS_TTL_SECONDS, \
-                  MODELS_FETCH_TIMEOUT_SECONDS, MODELS_MISS_REFRESH_SECONDS, and RUST_LOG."
+                  MODELS_FETCH_TIMEOUT_SECONDS, MODELS_MISS_REFRESH_SECONDS, RUST_LOG, and \
+                  UPSTREAM_AUTHORIZATION: sent upstream as the Authorization header, in place of \
+                  the client's own."
 )]
 struct Cli {
     /// The address to listen on; port 0 takes a free one.
@@ -97,9 +99,24 @@ struct Cli {
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     client_idle_timeout: Duration,
 
+    /// How long a client may take no byte of its answer; past it the connection
+    /// is closed.
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    client_write_timeout: Duration,
+
     /// How long requests under way may take to finish after SIGTERM or Ctrl-C.
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     drain_timeout: Duration,
+
+    /// What the log on stderr looks like.
+    #[arg(
+        long,
+        env = "LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text",
+        value_parser = log_format
+    )]
+    log_format: log::Format,
 }
 
 /// Settings that have been checked.
@@ -108,12 +125,16 @@ pub(crate) struct Settings {
     pub(crate) listen: String,
     /// `None`: the demo upstream.
     pub(crate) upstream: Option<Uri>,
+    /// What goes upstream in place of what the client sent.
+    pub(crate) authorization: Option<HeaderValue>,
     /// `None`: the demo registry without an upstream, else the layer's default.
     pub(crate) models_url: Option<String>,
     pub(crate) timeouts: Timeouts,
     pub(crate) client_header_timeout: Duration,
     pub(crate) client_idle_timeout: Duration,
+    pub(crate) client_write_timeout: Duration,
     pub(crate) drain_timeout: Duration,
+    pub(crate) log_format: log::Format,
     /// What `RoutingConfigBuilder` reads from the environment itself, and the
     /// flags about routing.
     pub(crate) routing: RoutingConfigBuilder,
@@ -128,7 +149,12 @@ impl Settings {
     /// A value that is not allowed. The message names the flag and the
     /// variable, and does not repeat URLs: they may contain credentials.
     pub(crate) fn from_args_and_env() -> Result<Self, String> {
-        for variable in ["LISTEN_ADDR", "UPSTREAM_URL", "ACTIVE_MODELS_URL"] {
+        for variable in [
+            "LISTEN_ADDR",
+            "UPSTREAM_URL",
+            "ACTIVE_MODELS_URL",
+            "LOG_FORMAT",
+        ] {
             if let Err(env::VarError::NotUnicode(_)) = env::var(variable) {
                 return Err(format!("{variable} is not UTF-8"));
             }
@@ -150,6 +176,7 @@ impl Settings {
         }
         Ok(Self {
             upstream: upstream.map_err(|problem| format!("--upstream (UPSTREAM_URL) {problem}"))?,
+            authorization: authorization()?,
             listen: cli.listen,
             models_url: cli.models_url,
             timeouts: Timeouts {
@@ -159,7 +186,9 @@ impl Settings {
             },
             client_header_timeout: cli.client_header_timeout,
             client_idle_timeout: cli.client_idle_timeout,
+            client_write_timeout: cli.client_write_timeout,
             drain_timeout: cli.drain_timeout,
+            log_format: cli.log_format,
             routing,
         })
     }
@@ -204,6 +233,35 @@ fn bytes(text: &str, variable: &str) -> Result<usize, String> {
             "it (or {variable}) must be a number of bytes, such as 16777216"
         )),
     }
+}
+
+/// The secret that the upstream wants. It is no flag: whoever may list the
+/// processes of a system reads those.
+fn authorization() -> Result<Option<HeaderValue>, String> {
+    const VARIABLE: &str = "UPSTREAM_AUTHORIZATION";
+
+    let value = match env::var(VARIABLE) {
+        Ok(value) => value,
+        Err(env::VarError::NotPresent) => return Ok(None),
+        Err(env::VarError::NotUnicode(_)) => return Err(format!("{VARIABLE} is not UTF-8")),
+    };
+    let value = value.trim();
+    if value.is_empty() {
+        return Err(format!(
+            "{VARIABLE} is empty; unset it to let clients send their own keys"
+        ));
+    }
+    // The message does not repeat the secret.
+    let parsed = value.is_ascii().then(|| HeaderValue::from_str(value).ok());
+    let mut value = parsed.flatten().ok_or_else(|| {
+        format!("{VARIABLE} must be one line of visible ASCII, such as \"Bearer KEY\"")
+    })?;
+    value.set_sensitive(true);
+    Ok(Some(value))
+}
+
+fn log_format(text: &str) -> Result<log::Format, &'static str> {
+    log::Format::from_str(text, true).map_err(|_| "it (LOG_FORMAT) must be text or json")
 }
 
 fn seconds(text: &str) -> Result<Duration, &'static str> {

@@ -14,7 +14,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, Uri, Version, header::HOST, uri::PathAndQuery};
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    header::{AUTHORIZATION, HOST},
+    uri::PathAndQuery,
+};
 use http_body::Body as HttpBody;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -45,9 +49,13 @@ type Connector = BoxCloneSyncService<Uri, Stream, BoxError>;
 
 /// Forwards requests to one upstream. What goes wrong becomes an answer.
 #[derive(Clone, Debug)]
-pub(crate) struct Forward {
+pub(crate) struct Forward(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     client: Client<Connector, Upload>,
-    upstream: Arc<Uri>,
+    upstream: Uri,
+    authorization: Option<HeaderValue>,
     timeouts: Timeouts,
 }
 
@@ -55,7 +63,11 @@ impl Forward {
     /// # Errors
     ///
     /// The upstream is `https` and this system has no CA certificates.
-    pub(crate) fn new(upstream: Uri, timeouts: Timeouts) -> Result<Self, BoxError> {
+    pub(crate) fn new(
+        upstream: Uri,
+        authorization: Option<HeaderValue>,
+        timeouts: Timeouts,
+    ) -> Result<Self, BoxError> {
         let connector = Timeout::new(connector(&upstream, timeouts)?, timeouts.connect);
         // A request is sent again only if nothing of it has been sent: when its
         // pooled connection turns out to be closed already.
@@ -64,14 +76,17 @@ impl Forward {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(60))
             .build(BoxCloneSyncService::new(connector));
-        Ok(Self {
+        Ok(Self(Arc::new(Inner {
             client,
-            upstream: Arc::new(upstream),
+            upstream,
+            authorization,
             timeouts,
-        })
+        })))
     }
+}
 
-    async fn forward<B>(self, request: Request<B>) -> Response<Body>
+impl Inner {
+    async fn forward<B>(&self, request: Request<B>) -> Response<Body>
     where
         B: HttpBody<Data = Bytes, Error = BoxError> + Send + 'static,
     {
@@ -89,6 +104,9 @@ impl Forward {
             }
         }
         head.headers.remove(HOST);
+        if let Some(authorization) = &self.authorization {
+            head.headers.insert(AUTHORIZATION, authorization.clone());
+        }
         head.version = Version::HTTP_11;
         let (body, progress) = Upload::new(body);
         let exchange = self.client.request(Request::from_parts(head, body));
@@ -101,6 +119,10 @@ impl Forward {
             }
         };
         match result {
+            Ok(response) if response.status().is_informational() => {
+                tracing::warn!(status = %response.status(), "the upstream upgraded unasked");
+                unavailable("The server behind this gateway gave an answer to another question.")
+            }
             Ok(response) => self.answer(response),
             Err(error) => match progress.failure() {
                 Some(failure) => refuse(&failure),
@@ -127,7 +149,7 @@ impl Forward {
             _ => return None,
         };
         let prefix = self.upstream.path().trim_end_matches('/');
-        let mut parts = self.upstream.as_ref().clone().into_parts();
+        let mut parts = self.upstream.clone().into_parts();
         parts.path_and_query = Some(format!("{prefix}{target}").parse().ok()?);
         Uri::from_parts(parts).ok()
     }
@@ -144,7 +166,7 @@ impl Forward {
             "The server behind this gateway broke off before it answered. The request may have \
              been carried out or not."
         };
-        reply::error(StatusCode::BAD_GATEWAY, "upstream_unavailable", message)
+        unavailable(message)
     }
 }
 
@@ -161,8 +183,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let forward = self.clone().forward(request);
-        Box::pin(async { Ok(forward.await) })
+        let this = Arc::clone(&self.0);
+        Box::pin(async move { Ok(this.forward(request).await) })
     }
 }
 
@@ -209,6 +231,10 @@ fn refuse(failure: &Failure) -> Response<Body> {
             &format!("The request's body could not be read: {problem}."),
         ),
     }
+}
+
+fn unavailable(message: &str) -> Response<Body> {
+    reply::error(StatusCode::BAD_GATEWAY, "upstream_unavailable", message)
 }
 
 fn timed_out() -> Response<Body> {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts, uri::Authority};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request::Parts, uri::Authority};
 
 /// Prepares the head of a client's request to be forwarded.
 pub(crate) fn prepare_request(head: &mut Parts, client: IpAddr) {
@@ -20,6 +20,7 @@ pub(crate) fn prepare_request(head: &mut Parts, client: IpAddr) {
     // The upstream's own host takes its place.
     headers.remove(header::HOST);
     join_cookies(headers);
+    headers.append(header::VIA, via(head.version));
     add_forwarded(headers, client, host);
 }
 
@@ -42,6 +43,15 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for name in named.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
+}
+
+/// What a gateway must say of itself (RFC 9110, 7.6.3), so that a loop shows.
+fn via(version: Version) -> HeaderValue {
+    HeaderValue::from_static(match version {
+        Version::HTTP_2 => "2 tower-model-routing",
+        Version::HTTP_10 => "1.0 tower-model-routing",
+        _ => "1.1 tower-model-routing",
+    })
 }
 
 /// HTTP/2 may split the cookies, which HTTP/1.1 has in one line (RFC 9113,

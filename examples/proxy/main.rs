@@ -13,16 +13,19 @@ mod body;
 mod cli;
 mod demo;
 mod forward;
+mod front;
+mod gather;
 mod headers;
 mod health;
+mod log;
 mod reply;
 mod server;
 mod stop;
 mod upload;
+mod workers;
 
 use std::{
-    env,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     process::ExitCode,
     sync::Arc,
 };
@@ -30,7 +33,6 @@ use std::{
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tower_model_routing::{BoxError, ModelRoutingLayer};
-use tracing_subscriber::EnvFilter;
 
 use crate::{
     app::app,
@@ -44,7 +46,7 @@ use crate::{
 
 fn main() -> ExitCode {
     let settings = Settings::from_args_and_env().and_then(|settings| {
-        start_log()?;
+        log::start(settings.log_format)?;
         Ok(settings)
     });
     let settings = match settings {
@@ -63,21 +65,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn start_log() -> Result<(), String> {
-    let filter = match env::var("RUST_LOG") {
-        Err(_) => EnvFilter::new("info"),
-        Ok(filter) => EnvFilter::try_new(&filter)
-            .map_err(|error| format!("RUST_LOG is {filter:?}: {error}"))?,
-    };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
-    Ok(())
-}
-
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn run(settings: Settings) -> Result<(), BoxError> {
     let listener = TcpListener::bind(&settings.listen)
         .await
@@ -106,15 +94,23 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
     let registry = layer.registry().clone();
     let pages = Arc::new(Pages::new(layer.clone(), fallbacks, metrics));
     tracing::info!(%upstream, registry = registry.location(), "starting");
-    let app = app(
-        pages,
-        layer,
-        Forward::new(upstream, settings.timeouts)?,
-        settings.client_idle_timeout,
-    );
+    let workers = workers::start()?
+        .into_iter()
+        .map(|runtime| {
+            let forward = Forward::new(
+                upstream.clone(),
+                settings.authorization.clone(),
+                settings.timeouts,
+            )?;
+            let pages = Arc::clone(&pages);
+            let app = app(pages, layer.clone(), forward, settings.client_idle_timeout);
+            Ok((runtime, app))
+        })
+        .collect::<Result<Vec<_>, BoxError>>()?;
 
     let limits = Limits {
         header_timeout: settings.client_header_timeout,
+        write_timeout: settings.client_write_timeout,
         drain_timeout: settings.drain_timeout,
     };
     let stop = StopSignals::new()?;
@@ -124,7 +120,7 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
     if is_demo {
         eprint!("{}", Demo { address });
     }
-    server::serve(listener, app, stop, limits).await;
+    server::serve(listener, &workers, stop, limits).await;
     Ok(())
 }
 

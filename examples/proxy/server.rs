@@ -5,7 +5,7 @@ use std::{
     convert::Infallible,
     future::pending,
     io,
-    net::SocketAddr,
+    net::{self, SocketAddr},
     pin::pin,
     sync::{
         Arc,
@@ -15,6 +15,7 @@ use std::{
 };
 
 use http::{HeaderValue, Request, Response, Version, header::CONNECTION};
+use http_body::Body;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -22,12 +23,16 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
+    runtime::Handle,
     sync::watch,
     time::{sleep, timeout},
 };
+use tokio_io_timeout::TimeoutStream;
 use tower::{Service, ServiceExt};
 
-use crate::{body::Body, stop::StopSignals};
+use tower_model_routing::BoxError;
+
+use crate::{gather::Gathered, stop::StopSignals};
 
 /// The largest head of a request in HTTP/1.1.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -44,28 +49,35 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 pub(crate) struct Limits {
     /// For the head of a request, and between two requests.
     pub(crate) header_timeout: Duration,
+    /// With a part of an answer.
+    pub(crate) write_timeout: Duration,
     /// For the requests under way, once the server is to stop.
     pub(crate) drain_timeout: Duration,
 }
 
 /// Serves until the first signal to stop; then what is under way, until that is
 /// done, it has taken too long, or the second signal comes.
-pub(crate) async fn serve<S>(
+pub(crate) async fn serve<S, B>(
     listener: TcpListener,
-    service: S,
+    workers: &[(Handle, S)],
     mut stop: StopSignals,
     limits: Limits,
 ) where
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
         + Clone
         + Send
         + Sync
         + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     let (close, _) = watch::channel(());
     let is_stopping = Arc::new(AtomicBool::new(false));
     let protocol = protocol(limits);
-    let start = |stream, client| {
+    let mut workers = workers.iter().cycle();
+    let mut start = |stream, client| {
+        let Some((runtime, service)) = workers.next() else {
+            return;
+        };
         let connection = Connection {
             protocol: protocol.clone(),
             client,
@@ -73,14 +85,14 @@ pub(crate) async fn serve<S>(
             is_stopping: Arc::clone(&is_stopping),
             close: close.subscribe(),
         };
-        tokio::spawn(connection.serve(stream, service.clone()));
+        runtime.spawn(connection.serve(stream, service.clone()));
     };
     loop {
         tokio::select! {
             biased;
             () = stop.recv() => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, client)) => start(stream, client),
+                Ok((stream, client)) => start(stream.into_std(), client),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     sleep(ACCEPT_PAUSE).await;
@@ -109,14 +121,13 @@ pub(crate) async fn serve<S>(
 /// Accepts without waiting, and listens no longer.
 fn accept_backlog(
     listener: TcpListener,
-    mut start: impl FnMut(TcpStream, SocketAddr),
+    mut start: impl FnMut(io::Result<net::TcpStream>, SocketAddr),
 ) -> io::Result<()> {
     // tokio's own may not have heard of the last connections yet.
     let listener = listener.into_std()?;
     loop {
         let (stream, client) = listener.accept()?;
-        stream.set_nonblocking(true)?;
-        start(TcpStream::from_std(stream)?, client);
+        start(stream.set_nonblocking(true).map(|()| stream), client);
     }
 }
 
@@ -131,13 +142,14 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve<S>(self, stream: TcpStream, service: S)
+    async fn serve<S, B>(self, stream: io::Result<net::TcpStream>, service: S)
     where
-        S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
             + Clone
             + Send
             + Sync
             + 'static,
+        B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
     {
         let Self {
             protocol,
@@ -146,10 +158,21 @@ impl Connection {
             is_stopping,
             mut close,
         } = self;
+        // It was accepted elsewhere.
+        let stream = match stream.and_then(TcpStream::from_std) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be served");
+                return;
+            }
+        };
         // Small events must not wait for more of them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(limits.write_timeout));
+        let stream = TokioIo::new(Gathered::new(Box::pin(stream)));
         let in_use = AtomicBool::new(false);
         let service = service_fn(|mut request: Request<Incoming>| {
             in_use.store(true, Ordering::Relaxed);
@@ -175,7 +198,7 @@ impl Connection {
                 pending::<()>().await;
             }
         };
-        let mut connection = pin!(protocol.serve_connection(TokioIo::new(stream), service));
+        let mut connection = pin!(protocol.serve_connection(stream, service));
         let ended = tokio::select! {
             // What has come is read before the connection is closed.
             biased;

@@ -107,3 +107,18 @@ async fn a_body_that_does_not_decompress_is_the_clients_fault() {
         assert!(!setup.upstream.request().await.payload.is_complete);
     }
 }
+
+#[tokio::test]
+async fn a_small_body_that_grows_too_large_is_refused() {
+    let setup = Setup::new().await;
+    let padding = " ".repeat(65 * 1024 * 1024);
+    let compressed = compress("zstd", format!("{{{padding}\"model\":\"code\"}}")).await;
+    assert!(compressed.len() < 1024 * 1024);
+    let headers = [
+        ("content-type", "application/json"),
+        ("content-encoding", "zstd"),
+    ];
+    let answer = post_with(setup.address(), CHAT, &headers, &compressed).await;
+    assert_eq!(answer.error(), (413, "request_too_large".to_owned()));
+    assert!(!setup.upstream.has_request().await);
+}

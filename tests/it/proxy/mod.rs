@@ -8,6 +8,7 @@ mod failures;
 mod forward;
 mod headers;
 mod health;
+mod manners;
 #[cfg(target_os = "linux")]
 mod memory;
 mod openai;

@@ -21,6 +21,8 @@ use super::client::PATIENCE;
 /// What the examples read, and what could change how they behave.
 const VARIABLES: [&str; 20] = [
     "LISTEN_ADDR",
+    "LOG_FORMAT",
+    "UPSTREAM_AUTHORIZATION",
     "UPSTREAM_URL",
     "ACTIVE_MODELS_URL",
     "DEFAULT_FALLBACK_MODEL",
