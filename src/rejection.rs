@@ -9,7 +9,10 @@ use http::{
 };
 use serde_json::json;
 
-use crate::{endpoint::Endpoint, json, multipart, registry::Unavailable, resolve::ResolveError};
+use crate::{
+    endpoint::Endpoint, json, multipart, registry::Unavailable, resolve::ResolveError,
+    text::abridge,
+};
 
 /// An answer that the layer gave itself, without the inner service or in place
 /// of its answer.
@@ -155,6 +158,13 @@ impl Rejection {
     /// wrong.
     pub fn offset(&self) -> Option<u64> {
         self.offset
+    }
+
+    /// What the operator is told and the client is not.
+    pub(crate) fn cause(&self) -> Option<String> {
+        self.source
+            .as_ref()
+            .map(|source| source.report().to_string())
     }
 
     fn new(code: RejectionCode, message: impl Into<String>) -> Self {
@@ -417,15 +427,6 @@ impl RejectionHook {
 impl fmt::Debug for RejectionHook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RejectionHook")
-    }
-}
-
-/// The first characters of a client's text, for messages and logs.
-pub(crate) fn abridge(text: &str) -> String {
-    const MAX_CHARS: usize = 128;
-    match text.char_indices().nth(MAX_CHARS) {
-        None => text.into(),
-        Some((end, _)) => format!("{}…", &text[..end]),
     }
 }
 

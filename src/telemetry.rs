@@ -10,8 +10,9 @@ use tracing::{Span, field};
 
 use crate::{
     endpoint::{Endpoint, ends_with, normalize},
-    rejection::{Rejection, abridge},
+    rejection::Rejection,
     resolve::RoutedModel,
+    text::abridge,
 };
 
 /// What is told of one request that is inspected.
@@ -82,7 +83,8 @@ impl RequestTelemetry {
     fn tell(&self, rejection: &Rejection) {
         let code = rejection.code().as_str();
         if rejection.status().is_server_error() {
-            let cause = std::error::Error::source(rejection);
+            // A string and not an error: subscribers escape it.
+            let cause = rejection.cause();
             tracing::warn!(parent: &self.span, code, cause, "{}", rejection.message());
         } else {
             tracing::debug!(parent: &self.span, code, "{}", rejection.message());
