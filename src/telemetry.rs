@@ -1,7 +1,8 @@
 //! Spans, logs and metrics: what an operator sees of the requests.
 //!
-//! Names in a client's own text reach spans and logs abridged, and as values
-//! that subscribers escape; they never become a metric's label.
+//! Names in the text of a client or of the registry reach spans and logs
+//! abridged, and as values that subscribers escape; a client's never become a
+//! metric's label.
 
 #[cfg(feature = "metrics")]
 use std::{sync::Arc, time::Instant};
@@ -54,14 +55,15 @@ impl RequestTelemetry {
             if let Some(requested) = routed.requested() {
                 self.span.record("gen_ai.request.model", abridge(requested));
             }
-            self.span.record("gen_ai.response.model", routed.name());
+            let served = abridge(routed.name());
+            self.span.record("gen_ai.response.model", served);
         }
         if routed.is_fallback() {
             tracing::warn!(
                 parent: &self.span,
                 // `?`: a client's text must not forge a line of the log.
                 requested = ?routed.requested().map(abridge),
-                served = ?routed.name(),
+                served = ?abridge(routed.name()),
                 "routing to the fallback model"
             );
         }

@@ -12,6 +12,7 @@ mod health;
 mod memory;
 mod openai;
 mod registry;
+mod secrets;
 mod settings;
 mod shutdown;
 mod story;
