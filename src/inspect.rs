@@ -8,7 +8,8 @@ use http::{
 
 use crate::{
     endpoint::{Endpoint, EndpointTable, Target},
-    rejection::{Rejection, abridge},
+    rejection::Rejection,
+    text::abridge,
 };
 
 /// What the head of a request asks of us.

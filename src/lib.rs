@@ -121,6 +121,7 @@ mod scan;
 mod service;
 mod shared;
 mod telemetry;
+mod text;
 
 pub use body::{BoxError, ResponseBody, RoutedBody};
 pub use config::{ConfigError, RoutingConfig, RoutingConfigBuilder};

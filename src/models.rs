@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    fmt,
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -51,14 +52,13 @@ use crate::{
 /// # Ok(app)
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ModelListService {
     registry: Registry,
     rendered: Arc<Mutex<Option<Rendered>>>,
 }
 
 /// The list as it was rendered last.
-#[derive(Clone, Debug)]
 struct Rendered {
     catalog: Arc<Catalog>,
     list: Bytes,
@@ -131,6 +131,14 @@ impl ModelListService {
             list: list.clone(),
         });
         list
+    }
+}
+
+impl fmt::Debug for ModelListService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ModelListService")
+            .field("registry", &self.registry)
+            .finish_non_exhaustive()
     }
 }
 

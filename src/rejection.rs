@@ -9,7 +9,10 @@ use http::{
 };
 use serde_json::json;
 
-use crate::{endpoint::Endpoint, json, multipart, registry::Unavailable, resolve::ResolveError};
+use crate::{
+    endpoint::Endpoint, json, multipart, registry::Unavailable, resolve::ResolveError,
+    text::abridge,
+};
 
 /// An answer that the layer gave itself, without the inner service or in place
 /// of its answer.
@@ -155,6 +158,13 @@ impl Rejection {
     /// wrong.
     pub fn offset(&self) -> Option<u64> {
         self.offset
+    }
+
+    /// What the operator is told and the client is not.
+    pub(crate) fn cause(&self) -> Option<String> {
+        self.source
+            .as_ref()
+            .map(|source| source.report().to_string())
     }
 
     fn new(code: RejectionCode, message: impl Into<String>) -> Self {
@@ -420,15 +430,6 @@ impl fmt::Debug for RejectionHook {
     }
 }
 
-/// The first characters of a client's text, for messages and logs.
-pub(crate) fn abridge(text: &str) -> String {
-    const MAX_CHARS: usize = 128;
-    match text.char_indices().nth(MAX_CHARS) {
-        None => text.into(),
-        Some((end, _)) => format!("{}…", &text[..end]),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
@@ -560,9 +561,9 @@ mod tests {
         for (error, requested, code, parts) in [
             (
                 not_found(&[]),
-                Some("a\n"),
+                Some("a\"\n"),
                 unknown,
-                vec![r#""a\n" does not exist"#, "spelling"],
+                vec!["\"a\\\"\u{fffd}\" does not exist", "spelling"],
             ),
             (
                 not_found(&["b", "c"]),
@@ -604,12 +605,5 @@ mod tests {
         }
         let rejection = Rejection::unresolved(not_found(&["b"]), Some("a"), Endpoint::Llm);
         assert_eq!(rejection.suggestions(), ["b"]);
-    }
-
-    #[test]
-    fn a_clients_text_is_cut_at_a_character() {
-        assert_eq!(abridge(&"é".repeat(128)), "é".repeat(128));
-        assert_eq!(abridge(&"é".repeat(129)), "é".repeat(128) + "…");
-        assert_eq!(abridge(""), "");
     }
 }

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use crate::{
     endpoint::Endpoint,
     registry::{Catalog, ModelEntry, ModelType, ResolvedBy, slug},
+    text::abridge,
 };
 
 /// What to do with a name that the catalog does not know.
@@ -78,7 +79,7 @@ impl RoutedModel {
 impl fmt::Debug for RoutedModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RoutedModel")
-            .field("requested", &self.requested)
+            .field("requested", &self.requested().map(abridge))
             .field("name", &self.name())
             .field("id", &self.id())
             .field("resolved_by", &self.resolved_by)

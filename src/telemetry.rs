@@ -1,7 +1,8 @@
 //! Spans, logs and metrics: what an operator sees of the requests.
 //!
-//! Names in a client's own text reach spans and logs abridged, and as values
-//! that subscribers escape; they never become a metric's label.
+//! Names in the text of a client or of the registry reach spans and logs
+//! abridged, and as values that subscribers escape; a client's never become a
+//! metric's label.
 
 #[cfg(feature = "metrics")]
 use std::{sync::Arc, time::Instant};
@@ -10,8 +11,9 @@ use tracing::{Span, field};
 
 use crate::{
     endpoint::{Endpoint, ends_with, normalize},
-    rejection::{Rejection, abridge},
+    rejection::Rejection,
     resolve::RoutedModel,
+    text::abridge,
 };
 
 /// What is told of one request that is inspected.
@@ -53,14 +55,15 @@ impl RequestTelemetry {
             if let Some(requested) = routed.requested() {
                 self.span.record("gen_ai.request.model", abridge(requested));
             }
-            self.span.record("gen_ai.response.model", routed.name());
+            let served = abridge(routed.name());
+            self.span.record("gen_ai.response.model", served);
         }
         if routed.is_fallback() {
             tracing::warn!(
                 parent: &self.span,
                 // `?`: a client's text must not forge a line of the log.
                 requested = ?routed.requested().map(abridge),
-                served = ?routed.name(),
+                served = ?abridge(routed.name()),
                 "routing to the fallback model"
             );
         }
@@ -82,7 +85,8 @@ impl RequestTelemetry {
     fn tell(&self, rejection: &Rejection) {
         let code = rejection.code().as_str();
         if rejection.status().is_server_error() {
-            let cause = std::error::Error::source(rejection);
+            // A string and not an error: subscribers escape it.
+            let cause = rejection.cause();
             tracing::warn!(parent: &self.span, code, cause, "{}", rejection.message());
         } else {
             tracing::debug!(parent: &self.span, code, "{}", rejection.message());

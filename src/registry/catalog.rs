@@ -8,14 +8,15 @@ use std::{
     sync::Arc,
 };
 
-use serde_json::{Value, value::RawValue};
+use serde_json::{Value, error::Category, value::RawValue};
 use sha2::{Digest, Sha256};
 
 use super::entry::ModelEntry;
 
 /// An immutable snapshot of the registry's active models, indexed for lookup.
 ///
-/// Entries that are deleted, or lack a name or an ID, are left out. Of two
+/// Entries that are deleted, or lack a name or an ID, are left out, and so are
+/// those whose name or ID is longer than 1,024 bytes. Of two
 /// entries with one name (letter case ignored) the newer `CreatedAt` wins, and
 /// [`ambiguous_names`](Self::ambiguous_names) counts the name. Several names
 /// may share one ID.
@@ -95,17 +96,21 @@ pub enum CatalogError {
     NoModels,
     /// None of its entries can be used.
     #[error(
-        "none of the {0} entries under `models` is active and has a `Name` and an `Id`, so there \
-         is nothing to route to"
+        "none of the {0} entries under `models` is active and has a `Name` and an `Id` of at most \
+         1,024 bytes, so there is nothing to route to"
     )]
     NoUsableEntry(usize),
 }
 
 impl CatalogError {
-    fn document(error: serde_json::Error) -> Self {
-        Self::Document {
-            source: error.into(),
-        }
+    /// `expected`: what the document or a part of it should be.
+    fn document(error: serde_json::Error, expected: &'static str) -> Self {
+        let source = match error.classify() {
+            // Its message repeats the value in its full length.
+            Category::Data => format!("{expected} was expected").into(),
+            _ => error.into(),
+        };
+        Self::Document { source }
     }
 }
 
@@ -119,11 +124,11 @@ impl Catalog {
     /// When the document is not JSON, has no `models` array, or has no usable
     /// entry in it.
     pub fn parse(document: &[u8]) -> Result<Self, CatalogError> {
-        let feed: HashMap<Cow<'_, str>, &RawValue> =
-            serde_json::from_slice(document).map_err(CatalogError::document)?;
+        let feed: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(document)
+            .map_err(|error| CatalogError::document(error, "an object"))?;
         let models = feed.get("models").ok_or(CatalogError::NoModels)?;
-        let models: Vec<&RawValue> =
-            serde_json::from_str(models.get()).map_err(CatalogError::document)?;
+        let models: Vec<&RawValue> = serde_json::from_str(models.get())
+            .map_err(|error| CatalogError::document(error, "an array under `models`"))?;
         // Each entry is parsed by itself: a number out of range or an unpaired
         // surrogate in one is that entry's trouble only.
         let entries: Vec<_> = models

@@ -7,6 +7,9 @@ use http::HeaderValue;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 
+/// The longest name or ID that an entry may have.
+const MAX_TEXT_BYTES: usize = 1024;
+
 /// One active model of a [`Catalog`](crate::Catalog).
 ///
 /// The feed's optional fields are read leniently: one of an unexpected type
@@ -90,7 +93,8 @@ impl ModelEntry {
     }
 
     /// Reads one element of the feed's `models` array. `None`: deleted, or
-    /// without a usable `Name` or `Id`.
+    /// without a usable `Name` or `Id`. One that is too long is not usable:
+    /// names and IDs get into headers, logs, labels and every request.
     pub(super) fn from_value(value: &Value) -> Option<Self> {
         if value.get("IsDeleted") == Some(&Value::Bool(true)) {
             return None;
@@ -99,8 +103,9 @@ impl ModelEntry {
             let text = value.get(key)?.as_str()?.trim();
             (!text.is_empty()).then_some(text)
         };
-        let id = text("Id")?;
-        let name = text("Name")?;
+        let short = |key: &str| text(key).filter(|text| text.len() <= MAX_TEXT_BYTES);
+        let id = short("Id")?;
+        let name = short("Name")?;
         Some(Self {
             name: name.into(),
             id: id.into(),
@@ -213,11 +218,20 @@ mod tests {
             json!({"Id": "0x1", "Name": 7}),
             json!({"Name": "a"}),
             json!({"Name": "a", "Id": ""}),
+            json!({"Name": "a", "Id": "x".repeat(MAX_TEXT_BYTES + 1)}),
+            json!({"Name": "x".repeat(MAX_TEXT_BYTES + 1), "Id": "0x1"}),
             json!("a"),
             json!(null),
         ] {
             assert!(ModelEntry::from_value(&value).is_none(), "{value}");
         }
+    }
+
+    #[test]
+    fn the_longest_name_and_id_are_kept() {
+        let longest = "x".repeat(MAX_TEXT_BYTES);
+        let entry = ModelEntry::from_value(&json!({"Id": longest, "Name": longest})).unwrap();
+        assert_eq!((entry.id(), entry.name()), (&*longest, &*longest));
     }
 
     #[test]

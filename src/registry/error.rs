@@ -1,6 +1,12 @@
 //! Why there is no catalog, or no newer one.
 
-use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    error::Error,
+    fmt::{self, Write as _},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::catalog::CatalogError;
 
@@ -22,6 +28,11 @@ impl Unavailable {
     /// would try at once.
     pub fn retry_after(&self) -> Duration {
         self.retry_after
+    }
+
+    /// This error and all its causes, for logs.
+    pub(crate) fn report(&self) -> impl fmt::Display + '_ {
+        Report(self)
     }
 
     /// What went wrong with the last fetch.
@@ -80,6 +91,9 @@ impl RegistryError {
     }
 
     /// This error and all its causes in one line, for logs and health pages.
+    ///
+    /// Control characters are escaped, and the line is cut off after 1,024
+    /// characters: a part of it may be another server's text.
     pub fn report(&self) -> impl fmt::Display + '_ {
         Report(self)
     }
@@ -118,7 +132,7 @@ pub(crate) enum FetchFailure {
     #[error("no complete answer within {0:?}: is the registry reachable from here?")]
     Timeout(Duration),
     #[error("the answer is not a usable catalog ({0})")]
-    InvalidCatalog(BodyStart, #[source] CatalogError),
+    InvalidCatalog(BodyKind, #[source] CatalogError),
     #[error("the source said that the catalog had not changed, but it was not asked that")]
     UnexpectedNotModified,
     #[error("the fetch panicked; the message is on stderr")]
@@ -133,35 +147,36 @@ pub(crate) enum FetchFailure {
     NoRuntime,
 }
 
-/// The first few characters of a document, to show what came in place of a
-/// catalog.
+/// What came in place of a catalog. Not its text: an answer from a wrong place
+/// may have anything in it.
 #[derive(Debug)]
-pub(crate) struct BodyStart {
-    text: String,
+pub(crate) struct BodyKind {
+    looks_like: &'static str,
     length: usize,
 }
 
-impl BodyStart {
-    const CHARS: usize = 40;
-
+impl BodyKind {
     pub(crate) fn of(body: &[u8]) -> Self {
-        let head = &body[..body.len().min(4 * Self::CHARS)];
+        let looks_like = match body.trim_ascii_start() {
+            [] => "nothing but white space",
+            [b'<', ..] => "HTML or XML, perhaps a page to sign in",
+            [b'{', ..] => "a JSON object",
+            [b'[', ..] => "a JSON array",
+            [0x1f, 0x8b, ..] => "gzip",
+            _ => "neither JSON nor HTML",
+        };
         Self {
-            text: String::from_utf8_lossy(head)
-                .trim_start()
-                .chars()
-                .take(Self::CHARS)
-                .collect(),
+            looks_like,
             length: body.len(),
         }
     }
 }
 
-impl fmt::Display for BodyStart {
+impl fmt::Display for BodyKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.length {
             0 => f.write_str("it is empty"),
-            length => write!(f, "{length} bytes that start with {:?}", self.text),
+            length => write!(f, "{length} bytes that look like {}", self.looks_like),
         }
     }
 }
@@ -205,17 +220,78 @@ impl Error for SourceError {
     }
 }
 
-/// An error and its causes, joined by colons.
+/// An error and its causes, joined by colons, in one line.
 struct Report<'a>(&'a dyn Error);
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
+        let mut line = Line { f, room: 1024 };
+        write!(line, "{}", self.0)?;
         let mut cause = self.0.source();
         while let Some(error) = cause {
-            write!(f, ": {error}")?;
+            write!(line, ": {error}")?;
             cause = error.source();
         }
         Ok(())
+    }
+}
+
+/// Takes text of any kind, and writes one line of bounded length.
+struct Line<'a, 'f> {
+    f: &'a mut fmt::Formatter<'f>,
+    /// How many more characters are written.
+    room: usize,
+}
+
+impl fmt::Write for Line<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            match self.room {
+                0 => return Ok(()),
+                1 => self.f.write_char('…')?,
+                // These two need no escape, unlike in a literal.
+                _ if matches!(c, '"' | '\'') => self.f.write_char(c)?,
+                _ => write!(self.f, "{}", c.escape_debug())?,
+            }
+            self.room -= 1;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(message: impl Into<Cow<'static, str>>) -> String {
+        let location = Arc::from("somewhere");
+        let failure = FetchFailure::Source(SourceError::new(message));
+        RegistryError::new(location, failure).report().to_string()
+    }
+
+    #[test]
+    fn a_report_is_one_line_of_bounded_length() {
+        let line = report("it's \"a\"\n\u{1b}[31mb\u{2028}\u{202e}\r\0é");
+        let expected = r#"it's "a"\n\u{1b}[31mb\u{2028}\u{202e}\r\0é"#;
+        assert!(line.ends_with(expected), "{line}");
+        let line = report("é".repeat(1 << 20));
+        assert_eq!(line.chars().count(), 1024);
+        assert!(line.ends_with("é…"));
+    }
+
+    #[test]
+    fn what_came_in_place_of_a_catalog_is_told_without_its_text() {
+        for (body, expected) in [
+            ("", "it is empty"),
+            (" ", "1 bytes that look like nothing but white space"),
+            ("\n<html>secret", "HTML or XML"),
+            ("{secret", "a JSON object"),
+            ("[secret", "a JSON array"),
+            ("secret", "neither JSON nor HTML"),
+        ] {
+            let kind = BodyKind::of(body.as_bytes());
+            assert!(kind.to_string().contains(expected), "{kind}");
+            assert!(!format!("{kind} {kind:?}").contains("secret"));
+        }
     }
 }

@@ -28,7 +28,8 @@ const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VE
 /// A catalog behind an `http` or `https` URL.
 ///
 /// Sends `If-None-Match`, follows up to three redirects but none from https to
-/// http, and refuses any status but 200 (and 304) and any body over 32 MiB.
+/// http or to a URL with credentials, and refuses any status but 200 (and 304)
+/// and any body over 32 MiB.
 /// User name and password in the URL are sent as `Authorization: Basic`;
 /// neither they nor the query ever show up in an error, a log or the
 /// [`location`](RegistrySource::location).
@@ -218,6 +219,8 @@ enum RefusedRedirect {
     Downgrade,
     #[error("it leads to something that is neither http nor https")]
     Scheme,
+    #[error("it leads to a URL with a user name or password")]
+    Credentials,
     #[error(transparent)]
     NoCertificates(#[from] NoCertificates),
 }
@@ -295,6 +298,11 @@ fn refusal(
     let secure = previous.iter().any(|url| url.scheme() == "https");
     match next.scheme() {
         _ if previous.len() > MAX_REDIRECTS => Some(RefusedRedirect::TooMany),
+        // The HTTP client would put them into its trace log, and no published
+        // list needs them.
+        _ if !next.username().is_empty() || next.password().is_some() => {
+            Some(RefusedRedirect::Credentials)
+        }
         "http" if secure => Some(RefusedRedirect::Downgrade),
         "http" => None,
         "https" => no_certificates.cloned().map(RefusedRedirect::from),
@@ -357,6 +365,19 @@ mod tests {
     #[test]
     fn a_redirect_leads_to_http_or_https_only() {
         assert!(refused(&["http://a/"], "ftp://b/").is_some());
+    }
+
+    #[test]
+    fn a_redirect_leads_to_no_url_with_credentials() {
+        for next in [
+            "http://user@b/",
+            "http://user:secret@b/",
+            "http://:secret@b/",
+        ] {
+            let refused = refused(&["http://a/"], next).unwrap();
+            assert!(refused.contains("password"), "{refused}");
+            assert!(!refused.contains("secret"), "{refused}");
+        }
     }
 
     #[test]

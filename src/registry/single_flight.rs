@@ -218,7 +218,8 @@ impl Inner {
             (Ok(refreshed), _) => tracing::debug!(registry, "catalog {refreshed}"),
             (Err(error), catalog) => tracing::warn!(
                 registry,
-                error = %error.report(),
+                // A string and not a `Display`: subscribers escape it.
+                error = error.report().to_string(),
                 failures = snapshot.freshness.failures(),
                 retry_in = ?snapshot.freshness.backoff_left(now),
                 "catalog not refreshed: {}",

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{
     Refreshed,
     catalog::{Catalog, sha256},
-    error::{BodyStart, FetchFailure, RegistryError},
+    error::{BodyKind, FetchFailure, RegistryError},
     freshness::Freshness,
     policy::RegistryPolicy,
     source::Fetched,
@@ -93,7 +93,7 @@ impl Snapshot {
                         catalog: Arc::new(catalog),
                         etag,
                     }),
-                    Err(error) => Err(FetchFailure::InvalidCatalog(BodyStart::of(&body), error)),
+                    Err(error) => Err(FetchFailure::InvalidCatalog(BodyKind::of(&body), error)),
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Where the catalog comes from.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 
@@ -71,7 +71,7 @@ impl<S: RegistrySource + ?Sized> RegistrySource for Arc<S> {
 pub type FetchFuture<'a> = Pin<Box<dyn Future<Output = Result<Fetched, SourceError>> + Send + 'a>>;
 
 /// The answer of a [`RegistrySource`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Fetched {
     /// The catalog is the one whose ETag was sent. Without an ETag sent, this
@@ -108,6 +108,20 @@ impl Fetched {
                 body,
                 etag: Some(value.into()),
             },
+        }
+    }
+}
+
+impl fmt::Debug for Fetched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotModified => f.write_str("NotModified"),
+            // Nobody knows what is in a document before it is parsed.
+            Self::Document { body, etag } => f
+                .debug_struct("Document")
+                .field("bytes", &body.len())
+                .field("etag", etag)
+                .finish_non_exhaustive(),
         }
     }
 }

@@ -179,6 +179,22 @@ async fn a_miss_that_stays_one_goes_to_the_fallback_and_does_not_ask_again_soon(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_flood_of_unknown_names_fetches_once_per_miss_refresh() {
+    let gateway = warm().await;
+    gateway.source.takes(secs(0.1));
+    // 100 s of 20 different names every half second.
+    for second in 0..200 {
+        let names = (0..20).map(|name| format!(r#"{{"model":"nobody-{second}-{name}"}}"#));
+        let asked = names.map(|body| async { gateway.post(CHAT, body).await.0 });
+        let codes = futures_util::future::join_all(asked).await;
+        assert!(codes.iter().all(|code| *code == "ok"));
+        sleep(secs(0.4)).await;
+    }
+    let fetches = gateway.source.fetches();
+    assert!((2..=11).contains(&fetches), "{fetches}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fallback_that_is_missing_is_a_miss_too() {
     let without = MODELS.replace("mistral-31-24b", "something-else");
     let gateway = Gateway::of(Source::new(Answer::List(without)), |config| config);

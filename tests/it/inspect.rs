@@ -1,13 +1,18 @@
 //! Which requests are inspected, and that all others pass untouched.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
-use http::{Request, Uri, Version, header};
-use http_body_util::Full;
-use tower_model_routing::{Endpoint, RoutedModel};
+use http::{Request, Response, Uri, Version, header};
+use http_body::Body;
+use http_body_util::{BodyExt, Full};
+use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower_http::{compression::CompressionLayer, decompression::RequestDecompressionLayer};
+use tower_model_routing::{Endpoint, RoutedBody, RoutedModel};
 
 use crate::support::{
     body::{Hint, Script, Step, data, trailers},
-    gateway::{CHAT, Gateway, post},
+    gateway::{CHAT, Gateway, layer, post},
     source::{Answer, Source},
 };
 
@@ -165,43 +170,71 @@ async fn an_encoded_body_is_refused_with_the_remedy_where_it_would_be_inspected(
     assert!(message.contains("tower_http::decompression::RequestDecompressionLayer"));
 }
 
-#[tokio::test]
-async fn decompression_in_front_makes_compressed_requests_work() {
-    use http_body_util::BodyExt;
-    use tower::{ServiceBuilder, ServiceExt};
-    use tower_http::{compression::CompressionLayer, decompression::RequestDecompressionLayer};
-
-    use crate::support::gateway::layer;
-
-    let echo = tower::service_fn(async |request: Request<_>| {
-        Ok::<_, std::convert::Infallible>(http::Response::new(request.into_body()))
+/// A POST of this text, packed by gzip.
+async fn packed(text: String) -> Request<Full<Bytes>> {
+    let echo = service_fn(async |request: Request<_>| {
+        Ok::<_, Infallible>(Response::new(request.into_body()))
     });
     // A response of the compression layer is a handy compressor.
-    let padding = " ".repeat(99);
     let compressor = ServiceBuilder::new()
         .layer(CompressionLayer::new())
         .service(echo);
     let request = Request::post("/")
         .header("accept-encoding", "gzip")
-        .body(Full::<Bytes>::from(format!("{NAMED}{padding}")))
+        .body(Full::<Bytes>::from(text))
         .unwrap();
-    let (head, body) = compressor.oneshot(request).await.unwrap().into_parts();
-    let packed = body.collect().await.unwrap().to_bytes();
-    assert_eq!(head.headers["content-encoding"], "gzip");
+    let response = compressor.oneshot(request).await.unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let mut request = post(CHAT, Full::new(body));
+    let gzip = header::HeaderValue::from_static("gzip");
+    request.headers_mut().insert("content-encoding", gzip);
+    request
+}
 
+#[tokio::test]
+async fn decompression_in_front_makes_compressed_requests_work() {
+    let padding = " ".repeat(99);
     let service = ServiceBuilder::new()
         .layer(RequestDecompressionLayer::new())
         .layer(layer(&Source::of_models(), |config| config))
         .service_fn(async |request: Request<_>| {
-            Ok::<_, std::convert::Infallible>(http::Response::new(request.into_body()))
+            Ok::<_, Infallible>(Response::new(request.into_body()))
         });
-    let mut request = post(CHAT, Full::new(packed));
-    *request.headers_mut() = head.headers;
-    let json = header::HeaderValue::from_static("application/json");
-    request.headers_mut().insert("content-type", json);
+    let request = packed(format!("{NAMED}{padding}")).await;
     let response = service.oneshot(request).await.unwrap();
     let body = response.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(body, format!("{ROUTED}{padding}"));
+}
+
+#[tokio::test]
+async fn a_compressed_bomb_before_the_model_is_a_413() {
+    let layer = layer(&Source::of_models(), |config| {
+        config.max_held_bytes(1 << 20)
+    });
+    let service = ServiceBuilder::new()
+        .layer(RequestDecompressionLayer::new())
+        .layer(layer.clone())
+        .service_fn(async |request: Request<RoutedBody<_>>| {
+            let mut body = request.into_body();
+            let mut count = 0;
+            while let Some(Ok(frame)) = body.frame().await {
+                count += frame.data_ref().map_or(0, Bytes::len);
+            }
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(count.to_string())))
+        });
+    let padding = " ".repeat(16 << 20);
+    let before = packed(format!(r#"{{{padding}"model":"flux"}}"#)).await;
+    assert!(before.body().size_hint().exact().unwrap() < 100_000);
+    let response = service.clone().oneshot(before).await.unwrap();
+    assert_eq!(response.status(), 413);
+    drop(response);
+    assert_eq!(layer.held_bytes(), 0);
+    // After the model it streams.
+    let after = packed(format!(r#"{{"model":"flux"{padding}}}"#)).await;
+    let response = service.oneshot(after).await.unwrap();
+    let count = response.into_body().collect().await.unwrap().to_bytes();
+    let expected = padding.len() + r#"{"model":"0x10"}"#.len();
+    assert_eq!(count, expected.to_string());
 }
 
 #[tokio::test]

@@ -3,10 +3,12 @@
 mod answers;
 mod bodies;
 mod bounds;
+mod contract;
 mod exactness;
 #[cfg(feature = "reqwest")]
 mod examples;
 mod freshness;
+mod injection;
 mod inspect;
 #[cfg(feature = "reqwest")]
 mod lambda;
@@ -23,5 +25,8 @@ mod registry_http;
 mod registry_https;
 mod rejections;
 mod routing;
+#[cfg(all(feature = "reqwest", target_os = "linux"))]
+mod secrets;
+mod security;
 mod support;
 mod violations;

@@ -6,43 +6,35 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::process::Command;
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tower_model_routing::{Registry, ReqwestSource};
 
-use crate::support::registry_server::{RegistryServer, Reply};
+use crate::support::{
+    child,
+    registry_server::{RegistryServer, Reply},
+};
 
-const CHILD: &str = "REGISTRY_HTTPS_TEST_CHILD";
 const CATALOG: &str = r#"{"models":[{"Id":"0x1","Name":"one"}]}"#;
 
 /// Whether this is the child. Otherwise runs the child, which trusts only this file.
 fn is_child(test: &str, trusted: &str) -> bool {
-    if std::env::var_os(CHILD).is_some() {
-        return true;
-    }
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("registry_https::{test}"), "--nocapture"])
-        .env(CHILD, "1")
-        .env("SSL_CERT_FILE", trusted)
-        .env_remove("SSL_CERT_DIR")
-        // No way to the machine itself, so that nobody is to take it.
-        .env("HTTP_PROXY", "http://127.0.0.1:1")
-        .env("HTTPS_PROXY", "http://127.0.0.1:1")
-        .env_remove("NO_PROXY")
-        .output()
-        .unwrap();
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{stdout}\n{stderr}");
-    assert!(stdout.contains("1 passed"), "{stdout}");
-    false
+    let output = child::output_of(&format!("registry_https::{test}"), |command| {
+        command
+            .env("SSL_CERT_FILE", trusted)
+            .env_remove("SSL_CERT_DIR")
+            // No way to the machine itself, so that nobody is to take it.
+            .env("HTTP_PROXY", "http://127.0.0.1:1")
+            .env("HTTPS_PROXY", "http://127.0.0.1:1")
+            .env_remove("NO_PROXY");
+    });
+    output.is_none()
 }
 
 /// Serves this response over TLS to whoever connects.
-fn serve_tls(response: String) -> SocketAddr {
+pub(crate) fn serve_tls(response: String) -> SocketAddr {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let certificate = CertificateDer::from(&include_bytes!("tls/localhost.crt.der")[..]);
     let key = PrivatePkcs8KeyDer::from(&include_bytes!("tls/localhost.key.der")[..]);
@@ -71,12 +63,12 @@ fn serve_tls(response: String) -> SocketAddr {
     address
 }
 
-fn ok(body: &str) -> String {
+pub(crate) fn ok(body: &str) -> String {
     let length = body.len();
     format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")
 }
 
-fn found(location: &str) -> String {
+pub(crate) fn found(location: &str) -> String {
     format!(
         "HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 0\r\n\
          connection: close\r\n\r\n"

@@ -674,7 +674,8 @@ async fn an_answer_that_is_no_catalog_changes_nothing() {
     assert!(registry.stats().age_seconds > Some(6.0));
     fake.answers(Answer::Bytes(b"<!DOCTYPE html><html>"));
     let error = registry.refresh().await.unwrap_err().report().to_string();
-    assert!(error.contains("<!DOCTYPE html>"), "{error}");
+    assert!(error.contains("HTML"), "{error}");
+    assert!(!error.contains("DOCTYPE"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

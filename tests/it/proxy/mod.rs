@@ -13,6 +13,7 @@ mod manners;
 mod memory;
 mod openai;
 mod registry;
+mod secrets;
 mod settings;
 mod shutdown;
 mod story;

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "not every feature set has tests for all of it")]
 
 pub(crate) mod body;
+pub(crate) mod child;
 pub(crate) mod client;
 pub(crate) mod gateway;
 pub(crate) mod process;
