@@ -3,6 +3,9 @@
 pub(super) struct Text {
     /// The last byte was a backslash that escapes the next one.
     pub(super) escaped: bool,
+    /// How many blocks without a backslash came last, for an engine that counts
+    /// them.
+    pub(super) clean: u32,
 }
 
 impl Text {
