@@ -233,23 +233,33 @@ impl<S: Inner> Least<S> {
     async fn call(&mut self, request: Request<Frames>) -> Response<Empty<Bytes>> {
         let (mut head, mut body) = request.into_parts();
         let mut scanner = Scanner::new();
-        let mut frames = Vec::with_capacity(body.frames.len() + 2);
-        let mut before = 0;
+        let mut held = Vec::with_capacity(body.frames.len());
         while let Some(Ok(frame)) = body.frame().await {
-            let mut data = frame.into_data().unwrap();
-            let is_known = matches!(scanner.model(), Model::String { .. });
+            let data = frame.into_data().unwrap();
             scanner.feed(&data).unwrap();
-            if let (false, Model::String { start, end, .. }) = (is_known, scanner.model()) {
-                // A name that is cut is rare, and none is in the payloads.
-                let front = data.split_to((start - before) as usize);
-                let name = data.split_to((end - start) as usize);
-                before += (front.len() + name.len()) as u64;
-                frames.extend([front, self.literal.clone()]);
-            }
-            before += data.len() as u64;
-            frames.push(data);
+            held.push(data);
         }
         scanner.finish().unwrap();
+        let Model::String { start, end, .. } = scanner.model() else {
+            panic!("{scanner:?}");
+        };
+        let mut frames = Vec::with_capacity(held.len() + 2);
+        let mut offset = 0;
+        for data in held {
+            let (from, to) = (offset, offset + data.len() as u64);
+            offset = to;
+            if to <= start || from >= end {
+                frames.push(data);
+                continue;
+            }
+            if from <= start {
+                frames.push(data.slice(..(start - from) as usize));
+                frames.push(self.literal.clone());
+            }
+            if to >= end {
+                frames.push(data.slice((end - from) as usize..));
+            }
+        }
         let left: u64 = frames.iter().map(|frame| frame.len() as u64).sum();
         let frames = frames.into_iter();
         head.headers.insert(CONTENT_LENGTH, left.into());
