@@ -3,8 +3,8 @@
 pub(super) struct Text {
     /// The last byte was a backslash that escapes the next one.
     pub(super) escaped: bool,
-    /// How many blocks without a backslash came last, for an engine that counts
-    /// them.
+    /// How many blocks without a backslash came last.
+    #[cfg(feature = "simd")]
     pub(super) clean: u32,
 }
 
