@@ -15,6 +15,7 @@ use support::{
 fn main() {
     let mut silent = Gateway::new(Silent);
     let mut reading = Gateway::new(Reading);
+    println!("Targets for the layer: at most 6 allocations at 2 KB, and no copy of a body.\n");
     println!(
         "| payload | model | way | allocations until the inner service is called | bytes | allocations until it has answered | bytes |"
     );

@@ -1,9 +1,9 @@
 //! How long readers take while the catalog is replaced, and while it isn't, as
 //! a table.
 //!
-//! The two take turns, and what counts is the median of the turns. A catalog is
-//! due every 50 ms, but it takes its time to parse: the table says how many
-//! there were.
+//! The two take turns, and what counts is the median of the turns. The catalogs
+//! are parsed beforehand, so that there is a new one every 50 ms however long
+//! they are; the table says how many there were.
 
 mod support;
 
@@ -19,7 +19,7 @@ use std::{
 
 use futures_util::FutureExt;
 use support::feed::{Feed, catalog_sizes, feed, name, shuffled};
-use tower_model_routing::{Registry, RegistryPolicy};
+use tower_model_routing::{Catalog, Registry, RegistryPolicy};
 
 const PERIOD: Duration = Duration::from_millis(50);
 /// Lookups that take longer, in nanoseconds, count as ones that take so long.
@@ -31,7 +31,8 @@ fn main() {
         false => (1, Duration::from_millis(20)),
     };
     let len = catalog_sizes().max().unwrap();
-    let source = Feed::new([feed(len, &[]), feed(len, &["another"])]);
+    let parsed = |names: &[&str]| Arc::new(Catalog::parse(&feed(len, names)).unwrap());
+    let source = Feed::parsed([parsed(&[]), parsed(&["another"])]);
     let mut policy = RegistryPolicy::default();
     policy.ttl = Duration::from_secs(24 * 60 * 60);
     let registry = Registry::with_policy(Arc::new(source), policy, None);
@@ -58,7 +59,7 @@ fn main() {
             .iter()
             .map(|[alone, swapped]| swapped.percentile(0.999) / alone.percentile(0.999)),
     );
-    println!("p99.9 swapped / left alone: {ratio:.2}");
+    println!("\np99.9 swapped / left alone: {ratio:.2} (target: ≤ 1.5)");
 }
 
 /// What happened in one turn.

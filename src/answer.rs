@@ -3,13 +3,12 @@
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{CONTENT_ENCODING, CONTENT_TYPE},
-    request::Parts,
 };
 use http_body::Body;
 
 use crate::{
     body::ResponseBody,
-    endpoint::{ends_with, normalize},
+    endpoint::Target,
     head, inspect,
     resolve::RoutedModel,
     restore::{AnswerFormat, Restorer},
@@ -27,17 +26,11 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub(crate) fn new(routed: RoutedModel, request: &Parts, shared: &Shared) -> Self {
-        let parent = || {
-            let path = normalize(request.uri.path());
-            [("/responses", "response"), ("/messages", "message")]
-                .into_iter()
-                .find_map(|(suffix, parent)| ends_with(&path, suffix).then_some(parent))
-        };
+    pub(crate) fn new(routed: RoutedModel, target: &Target, shared: &Shared) -> Self {
         Self {
             routed,
             headers: shared.response_headers,
-            restore: shared.restore_model_name.then(parent),
+            restore: shared.restore_model_name.then_some(target.parent),
         }
     }
 

@@ -76,20 +76,49 @@ pub(crate) struct Target {
     pub(crate) endpoint: Endpoint,
     /// Whether a form's `model` part is looked for.
     pub(crate) takes_forms: bool,
+    /// What OpenTelemetry's semantic conventions for generative AI call it.
+    pub(crate) operation: &'static str,
+    /// Where else than at the top of an event of the answer the model's name
+    /// is.
+    pub(crate) parent: Option<&'static str>,
+}
+
+impl Target {
+    const OTHER: Self = Self {
+        endpoint: Endpoint::Other,
+        takes_forms: false,
+        operation: "other",
+        parent: None,
+    };
+
+    /// What paths with this ending ask for, if that is this endpoint.
+    fn new(suffix: &str, endpoint: Endpoint) -> Self {
+        let chat = ends_with(suffix, "/chat/completions") || !ends_with(suffix, "/completions");
+        Self {
+            endpoint,
+            takes_forms: endpoint.is_inference(),
+            operation: match endpoint {
+                Endpoint::Llm if chat => "chat",
+                Endpoint::Llm => "text_completion",
+                Endpoint::Embedding => "embeddings",
+                // The conventions have no name for these.
+                Endpoint::Tts => "text_to_speech",
+                Endpoint::Stt => "speech_to_text",
+                Endpoint::Other => Self::OTHER.operation,
+            },
+            parent: [("/responses", "response"), ("/messages", "message")]
+                .into_iter()
+                .find_map(|(ending, parent)| ends_with(suffix, ending).then_some(parent)),
+        }
+    }
 }
 
 impl EndpointTable {
     /// Makes paths that end in `suffix` (which begins with `/`) ask for
     /// `endpoint`, whatever they did before.
     pub(crate) fn set(&mut self, suffix: String, endpoint: Endpoint) {
-        let takes_forms = endpoint.is_inference();
-        self.insert(
-            suffix,
-            Target {
-                endpoint,
-                takes_forms,
-            },
-        );
+        let target = Target::new(&suffix, endpoint);
+        self.insert(suffix, target);
     }
 
     fn insert(&mut self, suffix: String, target: Target) {
@@ -105,18 +134,12 @@ impl EndpointTable {
         self.0
             .iter()
             .find(|row| ends_with(&path, &row.suffix))
-            .map_or(
-                Target {
-                    endpoint: Endpoint::Other,
-                    takes_forms: false,
-                },
-                |row| row.target,
-            )
+            .map_or(Target::OTHER, |row| row.target)
     }
 }
 
 /// Whether a normalized path ends so, in any letter case.
-pub(crate) fn ends_with(path: &str, suffix: &str) -> bool {
+fn ends_with(path: &str, suffix: &str) -> bool {
     let (path, suffix) = (path.as_bytes(), suffix.as_bytes());
     path.len()
         .checked_sub(suffix.len())
@@ -128,11 +151,8 @@ pub(crate) fn ends_with(path: &str, suffix: &str) -> bool {
 /// segments. A spelling that only we take for another path would be a way
 /// around the layer.
 pub(crate) fn normalize(path: &str) -> Cow<'_, str> {
-    let is_plain = |path: &str| {
-        !path.contains(['%', ';', '\\']) && !path.contains("//") && !path.contains("/.")
-    };
     let trimmed = path.trim_end_matches('/');
-    if is_plain(trimmed) {
+    if is_normal(trimmed) {
         return Cow::Borrowed(trimmed);
     }
     let decoded = percent_decode_str(trimmed).decode_utf8_lossy();
@@ -145,6 +165,16 @@ pub(crate) fn normalize(path: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(format!("/{}", segments.join("/")))
+}
+
+/// Whether there is nothing in the path to normalize, in one pass.
+fn is_normal(path: &str) -> bool {
+    let mut last = 0;
+    path.bytes().all(|byte| {
+        let odd = matches!((last, byte), (_, b'%' | b';' | b'\\') | (b'/', b'/' | b'.'));
+        last = byte;
+        !odd
+    })
 }
 
 impl Default for EndpointTable {
@@ -165,8 +195,8 @@ impl Default for EndpointTable {
         // No kind of inference that the catalog knows, but forms with a model.
         for suffix in ["/images/edits", "/images/variations"] {
             let target = Target {
-                endpoint: Endpoint::Other,
                 takes_forms: true,
+                ..Target::OTHER
             };
             table.insert(suffix.into(), target);
         }
@@ -226,6 +256,33 @@ mod tests {
             ("/v1/files", false),
         ] {
             assert_eq!(table.find(path).takes_forms, takes_forms, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_ending_tells_the_operation_and_where_answers_name_the_model() {
+        let mut table = EndpointTable::default();
+        table.set("/threads/messages".into(), Endpoint::Other);
+        table.set("/v2/completions".into(), Endpoint::Llm);
+        for (path, operation, parent) in [
+            ("/v1/chat/completions", "chat", None),
+            ("/v1/completions", "text_completion", None),
+            ("/v2/completions/", "text_completion", None),
+            ("/v1/Responses", "chat", Some("response")),
+            ("/v1//messages", "chat", Some("message")),
+            ("/v1/threads/messages", "other", Some("message")),
+            ("/v1/embeddings", "embeddings", None),
+            ("/v1/audio/speech", "text_to_speech", None),
+            ("/v1/audio/translations", "speech_to_text", None),
+            ("/v1/images/edits", "other", None),
+            ("/v1/files", "other", None),
+        ] {
+            let target = table.find(path);
+            assert_eq!(
+                (target.operation, target.parent),
+                (operation, parent),
+                "{path}"
+            );
         }
     }
 

@@ -20,7 +20,7 @@ use tower_service::Service;
 use crate::{
     answer::Answer,
     body::{BoxError, ModelReader, Requested, ResponseBody, RoutedBody},
-    endpoint::Endpoint,
+    endpoint::Target,
     head,
     inspect::Format,
     rejection::{Rejection, RejectionHook},
@@ -43,20 +43,21 @@ pin_project! {
     {
         // Absent where the request is none of our business.
         observer: Option<Observer>,
-        // There until the inner service is called.
-        routing: Option<Routing<S, B>>,
         #[pin]
-        state: State<S::Future>,
+        state: State<S, B, S::Future>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<F> {
-        /// Reading the body until its model is known.
-        Read,
-        /// Waiting for a catalog.
-        Resolve { requested: Requested, wait: Wait },
+    enum State<S, B, F> {
+        /// Reading the body until its model is known, and then perhaps waiting
+        /// for a catalog.
+        Route {
+            // There until the inner service is called.
+            routing: Option<Routing<S, B>>,
+            waiting: Option<(Requested, Wait)>,
+        },
         /// The inner service is at work.
         Call {
             #[pin]
@@ -73,20 +74,21 @@ pin_project! {
 #[derive(Debug)]
 pub(crate) struct Observer {
     telemetry: RequestTelemetry,
-    hook: Option<(RejectionHook, Uri)>,
+    // Boxed, because futures should be small.
+    hook: Option<Box<(RejectionHook, Uri)>>,
 }
 
 impl Observer {
-    pub(crate) fn new(head: &Parts, endpoint: Endpoint, shared: &Shared) -> Self {
+    pub(crate) fn new(head: &Parts, target: &Target, shared: &Shared) -> Self {
         let hook = shared.rejection_hook.clone();
         Self {
-            telemetry: RequestTelemetry::begin(endpoint, head.uri.path()),
-            hook: hook.map(|hook| (hook, head.uri.clone())),
+            telemetry: RequestTelemetry::begin(target.operation),
+            hook: hook.map(|hook| Box::new((hook, head.uri.clone()))),
         }
     }
 
     fn response<B: Body>(&self, rejection: &Rejection) -> Response<ResponseBody<B>> {
-        let response = match &self.hook {
+        let response = match self.hook.as_deref() {
             Some((hook, uri)) => hook.response(rejection, uri),
             None => rejection.to_response(),
         };
@@ -109,7 +111,6 @@ where
         };
         Self {
             observer: None,
-            routing: None,
             state,
         }
     }
@@ -119,7 +120,6 @@ where
         observer.telemetry.rejected(&rejection);
         Self {
             observer: Some(observer),
-            routing: None,
             state: State::Refuse { rejection },
         }
     }
@@ -130,22 +130,25 @@ where
         head: Parts,
         body: B,
         format: Format,
-        endpoint: Endpoint,
+        target: Target,
         observer: Observer,
         shared: Arc<Shared>,
     ) -> Self {
-        let expected = head::content_length(&head.headers);
+        let exact = body.size_hint().exact();
+        let expected = exact.or_else(|| head::content_length(&head.headers));
         match ModelReader::new(body, format, expected, Arc::clone(&shared.budget)) {
             Ok(reader) => Self {
                 observer: Some(observer),
-                routing: Some(Routing {
-                    service,
-                    head,
-                    reader,
-                    endpoint,
-                    shared,
-                }),
-                state: State::Read,
+                state: State::Route {
+                    routing: Some(Routing {
+                        service,
+                        head,
+                        reader,
+                        target,
+                        shared,
+                    }),
+                    waiting: None,
+                },
             },
             Err(rejection) => Self::refusing(rejection, observer),
         }
@@ -166,30 +169,46 @@ where
         let observer = this.observer.as_ref();
         let _entered = observer.map(|observer| observer.telemetry.span().enter());
         loop {
-            let step = match (state.as_mut().project(), this.routing.as_mut()) {
-                (StateProj::Read, Some(routing)) => {
-                    let requested = ready!(routing.reader.poll_requested(cx));
-                    requested.and_then(|requested| routing.start(requested))
+            let prepared = match state.as_mut().project() {
+                StateProj::Route {
+                    routing: slot,
+                    waiting,
+                } => {
+                    let Some(routing) = slot else {
+                        unreachable!("the request is there until the inner service is called")
+                    };
+                    let step = match waiting {
+                        None => {
+                            let requested = ready!(routing.reader.poll_requested(cx));
+                            requested.and_then(|requested| routing.start(requested))
+                        }
+                        Some((requested, Wait::Catalog(wait))) => {
+                            let catalog = ready!(wait.as_mut().poll(cx));
+                            let catalog = catalog.map_err(Rejection::from);
+                            catalog.and_then(|catalog| routing.resolve(&catalog, requested.clone()))
+                        }
+                        Some((requested, Wait::Newer(wait))) => {
+                            let catalog = ready!(wait.as_mut().poll(cx));
+                            routing.resolve_finally(&catalog, requested)
+                        }
+                    };
+                    match step {
+                        Ok(Step::Wait(requested, wait)) => {
+                            *waiting = Some((requested, wait));
+                            continue;
+                        }
+                        Ok(Step::Call(routed)) => match slot.take() {
+                            Some(routing) => routing.prepare(routed),
+                            None => unreachable!("it was there just now"),
+                        },
+                        Err(rejection) => Err(rejection),
+                    }
                 }
-                (StateProj::Resolve { requested, wait }, Some(routing)) => match wait {
-                    Wait::Catalog(wait) => {
-                        let catalog = ready!(wait.as_mut().poll(cx));
-                        let catalog = catalog.map_err(Rejection::from);
-                        catalog.and_then(|catalog| routing.resolve(&catalog, requested.clone()))
-                    }
-                    Wait::Newer(wait) => {
-                        let catalog = ready!(wait.as_mut().poll(cx));
-                        routing.resolve_finally(&catalog, requested)
-                    }
-                },
-                (
-                    StateProj::Call {
-                        inner,
-                        answer,
-                        refused,
-                    },
-                    _,
-                ) => {
+                StateProj::Call {
+                    inner,
+                    answer,
+                    refused,
+                } => {
                     let result = inner.poll(cx);
                     // A rest of the body that must not be served goes before
                     // whatever the inner service makes of its broken body.
@@ -206,7 +225,7 @@ where
                         None => response.map(ResponseBody::inner),
                     }));
                 }
-                (StateProj::Refuse { rejection }, _) => {
+                StateProj::Refuse { rejection } => {
                     return Poll::Ready(Ok(match observer {
                         Some(observer) => observer.response(rejection),
                         None => rejection
@@ -214,20 +233,6 @@ where
                             .map(|body| ResponseBody::own(body.into())),
                     }));
                 }
-                (StateProj::Read | StateProj::Resolve { .. }, None) => {
-                    unreachable!("the request is there until the inner service is called")
-                }
-            };
-            let prepared = match step {
-                Ok(Step::Wait(requested, wait)) => {
-                    state.set(State::Resolve { requested, wait });
-                    continue;
-                }
-                Ok(Step::Call(routed)) => match this.routing.take() {
-                    Some(routing) => routing.prepare(routed),
-                    None => unreachable!("a step is taken only while the request is there"),
-                },
-                Err(rejection) => Err(rejection),
             };
             state.set(match prepared {
                 Ok(Prepared {
@@ -250,7 +255,6 @@ where
                     if let Some(observer) = observer {
                         observer.telemetry.rejected(&rejection);
                     }
-                    *this.routing = None;
                     State::Refuse { rejection }
                 }
             });

@@ -7,7 +7,7 @@ use http::{
 };
 
 use crate::{
-    endpoint::{Endpoint, EndpointTable, Target},
+    endpoint::{EndpointTable, Target},
     rejection::Rejection,
     text::abridge,
 };
@@ -18,9 +18,9 @@ pub(crate) enum Decision {
     /// Not ours: pass it on untouched.
     Pass,
     /// Find the model in the body.
-    Inspect(Endpoint, Format),
+    Inspect(Target, Format),
     /// Refuse it: its model cannot be found.
-    Refuse(Endpoint, Rejection),
+    Refuse(Target, Rejection),
 }
 
 /// How the body spells its model.
@@ -37,27 +37,23 @@ pub(crate) fn inspect(head: &Parts, endpoints: &EndpointTable) -> Decision {
     if head.method != Method::POST {
         return Decision::Pass;
     }
-    let Target {
-        endpoint,
-        takes_forms,
-    } = endpoints.find(head.uri.path());
+    let target = endpoints.find(head.uri.path());
+    let needs_model = target.endpoint.is_inference();
     let format = match media(&head.headers) {
         Media::Json => Format::Json,
-        Media::Absent if endpoint.is_inference() => Format::Json,
-        Media::Multipart(boundary) if takes_forms => match boundary {
+        Media::Absent if needs_model => Format::Json,
+        Media::Multipart(boundary) if target.takes_forms => match boundary {
             Ok(boundary) => Format::Multipart { boundary },
-            Err(why) => return Decision::Refuse(endpoint, Rejection::bad_form_type(&why)),
+            Err(why) => return Decision::Refuse(target, Rejection::bad_form_type(&why)),
         },
-        Media::Unusable(why) if endpoint.is_inference() => {
-            return Decision::Refuse(endpoint, Rejection::unsupported_media_type(why));
+        Media::Unusable(why) if needs_model => {
+            return Decision::Refuse(target, Rejection::unsupported_media_type(why));
         }
         Media::Absent | Media::Multipart(_) | Media::Unusable(_) => return Decision::Pass,
     };
     match coding(&head.headers) {
-        None => Decision::Inspect(endpoint, format),
-        Some(coding) => {
-            Decision::Refuse(endpoint, Rejection::unsupported_content_encoding(&coding))
-        }
+        None => Decision::Inspect(target, format),
+        Some(coding) => Decision::Refuse(target, Rejection::unsupported_content_encoding(&coding)),
     }
 }
 

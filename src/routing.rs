@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::{
     answer::Answer,
     body::{BoxError, ModelReader, Requested, RoutedBody},
-    endpoint::Endpoint,
+    endpoint::Target,
     head,
     registry::{Acquired, Catalog, Unavailable},
     rejection::Rejection,
@@ -25,7 +25,7 @@ pub(crate) struct Routing<S, B> {
     pub(crate) service: S,
     pub(crate) head: Parts,
     pub(crate) reader: ModelReader<B>,
-    pub(crate) endpoint: Endpoint,
+    pub(crate) target: Target,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -58,7 +58,7 @@ where
     B: Body<Data: Buf, Error: Into<BoxError>>,
 {
     pub(crate) fn start(&mut self, requested: Requested) -> Result<Step, Rejection> {
-        let needs_model = self.endpoint.is_inference();
+        let needs_model = self.target.endpoint.is_inference();
         match requested {
             Requested::NotText { kind } if needs_model => Err(Rejection::model_not_text(kind)),
             // The inner service is to see the body fail just as it did.
@@ -82,7 +82,12 @@ where
         requested: Requested,
     ) -> Result<Step, Rejection> {
         let name = self.name(&requested)?;
-        match known(catalog, &self.shared.policy, name.as_deref(), self.endpoint) {
+        match known(
+            catalog,
+            &self.shared.policy,
+            name.as_deref(),
+            self.target.endpoint,
+        ) {
             Some(resolved) => self.settle(resolved, name.as_deref()),
             None => match self.shared.registry.revalidate_for_miss() {
                 Some(wait) => self.wait(requested, Wait::Newer(wait)),
@@ -97,7 +102,7 @@ where
         requested: &Requested,
     ) -> Result<Step, Rejection> {
         let name = self.name(requested)?;
-        let (policy, endpoint) = (&self.shared.policy, self.endpoint);
+        let (policy, endpoint) = (&self.shared.policy, self.target.endpoint);
         let resolved = known(catalog, policy, name.as_deref(), endpoint)
             .unwrap_or_else(|| unknown(catalog, policy, name.as_deref(), endpoint));
         self.settle(resolved, name.as_deref())
@@ -116,7 +121,7 @@ where
         match resolved {
             Ok(Outcome::Route(routed)) => Ok(Step::Call(Some(routed))),
             Ok(Outcome::Forward) => Ok(Step::Call(None)),
-            Err(error) => Err(Rejection::unresolved(error, name, self.endpoint)),
+            Err(error) => Err(Rejection::unresolved(error, name, self.target.endpoint)),
         }
     }
 
@@ -133,12 +138,12 @@ where
             service,
             mut head,
             mut reader,
+            target,
             shared,
-            ..
         } = self;
         let answer = routed
             .clone()
-            .map(|routed| Answer::new(routed, &head, &shared));
+            .map(|routed| Answer::new(routed, &target, &shared));
         if let Some(routed) = routed {
             let entry = routed.entry();
             let id = Id {

@@ -79,19 +79,19 @@ where
                 let body = RoutedBody::untouched(body);
                 ResponseFuture::passing(self.inner.call(Request::from_parts(head, body)))
             }
-            Decision::Refuse(endpoint, rejection) => {
+            Decision::Refuse(target, rejection) => {
                 // Whatever readiness reserved, others may need.
                 self.inner = self.inner.clone();
-                let observer = Observer::new(&head, endpoint, &self.shared);
+                let observer = Observer::new(&head, &target, &self.shared);
                 ResponseFuture::refusing(rejection, observer)
             }
-            Decision::Inspect(endpoint, format) => {
-                let observer = Observer::new(&head, endpoint, &self.shared);
+            Decision::Inspect(target, format) => {
+                let observer = Observer::new(&head, &target, &self.shared);
                 // The clone that was polled ready is the one to call.
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
                 let shared = Arc::clone(&self.shared);
-                ResponseFuture::reading(ready, head, body, format, endpoint, observer, shared)
+                ResponseFuture::reading(ready, head, body, format, target, observer, shared)
             }
         }
     }

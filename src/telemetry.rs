@@ -9,12 +9,7 @@ use std::{sync::Arc, time::Instant};
 
 use tracing::{Span, field};
 
-use crate::{
-    endpoint::{Endpoint, ends_with, normalize},
-    rejection::Rejection,
-    resolve::RoutedModel,
-    text::abridge,
-};
+use crate::{rejection::Rejection, resolve::RoutedModel, text::abridge};
 
 /// What is told of one request that is inspected.
 #[derive(Debug)]
@@ -27,10 +22,10 @@ pub(crate) struct RequestTelemetry {
 impl RequestTelemetry {
     /// Begins with the request. The field names are those of OpenTelemetry's
     /// semantic conventions for generative AI.
-    pub(crate) fn begin(endpoint: Endpoint, path: &str) -> Self {
+    pub(crate) fn begin(operation: &'static str) -> Self {
         let span = tracing::info_span!(
             "route_model",
-            gen_ai.operation.name = operation(endpoint, path),
+            gen_ai.operation.name = operation,
             gen_ai.request.model = field::Empty,
             gen_ai.response.model = field::Empty,
         );
@@ -114,20 +109,6 @@ impl RequestTelemetry {
 /// cannot make new time series.
 #[cfg(feature = "metrics")]
 const UNKNOWN: &str = "unknown";
-
-fn operation(endpoint: Endpoint, path: &str) -> &'static str {
-    let path = normalize(path);
-    let chat = ends_with(&path, "/chat/completions") || !ends_with(&path, "/completions");
-    match endpoint {
-        Endpoint::Llm if chat => "chat",
-        Endpoint::Llm => "text_completion",
-        Endpoint::Embedding => "embeddings",
-        // The conventions have no name for these.
-        Endpoint::Tts => "text_to_speech",
-        Endpoint::Stt => "speech_to_text",
-        Endpoint::Other => "other",
-    }
-}
 
 #[cfg(feature = "metrics")]
 pub(crate) use self::names::*;

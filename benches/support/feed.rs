@@ -1,22 +1,34 @@
 //! Model lists, the same in every run.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use bytes::Bytes;
 use fastrand::Rng;
-use tower_model_routing::{FetchFuture, Fetched, RegistrySource};
+use tower_model_routing::{Catalog, FetchFuture, Fetched, RegistrySource};
 
 /// A source that answers at once, with one list after another.
 #[derive(Debug)]
 pub(crate) struct Feed {
-    documents: Vec<Bytes>,
+    answers: Vec<Fetched>,
     fetches: AtomicUsize,
 }
 
 impl Feed {
-    pub(crate) fn new(documents: impl Into<Vec<Bytes>>) -> Self {
+    pub(crate) fn new(documents: impl IntoIterator<Item = Bytes>) -> Self {
+        Self::answering(documents.into_iter().map(Fetched::document))
+    }
+
+    /// One whose lists are parsed already.
+    pub(crate) fn parsed(catalogs: impl IntoIterator<Item = Arc<Catalog>>) -> Self {
+        Self::answering(catalogs.into_iter().map(Fetched::catalog))
+    }
+
+    fn answering(answers: impl Iterator<Item = Fetched>) -> Self {
         Self {
-            documents: documents.into(),
+            answers: answers.collect(),
             fetches: AtomicUsize::new(0),
         }
     }
@@ -25,8 +37,8 @@ impl Feed {
 impl RegistrySource for Feed {
     fn fetch<'a>(&'a self, _etag: Option<&'a str>) -> FetchFuture<'a> {
         let fetch = self.fetches.fetch_add(1, Ordering::Relaxed);
-        let document = self.documents[fetch % self.documents.len()].clone();
-        Box::pin(async { Ok(Fetched::document(document)) })
+        let answer = self.answers[fetch % self.answers.len()].clone();
+        Box::pin(async { Ok(answer) })
     }
 
     fn location(&self) -> String {

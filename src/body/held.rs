@@ -98,6 +98,11 @@ impl HeldFrames {
         }
     }
 
+    /// How many bytes one request may hold.
+    pub(crate) fn bound(&self) -> usize {
+        self.share.budget.per_request
+    }
+
     /// How many bytes are left in it.
     pub(crate) fn len(&self) -> u64 {
         self.len

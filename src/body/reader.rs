@@ -50,7 +50,6 @@ pub(crate) struct ModelReader<B> {
     end: End,
     scanner: ModelScanner,
     held: HeldFrames,
-    budget: Arc<HeldBudget>,
     received: u64,
     /// The body's length, if it is known beforehand.
     expected: Option<u64>,
@@ -67,7 +66,8 @@ const MAX_NAME_LEN: u64 = 2 << 20;
 enum End {
     Open,
     /// Nothing more will come, but for these trailers.
-    Whole(Option<Frame<bytes::Bytes>>),
+    // Boxed, because there are hardly ever any.
+    Whole(Option<Box<Frame<bytes::Bytes>>>),
     Broken(BoxError),
 }
 
@@ -82,12 +82,11 @@ where
         budget: Arc<HeldBudget>,
     ) -> Result<Self, Rejection> {
         Ok(Self {
-            expected: body.size_hint().exact().or(expected),
+            expected,
             body: Box::pin(body),
             end: End::Open,
             scanner: ModelScanner::new(format)?,
-            held: HeldFrames::new(Arc::clone(&budget)),
-            budget,
+            held: HeldFrames::new(budget),
             received: 0,
             has_changed: false,
         })
@@ -121,7 +120,7 @@ where
                             self.scanner.finish()?;
                         }
                     }
-                    Err(trailers) => self.end = End::Whole(Some(trailers)),
+                    Err(trailers) => self.end = End::Whole(Some(Box::new(trailers))),
                 },
                 Some(Err(error)) => {
                     self.end = End::Broken(error.into());
@@ -157,7 +156,7 @@ where
                     return Poll::Ready(Ok(Requested::Nothing));
                 }
                 Field::Unseen | Field::Pending => self.held.pay().map_err(|over| match over {
-                    OverBudget::Request => Rejection::too_large(self.budget.per_request),
+                    OverBudget::Request => Rejection::too_large(self.held.bound()),
                     OverBudget::Total => Rejection::overloaded(),
                 })?,
             }
@@ -221,6 +220,7 @@ where
             End::Open => {
                 let (violation, refused) = oneshot::channel();
                 let tail = TailCheck::new(scanner, received, expected, violation);
+                let tail = Box::new(tail);
                 (Rest::Checked { body, tail }, Some(refused))
             }
         };

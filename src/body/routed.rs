@@ -45,9 +45,10 @@ pin_project! {
         /// A body that is none of our business.
         Untouched { #[pin] body: B },
         /// The rest is still to come, and to be checked.
-        Checked { body: Pin<Box<B>>, tail: TailCheck },
+        // Boxed, because most bodies are short and need none of it.
+        Checked { body: Pin<Box<B>>, tail: Box<TailCheck> },
         /// All that is left are these trailers.
-        Ended { trailers: Option<Frame<Bytes>>, is_exact: bool },
+        Ended { trailers: Option<Box<Frame<Bytes>>>, is_exact: bool },
         /// The body failed.
         Broken { error: Option<BoxError> },
     }
@@ -150,7 +151,7 @@ where
             }
             RestProj::Ended { trailers, .. } => {
                 let frame = trailers.take();
-                return Poll::Ready(frame.map(|frame| Ok(true_of(frame, *this.has_changed))));
+                return Poll::Ready(frame.map(|frame| Ok(true_of(*frame, *this.has_changed))));
             }
             RestProj::Broken { error } => return Poll::Ready(error.take().map(Err)),
             RestProj::Checked { body, tail } => {

@@ -74,8 +74,16 @@ impl<S: Simd> Engine for Blocks<S> {
     #[inline(always)]
     fn text(self, text: &mut Text, bytes: &[u8], mut at: usize) -> Option<usize> {
         let mut carry = u64::from(text.escaped);
-        let mut clean = 0;
+        // Frames that end in the middle of such a string do not start anew.
+        let mut clean = if text.escaped { 0 } else { text.clean };
         while at < bytes.len() {
+            if clean == CLEAN_BLOCKS {
+                let Some(found) = memchr::memchr2(b'"', b'\\', &bytes[at..]) else {
+                    break;
+                };
+                at += found;
+                clean = 0;
+            }
             let block = Block::load(self.0, bytes, at);
             let backslashes = block.equal(b'\\');
             let ends = block.equal(b'"') & !escaped(backslashes, &mut carry, block.len);
@@ -85,12 +93,9 @@ impl<S: Simd> Engine for Blocks<S> {
             }
             at += block.len;
             clean = if backslashes == 0 { clean + 1 } else { 0 };
-            if clean == CLEAN_BLOCKS {
-                clean = 0;
-                at += memchr::memchr2(b'"', b'\\', &bytes[at..]).unwrap_or(bytes.len() - at);
-            }
         }
         text.escaped = carry != 0;
+        text.clean = clean;
         None
     }
 
@@ -120,6 +125,7 @@ impl<S: Simd> Engine for Blocks<S> {
                 at += block.len;
                 let mut text = Text {
                     escaped: carry != 0,
+                    clean: 0,
                 };
                 match self.text(&mut text, bytes, at) {
                     Some(end) => at = end,
@@ -140,6 +146,7 @@ impl<S: Simd> Engine for Blocks<S> {
                 // An error, unless the value ends before it.
                 nested.text = (in_string != 0).then_some(Text {
                     escaped: before != 0,
+                    clean: 0,
                 });
                 return nested.scan(bytes, at);
             }
@@ -156,6 +163,7 @@ impl<S: Simd> Engine for Blocks<S> {
         }
         nested.text = (in_string != 0).then_some(Text {
             escaped: carry != 0,
+            clean: 0,
         });
         Ok(None)
     }

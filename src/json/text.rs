@@ -3,6 +3,9 @@
 pub(super) struct Text {
     /// The last byte was a backslash that escapes the next one.
     pub(super) escaped: bool,
+    /// How many blocks without a backslash came last.
+    #[cfg(feature = "simd")]
+    pub(super) clean: u32,
 }
 
 impl Text {

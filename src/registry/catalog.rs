@@ -33,15 +33,17 @@ use super::entry::ModelEntry;
 /// ```
 pub struct Catalog {
     entries: Vec<Arc<ModelEntry>>,
-    /// Names and IDs as spelled, so that the usual lookup needs no case
-    /// folding.
-    spelled: HashMap<Box<str>, Found>,
+    /// Names as spelled, so that the usual lookup needs no case folding. IDs
+    /// are not in it: the smaller it is, the more of it is in the CPU's caches.
+    spelled: HashMap<Box<str>, u32>,
     /// IDs by [`fold_id`].
     ids: HashMap<Box<str>, u32>,
     /// Names in lower case.
     names: HashMap<Box<str>, u32>,
-    /// Derived names in lower case, none of which is also a name.
-    aliases: HashMap<Box<str>, u32>,
+    /// Derived names in lower case, none of which is also a name. One that two
+    /// entries claim is `None`: whichever was meant, the other would be the
+    /// wrong model.
+    aliases: HashMap<Box<str>, Option<u32>>,
     ambiguous_names: usize,
     sha256: [u8; 32],
 }
@@ -124,6 +126,11 @@ impl Catalog {
     /// When the document is not JSON, has no `models` array, or has no usable
     /// entry in it.
     pub fn parse(document: &[u8]) -> Result<Self, CatalogError> {
+        Self::parse_hashed(document, sha256(document))
+    }
+
+    /// [`parse`](Self::parse) where the document's SHA-256 is known.
+    pub(super) fn parse_hashed(document: &[u8], sha256: [u8; 32]) -> Result<Self, CatalogError> {
         let feed: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(document)
             .map_err(|error| CatalogError::document(error, "an object"))?;
         let models = feed.get("models").ok_or(CatalogError::NoModels)?;
@@ -140,17 +147,18 @@ impl Catalog {
         if entries.is_empty() {
             return Err(CatalogError::NoUsableEntry(models.len()));
         }
-        Ok(Self::index(entries, sha256(document)))
+        Ok(Self::index(entries, sha256))
     }
 
     /// The entry that `name` stands for, and why: by ID, name, unique alias or
     /// slug, in this order.
     ///
     /// Takes time linear in the length of `name`, whatever the catalog's size,
-    /// and allocates nothing for a name or ID spelled as in the catalog.
+    /// and allocates nothing for a name spelled as in the catalog, nor for an ID
+    /// in lower case.
     pub fn find(&self, name: &str) -> Option<(&Arc<ModelEntry>, ResolvedBy)> {
-        if let Some(found) = self.spelled.get(name) {
-            return Some((self.entry(found.index), found.by));
+        if let Some(&index) = self.spelled.get(name) {
+            return Some((self.entry(index), ResolvedBy::Name));
         }
         let name = name.trim();
         if let Some(&index) = self.ids.get(&*fold_id(name)) {
@@ -160,15 +168,13 @@ impl Catalog {
         if let Some(&index) = self.names.get(&*folded) {
             return Some((self.entry(index), ResolvedBy::Name));
         }
-        if let Some(&index) = self.aliases.get(&*folded) {
+        if let Some(index) = self.alias(&folded) {
             return Some((self.entry(index), ResolvedBy::Alias));
         }
         let slug = slug(&folded);
-        let index = self
-            .names
-            .get(&*slug)
-            .or_else(|| self.aliases.get(&*slug))?;
-        Some((self.entry(*index), ResolvedBy::Slug))
+        let index = self.names.get(&*slug).copied();
+        let index = index.or_else(|| self.alias(&slug))?;
+        Some((self.entry(index), ResolvedBy::Slug))
     }
 
     /// Every usable entry, in the feed's order.
@@ -215,58 +221,47 @@ impl Catalog {
         &self.entries[index as usize]
     }
 
+    fn alias(&self, folded: &str) -> Option<u32> {
+        *self.aliases.get(folded)?
+    }
+
     fn index(entries: Vec<Arc<ModelEntry>>, sha256: [u8; 32]) -> Self {
-        let mut ids: HashMap<Box<str>, u32> = HashMap::new();
-        let mut names: HashMap<Box<str>, u32> = HashMap::new();
+        let mut ids = HashMap::with_capacity(entries.len());
+        let mut names = HashMap::with_capacity(entries.len());
         let mut ambiguous = HashSet::new();
-        for (index, entry) in (0_u32..).zip(&entries) {
-            claim(&mut ids, fold_id(entry.id()), index, &entries);
-            let folded = entry.name().to_lowercase();
-            if claim(&mut names, Cow::Borrowed(&folded), index, &entries) {
+        let folded: Vec<String> = entries.iter().map(|e| e.name().to_lowercase()).collect();
+        let indexed = || (0_u32..).zip(&entries).zip(&folded);
+        for ((index, entry), folded) in indexed() {
+            claim(&mut ids, &fold_id(entry.id()), index, &entries);
+            if claim(&mut names, folded, index, &entries) {
                 ambiguous.insert(folded);
             }
         }
 
-        // Only an entry that holds its name derives aliases from it; an alias
-        // that two of them claim is `None`: whichever was meant, the other
-        // would be the wrong model.
-        let mut claims: HashMap<String, Option<u32>> = HashMap::new();
-        for (folded, &index) in &names {
-            let venice_id = entries[index as usize]
-                .venice_id()
-                .map(|id| id.trim().to_lowercase());
+        let mut spelled = HashMap::with_capacity(names.len());
+        let mut aliases: HashMap<Box<str>, Option<u32>> = HashMap::new();
+        for ((index, entry), folded) in indexed() {
+            let holder = names[&**folded];
+            // An ID goes before a name, in whatever case.
+            if !ids.contains_key(&*fold_id(entry.name())) {
+                spelled.insert(entry.name().into(), holder);
+            }
+            // Only an entry that holds its name derives aliases from it.
+            if holder != index {
+                continue;
+            }
+            let venice_id = entry.venice_id().map(|id| id.trim().to_lowercase());
             for alias in [Some(slug(folded)), venice_id].into_iter().flatten() {
                 if alias.is_empty() || names.contains_key(&*alias) {
                     continue;
                 }
-                claims
-                    .entry(alias)
+                aliases
+                    .entry(alias.into())
                     .and_modify(|claim| *claim = claim.filter(|&claimed| claimed == index))
                     .or_insert(Some(index));
             }
         }
-        let aliases = claims
-            .into_iter()
-            .filter_map(|(alias, claim)| Some((alias.into(), claim?)))
-            .collect();
-
-        let mut spelled: HashMap<Box<str>, Found> = HashMap::with_capacity(ids.len() + names.len());
-        for entry in &entries {
-            let index = names[&*entry.name().to_lowercase()];
-            let by = ResolvedBy::Name;
-            spelled.insert(entry.name().into(), Found { index, by });
-        }
-        // An ID goes before a name.
-        for entry in &entries {
-            let index = ids[&*fold_id(entry.id())];
-            let by = ResolvedBy::Id;
-            spelled.insert(entry.id().into(), Found { index, by });
-        }
-        // So does an ID in another case than this name spells it in.
-        spelled.retain(|spelling, found| match ids.get(&*fold_id(spelling)) {
-            Some(_) => found.by == ResolvedBy::Id,
-            None => true,
-        });
+        let ambiguous_names = ambiguous.len();
 
         Self {
             entries,
@@ -274,7 +269,7 @@ impl Catalog {
             ids,
             names,
             aliases,
-            ambiguous_names: ambiguous.len(),
+            ambiguous_names,
             sha256,
         }
     }
@@ -288,12 +283,6 @@ impl fmt::Debug for Catalog {
             .field("ids", &self.id_count())
             .finish_non_exhaustive()
     }
-}
-
-#[derive(Clone, Copy)]
-struct Found {
-    index: u32,
-    by: ResolvedBy,
 }
 
 /// The SHA-256 of `document`, by which two fetches are told apart.
@@ -315,7 +304,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 /// True when there was a claim already.
 fn claim(
     map: &mut HashMap<Box<str>, u32>,
-    key: Cow<'_, str>,
+    key: &str,
     index: u32,
     entries: &[Arc<ModelEntry>],
 ) -> bool {
@@ -339,8 +328,8 @@ fn fold_id(id: &str) -> Cow<'_, str> {
     let digits = id.strip_prefix("0x").or_else(|| id.strip_prefix("0X"));
     match digits {
         Some(digits)
-            if digits.bytes().all(|b| b.is_ascii_hexdigit())
-                && id.bytes().any(|b| b.is_ascii_uppercase()) =>
+            if id.bytes().any(|b| b.is_ascii_uppercase())
+                && digits.bytes().all(|b| b.is_ascii_hexdigit()) =>
         {
             Cow::Owned(id.to_ascii_lowercase())
         }

@@ -109,8 +109,8 @@ impl ModelEntry {
         Some(Self {
             name: name.into(),
             id: id.into(),
-            id_literal: Value::from(id).to_string().into(),
-            name_literal: Value::from(name).to_string().into(),
+            id_literal: serde_json::to_vec(id).ok()?.into(),
+            name_literal: serde_json::to_vec(name).ok()?.into(),
             id_header_value: header_value(id)?,
             name_header_value: header_value(name)?,
             model_type: ModelType::parse(text("ModelType")),
@@ -127,8 +127,8 @@ impl ModelEntry {
             created_at: value.get("CreatedAt").and_then(Value::as_u64).unwrap_or(0),
             owner: text("Owner").map(String::from),
             venice_id: value
-                .pointer("/enrichment/veniceId")
-                .and_then(Value::as_str)
+                .get("enrichment")
+                .and_then(|enrichment| enrichment.get("veniceId")?.as_str())
                 .map(String::from),
         })
     }

@@ -83,20 +83,35 @@ impl Snapshot {
                 etag: self.etag.clone(),
             }),
             Fetched::Document { body, etag } => {
-                let etag = etag.filter(|etag| can_be_sent(etag)).map(Arc::from);
-                let known = self.catalog.as_ref().map(|catalog| catalog.sha256());
-                if known.is_some_and(|known| *known == sha256(&body)) {
-                    return Ok(Update::Unchanged { etag });
-                }
-                match Catalog::parse(&body) {
-                    Ok(catalog) => Ok(Update::Changed {
-                        catalog: Arc::new(catalog),
-                        etag,
-                    }),
-                    Err(error) => Err(FetchFailure::InvalidCatalog(BodyKind::of(&body), error)),
-                }
+                let hash = sha256(&body);
+                self.compare(hash, etag, || {
+                    let catalog = Catalog::parse_hashed(&body, hash);
+                    catalog
+                        .map(Arc::new)
+                        .map_err(|error| FetchFailure::InvalidCatalog(BodyKind::of(&body), error))
+                })
+            }
+            Fetched::Catalog { catalog, etag } => {
+                self.compare(*catalog.sha256(), etag, || Ok(catalog))
             }
         }
+    }
+
+    /// What a catalog with this SHA-256 means, which is asked for only if it is
+    /// not the one we have.
+    fn compare(
+        &self,
+        hash: [u8; 32],
+        etag: Option<String>,
+        catalog: impl FnOnce() -> Result<Arc<Catalog>, FetchFailure>,
+    ) -> Result<Update, FetchFailure> {
+        let etag = etag.filter(|etag| can_be_sent(etag)).map(Arc::from);
+        let known = self.catalog.as_ref();
+        if known.is_some_and(|known| *known.sha256() == hash) {
+            return Ok(Update::Unchanged { etag });
+        }
+        let catalog = catalog()?;
+        Ok(Update::Changed { catalog, etag })
     }
 
     /// The snapshot after a fetch that succeeded.

@@ -4,7 +4,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 
-use super::error::SourceError;
+use super::{catalog::Catalog, error::SourceError};
 
 /// Where a [`Registry`](crate::Registry) gets its catalog from.
 ///
@@ -41,8 +41,8 @@ pub trait RegistrySource: Send + Sync + 'static {
     /// Fetches the catalog's document, or learns that it is still the one that
     /// the registry has.
     ///
-    /// `etag` is what the last [`Fetched::Document`] carried, and `None` when
-    /// it carried none or there is no catalog yet; a source that knows no such
+    /// `etag` is what the last answer with a catalog carried, and `None` when it
+    /// carried none or there is no catalog yet; a source that knows no such
     /// thing ignores it.
     ///
     /// # Errors
@@ -87,6 +87,18 @@ pub enum Fetched {
         /// quotes, `W/` and all.
         etag: Option<String>,
     },
+
+    /// The catalog, parsed already: by a source that shares it among several
+    /// registries, or that does not want the parsing of a very long one to keep
+    /// a worker of the runtime busy.
+    #[non_exhaustive]
+    Catalog {
+        /// The catalog. It counts as the one that the registry has when their
+        /// [`Catalog::sha256`] is the same.
+        catalog: Arc<Catalog>,
+        /// As in [`Fetched::Document`].
+        etag: Option<String>,
+    },
 }
 
 impl Fetched {
@@ -98,7 +110,34 @@ impl Fetched {
         }
     }
 
-    /// The same document with an ETag; nothing changes for
+    /// A catalog without an ETag.
+    ///
+    /// ```
+    /// use tower_model_routing::{Catalog, Fetched, SourceError};
+    ///
+    /// /// Parses a long list where it keeps no request waiting.
+    /// async fn parsed(document: Vec<u8>) -> Result<Fetched, SourceError> {
+    ///     let parse = tokio::task::spawn_blocking(move || Catalog::parse(&document));
+    ///     match parse.await {
+    ///         Ok(Ok(catalog)) => Ok(Fetched::catalog(catalog)),
+    ///         Ok(Err(error)) => Err(SourceError::new("the list is no catalog").with_source(error)),
+    ///         Err(error) => Err(SourceError::new("the list was not parsed").with_source(error)),
+    ///     }
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # let document = br#"{"models":[{"Id":"0xb603","Name":"venice-uncensored"}]}"#;
+    /// # assert!(matches!(parsed(document.to_vec()).await, Ok(Fetched::Catalog { .. })));
+    /// # }
+    /// ```
+    pub fn catalog(catalog: impl Into<Arc<Catalog>>) -> Self {
+        Self::Catalog {
+            catalog: catalog.into(),
+            etag: None,
+        }
+    }
+
+    /// The same answer with an ETag; nothing changes for
     /// [`Fetched::NotModified`].
     #[must_use]
     pub fn with_etag(self, value: impl Into<String>) -> Self {
@@ -106,6 +145,10 @@ impl Fetched {
             Self::NotModified => Self::NotModified,
             Self::Document { body, .. } => Self::Document {
                 body,
+                etag: Some(value.into()),
+            },
+            Self::Catalog { catalog, .. } => Self::Catalog {
+                catalog,
                 etag: Some(value.into()),
             },
         }
@@ -122,6 +165,11 @@ impl fmt::Debug for Fetched {
                 .field("bytes", &body.len())
                 .field("etag", etag)
                 .finish_non_exhaustive(),
+            Self::Catalog { catalog, etag } => f
+                .debug_struct("Catalog")
+                .field("catalog", catalog)
+                .field("etag", etag)
+                .finish(),
         }
     }
 }

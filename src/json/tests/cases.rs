@@ -5,7 +5,7 @@ use super::super::{
     Reason::{self, *},
     ScanErrorKind, Scanner, ValueKind, decode_string,
 };
-use super::scan;
+use super::{SCANS, scan, scan_with};
 
 fn model(document: &str) -> Model {
     let outcome = scan([document.as_bytes()]);
@@ -360,6 +360,28 @@ fn a_long_key_is_not_collected() {
     assert_eq!(scanner.finish(), Ok(()));
     assert!(matches!(scanner.model(), Model::String { .. }));
     assert!(size_of::<Scanner>() <= 256);
+}
+
+#[test]
+fn a_long_string_without_escapes_may_be_cut_anywhere_around_its_first_one() {
+    let long = "x".repeat(3_000);
+    for value in [
+        format!("\"{long}\\\"{long}\\\\\""),
+        format!("[\"{long}\\\"{long}\\\\\"]"),
+    ] {
+        let document = format!("{{\"a\":{value},\"model\":\"b\"}}");
+        let whole = scan([document.as_bytes()]);
+        assert_eq!(whole.result, Ok(()));
+        for feed in SCANS {
+            for len in [1, 63, 64, 100, 2_000] {
+                for first in 2_950..3_050 {
+                    let (front, rest) = document.as_bytes().split_at(first);
+                    let frames = std::iter::once(front).chain(rest.chunks(len));
+                    assert_eq!(scan_with(*feed, frames), whole, "{first} {len}");
+                }
+            }
+        }
+    }
 }
 
 #[test]

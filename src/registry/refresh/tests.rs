@@ -22,6 +22,7 @@ enum Answer {
     Catalog(&'static str),
     Tagged(&'static str, &'static str),
     Bytes(&'static [u8]),
+    Parsed(Arc<Catalog>, &'static str),
     NotModified,
     Fail,
     Panic,
@@ -102,6 +103,7 @@ impl RegistrySource for Fake {
                 Answer::Catalog(name) => Ok(Fetched::document(document(name))),
                 Answer::Tagged(name, etag) => Ok(Fetched::document(document(name)).with_etag(etag)),
                 Answer::Bytes(bytes) => Ok(Fetched::document(bytes)),
+                Answer::Parsed(catalog, etag) => Ok(Fetched::catalog(catalog).with_etag(etag)),
                 Answer::NotModified => Ok(Fetched::NotModified),
                 Answer::Fail => {
                     let cause = std::io::Error::other("the cable is cut");
@@ -626,6 +628,26 @@ async fn another_document_takes_the_place_of_the_catalog() {
     assert_ne!(stats.last_hash, hash);
     assert_eq!(stats.last_hash.unwrap().len(), 64);
     assert_eq!((stats.fetches, stats.refreshes_changed), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parsed_catalog_is_used_as_it_is_and_its_hash_tells_whether_it_is_another() {
+    let fake = Fake::new(Answer::Tagged("a", "\"1\""));
+    let registry = warm(&fake, RegistryPolicy::default()).await;
+    let before = registry.snapshot().unwrap();
+    let parsed = |name| Arc::new(Catalog::parse(&document(name)).unwrap());
+    fake.answers(Answer::Parsed(parsed("a"), "\"2\""));
+    assert_eq!(registry.refresh().await.unwrap(), Refreshed::Unchanged);
+    assert!(Arc::ptr_eq(&before, &registry.snapshot().unwrap()));
+    assert_eq!(registry.stats().last_etag.as_deref(), Some("\"2\""));
+
+    let another = parsed("b");
+    fake.answers(Answer::Parsed(Arc::clone(&another), "\"3\""));
+    assert_eq!(registry.refresh().await.unwrap(), Refreshed::Changed);
+    assert!(Arc::ptr_eq(&another, &registry.snapshot().unwrap()));
+    fake.answers(Answer::NotModified);
+    assert_eq!(registry.refresh().await.unwrap(), Refreshed::Unchanged);
+    assert_eq!(fake.last_etag().as_deref(), Some("\"3\""));
 }
 
 #[tokio::test(start_paused = true)]
