@@ -7,6 +7,7 @@ mod exactness;
 #[cfg(feature = "reqwest")]
 mod examples;
 mod freshness;
+mod held_timeout;
 mod inspect;
 #[cfg(feature = "reqwest")]
 mod lambda;
