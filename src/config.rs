@@ -56,6 +56,7 @@ pub struct RoutingConfig {
     pub(crate) endpoints: EndpointTable,
     pub(crate) max_held_bytes: usize,
     pub(crate) max_total_held_bytes: usize,
+    pub(crate) held_timeout: Option<Duration>,
     pub(crate) id_header: Option<HeaderName>,
     pub(crate) response_headers: bool,
     pub(crate) restore_model_name: bool,
@@ -102,6 +103,7 @@ pub struct RoutingConfigBuilder {
     endpoints: Vec<(String, Endpoint)>,
     max_held_bytes: usize,
     max_total_held_bytes: usize,
+    held_timeout: Option<Duration>,
     id_header: Option<HeaderName>,
     response_headers: bool,
     restore_model_name: bool,
@@ -310,6 +312,20 @@ impl RoutingConfigBuilder {
         self
     }
 
+    /// How long a request may be held because its model has not been found:
+    /// 30 s by default, `None` for as long as the client likes; past it the
+    /// answer is 408.
+    ///
+    /// A large upload over a slow line may take longer: each time that it has
+    /// brought 16 KiB for each second (128 kbit/s) the time starts anew. A
+    /// client that drips is refused after the first time, one that stops within
+    /// the second. Once the model is known there is no limit: what a client may
+    /// do with the rest of a body is the server's business.
+    pub fn held_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.held_timeout = timeout;
+        self
+    }
+
     /// A request header to carry the ID, such as `model_id`, by which Morpheus
     /// nodes route. A client's own copy of it is removed from every request, be
     /// it spelled with `-` or `_`, which some servers take for one another.
@@ -401,6 +417,9 @@ impl RoutingConfigBuilder {
         if let Some(max_stale) = policy.max_stale {
             in_bounds("max_stale", max_stale, policy.ttl)?;
         }
+        if let Some(timeout) = self.held_timeout {
+            in_bounds("held_timeout", timeout, MIN_DURATION)?;
+        }
         if let Some(name) = &self.id_header
             && [
                 CONNECTION,
@@ -450,6 +469,7 @@ impl RoutingConfigBuilder {
             // A request past the bound for all would never find room.
             max_held_bytes: self.max_held_bytes.min(self.max_total_held_bytes),
             max_total_held_bytes: self.max_total_held_bytes,
+            held_timeout: self.held_timeout,
             id_header: self.id_header,
             response_headers: self.response_headers,
             restore_model_name: self.restore_model_name,
@@ -477,6 +497,7 @@ impl Default for RoutingConfigBuilder {
             endpoints: Vec::new(),
             max_held_bytes: 64 << 20,
             max_total_held_bytes: 512 << 20,
+            held_timeout: Some(Duration::from_secs(30)),
             id_header: None,
             response_headers: false,
             restore_model_name: false,
@@ -619,6 +640,7 @@ mod tests {
             assert_eq!(config.policy.unknown, UnknownModel::Fallback);
             assert_eq!(config.max_held_bytes, 64 * 1024 * 1024);
             assert_eq!(config.max_total_held_bytes, 512 * 1024 * 1024);
+            assert_eq!(config.held_timeout, Some(Duration::from_secs(30)));
             assert_eq!((config.id_header, config.response_headers), (None, false));
         }
     }
@@ -725,6 +747,11 @@ mod tests {
         assert_eq!(blamed(stale(Duration::from_secs(299))), "max_stale");
         assert_eq!(blamed(stale(past)), "max_stale");
         assert!(stale(Duration::from_secs(300)).is_ok());
+        let held = |timeout| build(|config| config.held_timeout(timeout));
+        assert_eq!(blamed(held(Some(zero))), "held_timeout");
+        assert_eq!(blamed(held(Some(past))), "held_timeout");
+        assert!(held(Some(short)).is_ok());
+        assert!(held(None).is_ok());
     }
 
     #[test]

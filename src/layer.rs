@@ -76,6 +76,7 @@ impl ModelRoutingLayer {
                 budget: Arc::new(HeldBudget::new(
                     config.max_held_bytes,
                     config.max_total_held_bytes,
+                    config.held_timeout,
                 )),
                 id_header: config.id_header,
                 response_headers: config.response_headers,

@@ -36,7 +36,8 @@
 //!   digests of the body, which are removed.
 //! - **Streaming.** The inner service is called as soon as the model is known.
 //!   What comes before the model is held, up to
-//!   [a bound](RoutingConfigBuilder::max_held_bytes); what comes after it is
+//!   [a bound](RoutingConfigBuilder::max_held_bytes) and
+//!   [for a while](RoutingConfigBuilder::held_timeout); what comes after it is
 //!   only scanned as it passes.
 //! - **One model.** A body that two parsers could read as naming different
 //!   models (a second `model`, a `Model`, a comment, a bad escape) is refused,
@@ -71,6 +72,7 @@
 //! |---|---|
 //! | 400 | `invalid_json`, `invalid_multipart`, `duplicate_model`, `ambiguous_model`, `invalid_model`, `model_type_mismatch` |
 //! | 404 | `model_not_found` |
+//! | 408 | `request_timeout` |
 //! | 413 | `request_too_large` |
 //! | 415 | `unsupported_media_type`, `unsupported_content_encoding` |
 //! | 503 | `model_registry_unavailable`, `fallback_model_unavailable`, `overloaded` |
@@ -91,7 +93,8 @@
 //!
 //! The refreshes of the catalog are Tokio tasks: the response futures must be
 //! polled within a Tokio runtime with time enabled. Without a runtime they fall
-//! back to the catalog at hand, or answer 503; in one without time they panic.
+//! back to the catalog at hand, or answer 503, and wait for bodies without a
+//! limit of time; in one without time they panic.
 //!
 //! # Features
 //!

@@ -60,6 +60,8 @@ pub enum RejectionCode {
     ModelTypeMismatch,
     /// 404: no active model has this name.
     ModelNotFound,
+    /// 408: the body took too long to say its model.
+    RequestTimeout,
     /// 413: too much of the body came before its model.
     RequestTooLarge,
     /// 415: the body is encoded, so that no model can be found in it.
@@ -85,6 +87,7 @@ impl RejectionCode {
             Self::InvalidModel => "invalid_model",
             Self::ModelTypeMismatch => "model_type_mismatch",
             Self::ModelNotFound => "model_not_found",
+            Self::RequestTimeout => "request_timeout",
             Self::RequestTooLarge => "request_too_large",
             Self::UnsupportedContentEncoding => "unsupported_content_encoding",
             Self::UnsupportedMediaType => "unsupported_media_type",
@@ -104,6 +107,7 @@ impl RejectionCode {
             | Self::InvalidModel
             | Self::ModelTypeMismatch => StatusCode::BAD_REQUEST,
             Self::ModelNotFound => StatusCode::NOT_FOUND,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedContentEncoding | Self::UnsupportedMediaType => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
@@ -244,6 +248,17 @@ impl Rejection {
             format!(
                 "No model was found in the first {max_held_bytes} bytes of the body. Send \
                  \"model\" before the large fields."
+            ),
+        )
+    }
+
+    pub(crate) fn held_too_long(held_timeout: Duration) -> Self {
+        Self::new(
+            RejectionCode::RequestTimeout,
+            format!(
+                "No model was found in the body within {held_timeout:?}. Send \"model\" before the \
+                 large fields, and the body without long pauses. (To the operator: held_timeout \
+                 sets the time.)"
             ),
         )
     }
@@ -436,7 +451,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [(RejectionCode, &str, u16, bool); 13] = [
+    const ALL: [(RejectionCode, &str, u16, bool); 14] = [
         (RejectionCode::InvalidJson, "invalid_json", 400, false),
         (
             RejectionCode::InvalidMultipart,
@@ -454,6 +469,7 @@ mod tests {
             true,
         ),
         (RejectionCode::ModelNotFound, "model_not_found", 404, true),
+        (RejectionCode::RequestTimeout, "request_timeout", 408, false),
         (
             RejectionCode::RequestTooLarge,
             "request_too_large",

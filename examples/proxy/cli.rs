@@ -74,6 +74,19 @@ struct Cli {
     )]
     max_total_held_bytes: usize,
 
+    /// How long a request may be held until its model is known, unless it brings
+    /// 16 KiB for each second; past it the answer is 408.
+    #[arg(
+        long,
+        env = "HELD_TIMEOUT_SECONDS",
+        value_name = "SECONDS",
+        default_value = "30",
+        value_parser = |text: &str| {
+            seconds(text).map_err(|problem| format!("{problem}, also in HELD_TIMEOUT_SECONDS"))
+        }
+    )]
+    held_timeout: Duration,
+
     /// How long connecting to the upstream may take; past it the answer is 504.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     upstream_connect_timeout: Duration,
@@ -165,6 +178,7 @@ impl Settings {
         let upstream = cli.upstream.as_deref().map(upstream).transpose();
         let mut routing = RoutingConfigBuilder::from_env().map_err(|error| error.to_string())?;
         routing = routing
+            .held_timeout(Some(cli.held_timeout))
             .max_held_bytes(cli.max_held_bytes)
             .max_total_held_bytes(cli.max_total_held_bytes);
         if let Some(name) = cli.id_header {

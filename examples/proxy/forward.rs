@@ -134,6 +134,7 @@ impl Inner {
     /// The upstream's answer on its way to the client.
     fn answer(&self, response: Response<hyper::body::Incoming>) -> Response<Body> {
         let (mut head, body) = response.into_parts();
+        headers::remove_overridden_length(&mut head.headers);
         headers::remove_hop_by_hop(&mut head.headers);
         head.version = Version::HTTP_11;
         Response::from_parts(head, body::from_upstream(body, self.timeouts.idle))

@@ -24,6 +24,14 @@ pub(crate) fn prepare_request(head: &mut Parts, client: IpAddr) {
     add_forwarded(headers, client, host);
 }
 
+/// Removes the `Content-Length` of a message that comes in chunks all the same,
+/// as who forwards such a message must (RFC 9112, 6.3).
+pub(crate) fn remove_overridden_length(headers: &mut HeaderMap) {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+}
+
 /// Removes the headers that are about one connection only (RFC 9110, 7.6.1).
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     const HOP_BY_HOP: [HeaderName; 8] = [

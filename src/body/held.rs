@@ -8,26 +8,30 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
 use crate::scan::Splice;
 
-/// How many bytes may be held, by one request and by all together.
+/// How many bytes may be held, by one request and by all together, and for how
+/// long.
 #[derive(Debug)]
 pub(crate) struct HeldBudget {
     pub(crate) per_request: usize,
     pub(crate) total: usize,
+    pub(crate) timeout: Option<Duration>,
     held: AtomicUsize,
 }
 
 impl HeldBudget {
-    pub(crate) fn new(per_request: usize, total: usize) -> Self {
+    pub(crate) fn new(per_request: usize, total: usize, timeout: Option<Duration>) -> Self {
         Self {
             per_request,
             total,
+            timeout,
             held: AtomicUsize::new(0),
         }
     }
@@ -82,8 +86,12 @@ pub(crate) struct HeldFrames {
     /// How many of them have left.
     left: usize,
     len: u64,
-    /// How many frames at the front are not to be gathered any more.
+    /// How many frames at the front are kept as they are.
     gathered: usize,
+    /// How many small ones there have been.
+    small: usize,
+    /// Whether the last frame is a block of our own.
+    has_block: bool,
     share: Share,
 }
 
@@ -94,6 +102,8 @@ impl HeldFrames {
             left: 0,
             len: 0,
             gathered: 0,
+            small: 0,
+            has_block: false,
             share: Share { budget, bytes: 0 },
         }
     }
@@ -101,6 +111,11 @@ impl HeldFrames {
     /// How many bytes one request may hold.
     pub(crate) fn bound(&self) -> usize {
         self.share.budget.per_request
+    }
+
+    /// How long they may be held.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.share.budget.timeout
     }
 
     /// How many bytes are left in it.
@@ -144,24 +159,36 @@ impl HeldFrames {
         Ok(())
     }
 
-    /// Copies the latest frames into one when there are many and they are
-    /// small. A frame of one byte takes dozens to keep track of it, and may
-    /// keep a read buffer of thousands alive: what is paid for must be about
-    /// what is held. Each byte is copied once at most.
+    /// Copies the latest frame into a block of our own if it is one of many small
+    /// ones. A frame keeps the whole buffer alive into which the server has read
+    /// it (of 8 KiB or more in hyper): a client that sends a byte at a time would
+    /// have thousands held for each that it pays for. Each byte is copied a few
+    /// times at most, as blocks double while they grow.
     fn gather(&mut self) {
-        const MANY: usize = 128;
-        const SMALL: usize = 512;
+        const MANY: usize = 4;
+        const SMALL: usize = 8 * 1024;
+        const BLOCK: usize = 16 * 1024;
 
-        if self.frames.len().saturating_sub(self.gathered) < MANY {
+        if self.frames.len() == self.gathered {
             return;
         }
-        let len: usize = self.frames[self.gathered..].iter().map(Bytes::len).sum();
-        if len < MANY * SMALL {
-            let mut whole = Vec::with_capacity(len);
-            for frame in self.frames.drain(self.gathered..) {
-                whole.extend_from_slice(&frame);
+        let Some(frame) = self.frames.pop() else {
+            return;
+        };
+        let is_small = frame.len() < SMALL;
+        self.small += usize::from(is_small);
+        let is_one_of_many = is_small && self.small > MANY;
+        let has_block = mem::replace(&mut self.has_block, is_one_of_many);
+        let last = self.frames.last_mut();
+        match last.filter(|last| has_block && last.len() + frame.len() <= BLOCK) {
+            _ if !is_one_of_many => self.frames.push(frame),
+            Some(last) => {
+                // Nobody else has it, so that this copies nothing.
+                let mut block = BytesMut::from(mem::take(last));
+                block.extend_from_slice(&frame);
+                *last = block.freeze();
             }
-            self.frames.push(whole.into());
+            None => self.frames.push(Bytes::copy_from_slice(&frame)),
         }
         self.gathered = self.frames.len();
     }
@@ -269,7 +296,7 @@ mod tests {
             let mut whole = frames.concat();
             let (a, b) = (cut.0.index(whole.len() + 1), cut.1.index(whole.len() + 1));
             let span = a.min(b)..a.max(b);
-            let mut held = held(&frames, &Arc::new(HeldBudget::new(100, 100)));
+            let mut held = held(&frames, &Arc::new(HeldBudget::new(100, 100, None)));
             let offsets = span.start as u64..span.end as u64;
             prop_assert_eq!(&*held.get(offsets.clone()), &whole[span.clone()]);
             held.splice(Splice { span: offsets, with: with.clone().into() });
@@ -285,35 +312,70 @@ mod tests {
     fn what_is_read_from_one_frame_is_not_copied() {
         let held = held(
             &[b"ab".to_vec(), b"cdef".to_vec()],
-            &Arc::new(HeldBudget::new(9, 9)),
+            &Arc::new(HeldBudget::new(9, 9, None)),
         );
         assert!(matches!(held.get(3..5), Cow::Borrowed(b"de")));
     }
 
-    #[test]
-    fn many_small_frames_become_few_and_large_ones_stay() {
-        let budget = Arc::new(HeldBudget::new(1 << 20, 1 << 20));
-        let mut held = HeldFrames::new(Arc::clone(&budget));
-        let mut whole = Vec::new();
-        for index in 0..10_000_usize {
-            let len = if index % 1_000 == 999 { 100_000 } else { 1 };
-            let frame = vec![index as u8; len];
-            whole.extend_from_slice(&frame);
-            held.push(frame.into());
-            if held.len() <= 1 << 20 {
-                held.pay().unwrap();
-            }
+    /// A byte that a server has read into a buffer of 8 KiB.
+    struct Buffer {
+        byte: u8,
+        _alive: Arc<()>,
+    }
+
+    impl AsRef<[u8]> for Buffer {
+        fn as_ref(&self) -> &[u8] {
+            std::slice::from_ref(&self.byte)
         }
-        assert!(held.frames.len() < 2_000, "{}", held.frames.len());
-        assert!(held.frames.iter().any(|frame| frame.len() == 100_000));
+    }
+
+    #[test]
+    fn what_is_paid_for_is_about_what_is_held() {
+        let budget = Arc::new(HeldBudget::new(1 << 20, 1 << 20, None));
+        let mut held = HeldFrames::new(Arc::clone(&budget));
+        let (mut whole, alive) = (Vec::new(), Arc::new(()));
+        for index in 0..50_000_usize {
+            let frame = if index % 10_000 == 9_999 {
+                Bytes::from(vec![index as u8; 100_000])
+            } else {
+                Bytes::from_owner(Buffer {
+                    byte: index as u8,
+                    _alive: Arc::clone(&alive),
+                })
+            };
+            whole.extend_from_slice(&frame);
+            held.push(frame);
+            held.pay().unwrap();
+            held.push(Bytes::new());
+            held.pay().unwrap();
+            assert!(Arc::strong_count(&alive) <= 5, "buffers are kept");
+        }
+        // The first small ones, five large ones, and a block before each of those.
+        assert_eq!(held.frames.len(), 14);
         assert_eq!(held.len(), whole.len() as u64);
         assert_eq!(drain(&mut held), whole);
         assert_eq!(budget.held(), 0);
     }
 
     #[test]
+    fn large_frames_and_the_first_small_ones_are_kept_as_they_are() {
+        let frames = ["a", "b", &"l".repeat(8 * 1024), "c", "d", "e", "f"]
+            .map(|frame| Bytes::copy_from_slice(frame.as_bytes()));
+        let mut held = HeldFrames::new(Arc::new(HeldBudget::new(1 << 20, 1 << 20, None)));
+        for frame in &frames {
+            held.push(frame.clone());
+            held.pay().unwrap();
+        }
+        for frame in &frames[..5] {
+            assert_eq!(held.pop().unwrap().as_ptr(), frame.as_ptr());
+        }
+        assert_eq!(held.pop().unwrap(), "ef");
+        assert!(held.is_empty());
+    }
+
+    #[test]
     fn each_request_and_all_together_are_bounded_and_what_leaves_is_given_back() {
-        let budget = Arc::new(HeldBudget::new(6, 10));
+        let budget = Arc::new(HeldBudget::new(6, 10, None));
         let mut first = held(&[vec![0; 4], vec![0; 2]], &budget);
         assert_eq!(first.pay(), Ok(()));
         assert_eq!(
@@ -338,7 +400,7 @@ mod tests {
 
     #[test]
     fn a_spliced_front_gives_back_no_more_than_it_paid() {
-        let budget = Arc::new(HeldBudget::new(10, 10));
+        let budget = Arc::new(HeldBudget::new(10, 10, None));
         let mut held = held(&[vec![0; 4]], &budget);
         held.pay().unwrap();
         held.splice(Splice {

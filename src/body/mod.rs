@@ -2,6 +2,7 @@
 //! inner service and the client get to read.
 
 mod held;
+mod patience;
 mod reader;
 mod response;
 mod restoring;

@@ -15,6 +15,7 @@ use super::{
     BoxError, HeldBudget, RoutedBody,
     held::{HeldFrames, OverBudget},
     into_bytes,
+    patience::Patience,
     routed::{Rest, TailCheck},
 };
 use crate::{
@@ -50,6 +51,7 @@ pub(crate) struct ModelReader<B> {
     end: End,
     scanner: ModelScanner,
     held: HeldFrames,
+    patience: Patience,
     received: u64,
     /// The body's length, if it is known beforehand.
     expected: Option<u64>,
@@ -87,13 +89,14 @@ where
             end: End::Open,
             scanner: ModelScanner::new(format)?,
             held: HeldFrames::new(budget),
+            patience: Patience::default(),
             received: 0,
             has_changed: false,
         })
     }
 
     /// Reads on until the model is known, the body has ended or failed, or is
-    /// to be refused.
+    /// to be refused, if only because it takes too long.
     ///
     /// When it is ready, every byte that was received has been scanned, and a
     /// body that has been received whole has been found valid.
@@ -102,7 +105,10 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Result<Requested, Rejection>> {
         loop {
-            match ready!(self.body.as_mut().poll_frame(cx)) {
+            let Poll::Ready(frame) = self.body.as_mut().poll_frame(cx) else {
+                return self.poll_timed_out(cx).map(Err);
+            };
+            match frame {
                 Some(Ok(frame)) => match into_bytes(frame).into_data() {
                     Ok(data) => {
                         self.scanner.feed(&data)?;
@@ -161,6 +167,15 @@ where
                 })?,
             }
         }
+    }
+
+    /// Completes when the body has been waited for long enough.
+    fn poll_timed_out(&mut self, cx: &mut Context<'_>) -> Poll<Rejection> {
+        let Some(timeout) = self.held.timeout() else {
+            return Poll::Pending;
+        };
+        ready!(self.patience.poll_ended(timeout, self.received, cx));
+        Poll::Ready(Rejection::held_too_long(timeout))
     }
 
     /// Pays for what has been read, because it is to be held on to for other

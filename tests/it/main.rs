@@ -8,6 +8,7 @@ mod exactness;
 #[cfg(feature = "reqwest")]
 mod examples;
 mod freshness;
+mod held_timeout;
 mod injection;
 mod inspect;
 #[cfg(feature = "reqwest")]

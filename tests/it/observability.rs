@@ -131,12 +131,15 @@ async fn bodies_and_secrets_reach_no_log_at_any_level() {
 
 #[cfg(feature = "metrics")]
 mod metrics {
+    use std::time::Duration;
+
     use metrics_util::{
         CompositeKey, MetricKind,
         debugging::{DebugValue, DebuggingRecorder},
     };
 
     use super::*;
+    use crate::support::body::{Script, Step};
 
     /// Each metric that was recorded, with its labels, and its value.
     fn recorded(recorder: &DebuggingRecorder) -> Vec<(String, f64)> {
@@ -174,7 +177,8 @@ mod metrics {
     async fn requests_count_by_outcome_and_catalog_name_and_never_by_a_clients_text() {
         let recorder = DebuggingRecorder::new();
         let guard = ::metrics::set_default_local_recorder(&recorder);
-        let gateway = Gateway::new();
+        let timeout = Some(Duration::from_millis(1));
+        let gateway = Gateway::with(|config| config.held_timeout(timeout));
         for body in [
             r#"{"model":"venice-uncensored"}"#,
             r#"{"model":"Venice-Uncensored"}"#,
@@ -186,6 +190,7 @@ mod metrics {
             gateway.post(CHAT, body).await;
         }
         gateway.post("/v1/files", "{}").await;
+        gateway.send(post(CHAT, Script::new([Step::Hang]))).await;
         gateway.layer.record_gauges();
         drop(guard);
         let mut all = recorded(&recorder);
@@ -197,9 +202,10 @@ mod metrics {
                 ("model_registry_models{}", 9.0),
                 ("model_registry_refreshes_total{result=changed}", 1.0),
                 ("model_routing_held_bytes{}", 0.0),
-                ("model_routing_layer_seconds{}", 7.0),
+                ("model_routing_layer_seconds{}", 8.0),
                 ("model_routing_rejections_total{code=duplicate_model}", 1.0),
                 ("model_routing_rejections_total{code=invalid_model}", 1.0),
+                ("model_routing_rejections_total{code=request_timeout}", 1.0),
                 (
                     "model_routing_requests_total{outcome=fallback,model=mistral-31-24b}",
                     1.0
@@ -214,7 +220,7 @@ mod metrics {
                 ),
                 (
                     "model_routing_requests_total{outcome=rejected,model=unknown}",
-                    2.0
+                    3.0
                 ),
                 (
                     "model_routing_requests_total{outcome=unchanged,model=unknown}",

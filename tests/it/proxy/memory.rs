@@ -5,10 +5,11 @@ use std::fs;
 use tokio::{
     io::{AsyncWriteExt, BufReader},
     net::TcpStream,
+    time::{Duration, Instant, sleep},
 };
 
 use super::{Setup, VENICE};
-use crate::support::client::{answer, post};
+use crate::support::client::{PATIENCE, answer, get, post};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -25,8 +26,11 @@ fn memory(setup: &Setup, field: &str) -> u64 {
 }
 
 /// A proxy that has served before, and what it takes.
-async fn warm() -> (Setup, u64) {
-    let setup = Setup::new().await;
+async fn warm(settings: &[&str]) -> (Setup, u64) {
+    let setup = Setup::with(|proxy| {
+        proxy.args(settings);
+    })
+    .await;
     setup.warm_up().await;
     for _ in 0..3 {
         let body = format!(r#"{{"model":"code","a":"{}"}}"#, "x".repeat(MIB as usize));
@@ -50,7 +54,8 @@ async fn growth(start: &str, mebibytes: u64, end: &str) -> u64 {
 
 /// The same with chunks of another size.
 async fn growth_in_chunks(start: &str, mebibytes: u64, end: &str, size: usize) -> u64 {
-    let (setup, before) = warm().await;
+    // Who reads a million chunks may take its time.
+    let (setup, before) = warm(&["--held-timeout", "600"]).await;
     let mut stream = TcpStream::connect(setup.address()).await.unwrap();
     let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\
                 content-type: application/json\r\n\r\n";
@@ -92,4 +97,111 @@ async fn a_request_in_tiny_chunks_is_held_about_once_too() {
     let end = r#"","model":"venice-uncensored"}"#;
     let growth = growth_in_chunks(r#"{"a":""#, 1, end, 1).await;
     assert!(growth < 16 * MIB, "{} MiB", growth / MIB);
+}
+
+/// Waits until so many bytes are held.
+async fn until_held(setup: &Setup, bytes: usize) {
+    let line = format!("model_routing_held_bytes {bytes}");
+    let start = Instant::now();
+    loop {
+        let page = get(setup.address(), "/metrics").await.text();
+        if page.lines().any(|it| it == line) {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "{line} is not in {page}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Connections that drip bodies without a model.
+struct Dripping {
+    streams: Vec<TcpStream>,
+    held: usize,
+}
+
+impl Dripping {
+    const START: &str = "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\n\
+                         transfer-encoding: chunked\r\ncontent-type: application/json\r\n\r\n\
+                         2\r\n{\"\r\n";
+
+    async fn start(setup: &Setup, connections: usize) -> Self {
+        let mut streams = Vec::new();
+        for _ in 0..connections {
+            let mut stream = TcpStream::connect(setup.address()).await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            stream.write_all(Self::START.as_bytes()).await.unwrap();
+            streams.push(stream);
+        }
+        let held = 2 * connections;
+        until_held(setup, held).await;
+        Self { streams, held }
+    }
+
+    /// A byte on each connection, which the proxy reads by itself.
+    async fn drip(&mut self, setup: &Setup) {
+        for stream in &mut self.streams {
+            stream.write_all(b"1\r\nx\r\n").await.unwrap();
+        }
+        self.held += self.streams.len();
+        until_held(setup, self.held).await;
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_drip_take_little_more_than_what_is_held_and_free_it() {
+    const CONNECTIONS: u64 = 100;
+    const OVERHEAD: u64 = 128 * 1024;
+
+    let (setup, before) = warm(&[]).await;
+    let mut files = Vec::new();
+    for round in 0..2 {
+        files.push(
+            fs::read_dir(format!("/proc/{}/fd", setup.proxy.id()))
+                .unwrap()
+                .count(),
+        );
+        let mut dripping = Dripping::start(&setup, CONNECTIONS as usize).await;
+        for _ in 0..50 {
+            dripping.drip(&setup).await;
+        }
+        let small = post(setup.address(), "/v1/completions", r#"{"model":"code"}"#).await;
+        assert_eq!(small.status(), 200);
+        setup.upstream.request().await;
+        let growth = memory(&setup, "VmRSS").saturating_sub(before);
+        let each = growth / CONNECTIONS;
+        println!("round {round}: {} KiB for each connection", each / 1024);
+        assert!(each < OVERHEAD, "{} KiB", each / 1024);
+        drop(dripping);
+        until_held(&setup, 0).await;
+    }
+    let start = Instant::now();
+    while fs::read_dir(format!("/proc/{}/fd", setup.proxy.id()))
+        .unwrap()
+        .count()
+        > files[0] + 4
+    {
+        assert!(
+            start.elapsed() < PATIENCE,
+            "connections are kept: {files:?}"
+        );
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn dripping_bodies_stay_within_the_bound_for_all() {
+    let (setup, _) = warm(&["--max-total-held-bytes", "100"]).await;
+    let dripping = Dripping::start(&setup, 50).await;
+    let mut one_more = TcpStream::connect(setup.address()).await.unwrap();
+    one_more
+        .write_all(Dripping::START.as_bytes())
+        .await
+        .unwrap();
+    let refused = answer(&mut BufReader::new(one_more)).await.unwrap();
+    assert_eq!(refused.error(), (503, "overloaded".to_owned()));
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    let small = post(setup.address(), "/v1/completions", r#"{"model":"code"}"#).await;
+    assert_eq!(small.status(), 200);
+    drop(dripping);
+    until_held(&setup, 0).await;
 }

@@ -5,6 +5,7 @@ mod answers;
 mod demo;
 mod encodings;
 mod failures;
+mod faults;
 mod forward;
 mod headers;
 mod health;

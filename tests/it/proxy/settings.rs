@@ -32,6 +32,7 @@ async fn a_bad_value_is_an_error_that_names_the_variable_and_the_flag() {
         ("MODELS_MISS_REFRESH_SECONDS", "NaN"),
         ("MAX_HELD_BYTES", "0"),
         ("MAX_TOTAL_HELD_BYTES", "64M"),
+        ("HELD_TIMEOUT_SECONDS", "0"),
         ("RUST_LOG", "proxy=loud"),
     ] {
         let remains = run(proxy().env(variable, value)).await;
@@ -54,6 +55,7 @@ async fn a_bad_value_is_an_error_that_names_the_variable_and_the_flag() {
         ("--client-idle-timeout", ""),
         ("--drain-timeout", "inf"),
         ("--max-held-bytes", "1.5"),
+        ("--held-timeout", "for ever"),
         ("--no-such-flag", "1"),
     ] {
         let remains = run(proxy().args([flag, value])).await;

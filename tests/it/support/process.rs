@@ -19,7 +19,7 @@ use tokio::{
 use super::client::PATIENCE;
 
 /// What the examples read, and what could change how they behave.
-const VARIABLES: [&str; 20] = [
+const VARIABLES: [&str; 23] = [
     "LISTEN_ADDR",
     "LOG_FORMAT",
     "UPSTREAM_AUTHORIZATION",
@@ -34,6 +34,7 @@ const VARIABLES: [&str; 20] = [
     "MODELS_MISS_REFRESH_SECONDS",
     "MAX_HELD_BYTES",
     "MAX_TOTAL_HELD_BYTES",
+    "HELD_TIMEOUT_SECONDS",
     "RUST_LOG",
     "HTTP_PROXY",
     "HTTPS_PROXY",

@@ -1,0 +1,53 @@
+//! How long a body may be held.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Handle,
+    time::{Instant, Sleep, sleep},
+};
+
+/// Bytes per second that are progress enough to go on waiting: 128 kbit/s, so
+/// that a large upload over a slow line gets through, but one that drips does
+/// not.
+const MIN_RATE: f64 = 16.0 * 1024.0;
+
+/// Times a wait, in turns that each must bring enough.
+#[derive(Debug, Default)]
+pub(super) struct Patience {
+    /// There once something had to be waited for: most bodies come at once.
+    turn: Option<Pin<Box<Sleep>>>,
+    /// What had been received when the turn began.
+    mark: u64,
+}
+
+impl Patience {
+    /// Completes when a turn of this length has brought too little; `received`:
+    /// bytes so far.
+    pub(super) fn poll_ended(
+        &mut self,
+        turn: Duration,
+        received: u64,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        if self.turn.is_none() && Handle::try_current().is_err() {
+            // Without a runtime there is no clock.
+            return Poll::Pending;
+        }
+        let timer = self.turn.get_or_insert_with(|| Box::pin(sleep(turn)));
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            let progress = received - self.mark;
+            if (progress as f64) < MIN_RATE * turn.as_secs_f64() {
+                return Poll::Ready(());
+            }
+            self.mark = received;
+            timer.as_mut().reset(Instant::now() + turn);
+        }
+    }
+}
