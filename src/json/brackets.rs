@@ -118,4 +118,89 @@ mod tests {
         }
         assert_eq!(brackets.close(Bracket::Array), Err(Reason::Bracket));
     }
+
+    #[cfg(feature = "simd")]
+    mod blocks {
+        use proptest::{bool::weighted, collection::vec, prelude::*};
+
+        use super::*;
+
+        /// Takes the brackets of a block one by one, from the lowest bit on.
+        fn take_each(brackets: &mut Brackets, block: &[(bool, Bracket)]) -> Result<(), Reason> {
+            block.iter().try_for_each(|&(closes, kind)| match closes {
+                true => brackets.close(kind),
+                false => brackets.open(kind),
+            })
+        }
+
+        fn bits(block: &[(bool, Bracket)], set: impl Fn(&(bool, Bracket)) -> bool) -> u64 {
+            let block = block.iter().enumerate();
+            block.fold(0, |bits, (at, bracket)| {
+                bits | u64::from(set(bracket)) << at
+            })
+        }
+
+        #[test]
+        fn a_block_may_fill_the_word_at_hand() {
+            for (depth, fits) in [(60, true), (61, false), (124, true), (125, false)] {
+                let mut brackets = Brackets::default();
+                for _ in 0..depth {
+                    brackets.open(Bracket::Object).unwrap();
+                }
+                assert_eq!(brackets.take_all(0b1111, 0, 0b0101), fits, "{depth}");
+            }
+        }
+
+        /// Brackets that are open, and a block in which most of those that
+        /// close fit to what is open by then.
+        fn brackets_and_block() -> impl Strategy<Value = (Brackets, Vec<(bool, Bracket)>)> {
+            let block = vec((weighted(0.4), weighted(0.5), weighted(0.98)), 0..=64);
+            (vec(any::<bool>(), 0..140), block).prop_map(|(open, block)| {
+                let kind = |object| match object {
+                    true => Bracket::Object,
+                    false => Bracket::Array,
+                };
+                let mut brackets = Brackets::default();
+                for object in open {
+                    brackets.open(kind(object)).unwrap();
+                }
+                let mut now = brackets.clone();
+                let block = block.into_iter().map(|(closes, object, fits)| {
+                    let object = if closes && fits {
+                        now.inner & 1 == 1
+                    } else {
+                        object
+                    };
+                    let bracket = (closes, kind(object));
+                    let _ = take_each(&mut now, &[bracket]);
+                    bracket
+                });
+                let block = block.collect();
+                (brackets, block)
+            })
+        }
+
+        proptest! {
+            /// A block is taken exactly when its brackets match, some more are
+            /// open than it closes, and there is room in the word at hand; and
+            /// then it is as if they had been taken one by one.
+            #[test]
+            fn a_block_is_taken_at_once_or_not_at_all((before, block) in brackets_and_block()) {
+                let mut one_by_one = before.clone();
+                let matches = take_each(&mut one_by_one, &block).is_ok();
+
+                let all = bits(&block, |_| true);
+                let closing = bits(&block, |(closes, _)| *closes);
+                let objects = bits(&block, |(_, kind)| *kind == Bracket::Object);
+                let closes = closing.count_ones();
+                let opens = block.len() as u32 - closes;
+                let fits = before.used > closes + 1 && before.used + opens <= 64;
+
+                let mut at_once = before.clone();
+                prop_assert_eq!(at_once.take_all(all, closing, objects), fits && matches);
+                let expected = if fits && matches { one_by_one } else { before };
+                prop_assert_eq!(format!("{at_once:?}"), format!("{expected:?}"));
+            }
+        }
+    }
 }

@@ -16,6 +16,7 @@ mod single_flight;
 mod snapshot;
 mod source;
 mod stats;
+mod sync;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 

@@ -3,11 +3,10 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
 };
 
-use arc_swap::ArcSwap;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{
     Acquired,
@@ -19,6 +18,7 @@ use super::{
     snapshot::Snapshot,
     source::RegistrySource,
     stats::RegistryStats,
+    sync::{ArcSwap, Mutex, MutexGuard, now, timeout_at},
 };
 
 /// What all handles of one registry share.
@@ -38,7 +38,7 @@ impl Inner {
         initial: Option<Catalog>,
     ) -> Self {
         let snapshot = match initial {
-            Some(catalog) => Snapshot::given(catalog, &policy, Instant::now()),
+            Some(catalog) => Snapshot::given(catalog, &policy, now()),
             None => Snapshot::cold(),
         };
         Self {
@@ -63,14 +63,14 @@ impl Inner {
         let counters = state.counters.clone();
         let snapshot = self.snapshot.load_full();
         drop(state);
-        RegistryStats::new(&snapshot, &counters, &self.policy, Instant::now())
+        RegistryStats::new(&snapshot, &counters, &self.policy, now())
     }
 
     /// What a request gets. One atomic load and one look at the clock while the
     /// catalog is fresh, and while a failed refresh is not due for its next
     /// try.
     pub(super) fn acquire(self: &Arc<Self>) -> Acquired {
-        let now = Instant::now();
+        let now = now();
         if let Some(catalog) = self.snapshot.load().catalog_without_check(now) {
             return Acquired::Ready(Arc::clone(catalog));
         }
@@ -111,7 +111,7 @@ impl Inner {
     pub(super) fn revalidate_for_miss(
         self: &Arc<Self>,
     ) -> Option<Pin<Box<dyn Future<Output = Arc<Catalog>> + Send>>> {
-        let now = Instant::now();
+        let now = now();
         let mut state = self.lock();
         let snapshot = self.snapshot.load_full();
         let catalog = Arc::clone(snapshot.catalog.as_ref()?);
@@ -139,7 +139,7 @@ impl Inner {
     pub(super) async fn refresh(self: &Arc<Self>) -> RefreshResult {
         let waiter = {
             let state = self.lock();
-            self.join(state, &self.snapshot.load_full(), Instant::now())
+            self.join(state, &self.snapshot.load_full(), now())
         };
         let until = overdue_at(&self.policy, waiter.started);
         self.wait_until(waiter, until).await
@@ -161,7 +161,7 @@ impl Inner {
     async fn wait_for_first(self: Arc<Self>, waiter: Waiter) -> Result<Arc<Catalog>, Unavailable> {
         let until = overdue_at(&self.policy, waiter.started);
         let result = self.wait_until(waiter, until).await;
-        let now = Instant::now();
+        let now = now();
         let snapshot = self.snapshot.load();
         match &snapshot.catalog {
             Some(catalog) if result.is_ok() || snapshot.freshness.usable(now) => {
@@ -200,12 +200,7 @@ impl Inner {
     }
 }
 
-impl Drop for Inner {
-    fn drop(&mut self) {
-        let state = self.state.get_mut();
-        state.unwrap_or_else(PoisonError::into_inner).abort();
-    }
-}
-
-#[cfg(test)]
+#[cfg(all(test, shuttle))]
+mod model;
+#[cfg(all(test, not(shuttle)))]
 mod tests;

@@ -1,13 +1,8 @@
 //! One fetch at a time, in a task of its own.
 
-use std::sync::{Arc, MutexGuard, Weak};
+use std::sync::{Arc, Weak};
 
-use tokio::{
-    runtime::Handle,
-    sync::watch,
-    task::AbortHandle,
-    time::{Instant, timeout},
-};
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     Refreshed,
@@ -18,6 +13,7 @@ use super::{
     refresh::Inner,
     snapshot::{Snapshot, Update},
     stats::Counters,
+    sync::{AbortHandle, Handle, MutexGuard, now, timeout},
 };
 
 /// The counter of refreshes, by result.
@@ -36,7 +32,7 @@ pub(super) struct RefreshState {
     pub(super) counters: Counters,
 }
 
-/// A fetch under way. Dropping it ends its task.
+/// A fetch under way. Dropping it, be it with the whole registry, ends its task.
 struct InFlight {
     /// How many fetches there were up to this one.
     id: u64,
@@ -58,11 +54,6 @@ impl RefreshState {
     pub(super) fn in_flight_since(&self, policy: &RegistryPolicy, now: Instant) -> Option<Instant> {
         let started = self.in_flight.as_ref()?.waiter.started;
         (now < overdue_at(policy, started)).then_some(started)
-    }
-
-    /// Ends the fetch under way.
-    pub(super) fn abort(&mut self) {
-        self.in_flight = None;
     }
 
     fn with_id(&mut self, id: u64) -> Option<&mut InFlight> {
@@ -124,7 +115,7 @@ impl Inner {
     fn spawn(&self, guard: CompletionGuard, snapshot: Arc<Snapshot>) {
         let id = guard.id;
         let Ok(runtime) = Handle::try_current() else {
-            return guard.complete(Instant::now(), Err(FetchFailure::NoRuntime));
+            return guard.complete(now(), Err(FetchFailure::NoRuntime));
         };
         let source = Arc::clone(&self.source);
         let limit = self.policy.fetch_timeout;
@@ -134,7 +125,7 @@ impl Inner {
             let fetched = timeout(limit, source.fetch(snapshot.etag.as_deref())).await;
             // Reading a large document takes time of its own, which is no age
             // of the catalog.
-            let arrived = Instant::now();
+            let arrived = now();
             let result = match fetched {
                 Err(_) => Err(FetchFailure::Timeout(limit)),
                 Ok(Err(error)) => Err(FetchFailure::Source(error)),
@@ -143,8 +134,14 @@ impl Inner {
             guard.complete(arrived, result);
         });
         let mut state = self.lock();
-        if let Some(in_flight) = state.with_id(id) {
-            in_flight.task = Some(task.abort_handle());
+        match state.with_id(id) {
+            Some(in_flight) => in_flight.task = Some(task.abort_handle()),
+            // It has ended, or another has taken its place already, which found
+            // no task to end.
+            None => {
+                drop(state);
+                task.abort_handle().abort();
+            }
         }
     }
 
@@ -255,7 +252,7 @@ impl Drop for CompletionGuard {
             } else {
                 FetchFailure::CutOff
             };
-            (Instant::now(), Err(failure))
+            (now(), Err(failure))
         });
         let result = inner.complete(self.id, self.started, arrived, fetched);
         self.sender.send_replace(Some(result));

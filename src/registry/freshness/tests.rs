@@ -47,7 +47,7 @@ fn a_fresh_catalog_is_used() {
 fn a_stale_catalog_is_used_and_refreshed_once() {
     let t = start();
     let freshness = Freshness::validated(&policy(), t, MIDDLE);
-    for age in [240.1, 270.0, 299.9] {
+    for age in [240.0, 240.1, 270.0, 299.9] {
         let now = t + secs(age);
         assert!(!freshness.needs_no_check(now), "{age}");
         assert_eq!(
@@ -196,6 +196,14 @@ fn a_backoff_never_outlasts_the_ttl() {
     };
     let failed = Freshness::cold().failed(&short, t, LONGEST);
     assert_eq!(failed.backoff_left(t), secs(0.1));
+}
+
+#[test]
+fn a_failure_at_the_end_of_the_ttl_has_a_pause_after_it() {
+    let t = start();
+    let expired = t + secs(300.0);
+    let failed = Freshness::validated(&policy(), t, MIDDLE).failed(&policy(), expired, LONGEST);
+    assert_eq!(failed.backoff_left(expired), SECOND);
 }
 
 #[test]
