@@ -15,6 +15,8 @@
 //!   [`AmbiguousModel`](FormErrorKind::AmbiguousModel).
 //! - The `model` part: once, plain text in UTF-8, at most 64 KiB, no file, no encoding.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod check;
 mod error;
 mod head;
 mod insert;

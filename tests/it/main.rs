@@ -7,6 +7,7 @@ mod exactness;
 #[cfg(feature = "reqwest")]
 mod examples;
 mod freshness;
+mod fuzz;
 mod inspect;
 mod limits;
 mod multipart;
