@@ -111,7 +111,7 @@ fn head(headers: &[(String, &str)]) -> Option<(bool, Option<usize>)> {
     let mut keys: Vec<String> = params.iter().map(|p| p.0.to_ascii_lowercase()).collect();
     keys.sort();
     keys.dedup();
-    let name = params.iter().find(|p| p.0.eq_ignore_ascii_case("name"))?.1;
+    let name = params.iter().find(|p| p.0 == "name")?.1;
     let hidden = |text: &str| {
         let text = text.to_ascii_lowercase();
         text.match_indices("name").any(|(i, word)| {
