@@ -101,6 +101,7 @@ const FORMS: &[&str] = &[
     "\n--XyZ\nContent-Disposition: form-data; name=model\nContent-Type: text/plain; charset=utf-8\nContent-Length: 9\n\nwhisper-1\n--XyZ--",
     "--XyZ\nContent-Disposition: form-data; name=\"file\"; filename=\"a.mp3\"\nContent-Type: audio/mpeg\n\nID3\n--Xy\n\n--XyZ\ncontent-disposition: form-data; name=\"model\"\nContent-Transfer-Encoding: 8bit\n\nm\n--XyZ--\n\n",
     "--XyZ\nContent-Disposition: form-data; name=\"mod%65l\"; filename*=utf-8''model\n\n\n--XyZ--",
+    "--XyZ\nContent-Disposition: form-data; nAme=\"model\"\n\nm\n--XyZ--",
 ];
 
 fn write(target: &str, inputs: impl IntoIterator<Item = impl AsRef<[u8]>>) -> io::Result<()> {
