@@ -109,6 +109,9 @@ mod body;
 mod config;
 mod endpoint;
 mod future;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod head;
 mod inspect;
 mod json;

@@ -14,7 +14,7 @@ use tower_http::{
 use tower_model_routing::BoxError;
 use tracing::{Instrument, Span};
 
-use crate::{body::Body, reply};
+use super::{body::Body, reply};
 
 const ID: HeaderName = HeaderName::from_static("x-request-id");
 

@@ -7,7 +7,7 @@ use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 
-use crate::body::Body;
+use super::body::Body;
 
 /// A page in JSON.
 pub(crate) fn json(status: StatusCode, value: &Value) -> Response<Body> {

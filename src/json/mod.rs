@@ -35,6 +35,8 @@
 //! Memory is constant, but for a bit per level of nesting past 64.
 
 mod brackets;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod check;
 mod engine;
 mod error;
 mod key;
@@ -50,7 +52,7 @@ mod string;
 mod tests;
 mod text;
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) use self::error::Reason;
 pub(crate) use self::{
     error::{ScanError, ScanErrorKind},

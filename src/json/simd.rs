@@ -36,7 +36,7 @@ pub(super) fn scan(scanner: &mut Scanner, bytes: &[u8]) -> Result<(), ScanError>
 }
 
 /// The same with older instructions, where the best ones are newer.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(super) fn scan_older(scanner: &mut Scanner, bytes: &[u8]) -> Result<(), ScanError> {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     if let (Some(simd), BLOCK..) = (LEVEL.as_sse4_2(), bytes.len()) {

@@ -167,7 +167,6 @@ impl Disposition {
         let mut keys: Vec<&str> = Vec::new();
         let mut params = Params::new(value, kind, at, Reason::DispositionSyntax);
         while let Some(param) = params.read()? {
-            // (multer for Rust sees no name in `Name=`: then it has no model at all.)
             let error = |reason| FormError::invalid(reason, param.key_at);
             if keys.iter().any(|key| key.eq_ignore_ascii_case(param.key)) {
                 return Err(error(Reason::RepeatedParameter));
@@ -177,6 +176,11 @@ impl Disposition {
                 return Err(FormError::invalid(Reason::HiddenName, param.value_at));
             }
             if param.key.eq_ignore_ascii_case("name") {
+                // Letter case should not matter (RFC 9110, section 5.6.6), but everyone writes it
+                // so, and multer for Rust sees no name, and so no model, in `Name=`.
+                if param.key != "name" {
+                    return Err(error(Reason::DispositionSyntax));
+                }
                 name = Some((Name::of(param.value), param.value_at));
                 continue;
             }

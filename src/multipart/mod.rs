@@ -11,10 +11,12 @@
 //! - Heads: lines end in CRLF and are UTF-8 without control characters, each `Name: value`, not
 //!   folded, at most 16 KiB and 32 headers; exactly one Content-Disposition, `form-data` with one
 //!   `name`. A Content-Length must be true.
-//! - Names: `name="model"` or `name=model`. One that some server might read as `model` is
-//!   [`AmbiguousModel`](FormErrorKind::AmbiguousModel).
+//! - Names: `name="model"` or `name=model`, with `name` in lower case. One that some server might
+//!   read as `model` is [`AmbiguousModel`](FormErrorKind::AmbiguousModel).
 //! - The `model` part: once, plain text in UTF-8, at most 64 KiB, no file, no encoding.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod check;
 mod error;
 mod head;
 mod insert;

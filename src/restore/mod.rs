@@ -4,6 +4,8 @@
 //! An answer is trusted more than a request: what the scanner does not take
 //! for JSON is not refused but passed on untouched.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod check;
 mod events;
 mod finder;
 

@@ -8,6 +8,7 @@ mod exactness;
 #[cfg(feature = "reqwest")]
 mod examples;
 mod freshness;
+mod fuzz;
 mod held_timeout;
 mod injection;
 mod inspect;

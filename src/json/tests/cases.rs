@@ -8,7 +8,7 @@ use super::super::{
 use super::{SCANS, scan, scan_with};
 
 fn model(document: &str) -> Model {
-    let outcome = scan([document.as_bytes()]);
+    let outcome = scan(&[document.as_bytes()]);
     assert_eq!(outcome.result, Ok(()), "{document}");
     assert!(outcome.complete);
     outcome.model
@@ -26,7 +26,7 @@ fn literal(document: &str) -> &str {
 
 fn refusal(document: impl AsRef<[u8]>) -> (ScanErrorKind, u64) {
     let document = document.as_ref();
-    let error = scan([document]).result.expect_err("a refusal");
+    let error = scan(&[document]).result.expect_err("a refusal");
     (error.kind(), error.offset())
 }
 
@@ -167,9 +167,9 @@ fn the_insertion_is_just_past_the_opening_brace() {
             object_is_empty,
         })
     };
-    assert_eq!(scan([&b"{}"[..]]).insertion, at(1, true));
-    assert_eq!(scan([&b" { \n} "[..]]).insertion, at(2, true));
-    assert_eq!(scan([&b" {\"a\":1}"[..]]).insertion, at(2, false));
+    assert_eq!(scan(&[&b"{}"[..]]).insertion, at(1, true));
+    assert_eq!(scan(&[&b" { \n} "[..]]).insertion, at(2, true));
+    assert_eq!(scan(&[&b" {\"a\":1}"[..]]).insertion, at(2, false));
     assert_eq!(Scanner::new().insertion(), None);
 }
 
@@ -297,7 +297,7 @@ fn of_other_strings_only_the_end_matters() {
         }
     }
     let document = b"{\"a\":\"\xff\xed\xa0\x80\",\"b\":{\"\xc0\":\"\x00\"}}";
-    assert_eq!(scan([&document[..]]).result, Ok(()));
+    assert_eq!(scan(&[&document[..]]).result, Ok(()));
 }
 
 #[test]
@@ -370,14 +370,14 @@ fn a_long_string_without_escapes_may_be_cut_anywhere_around_its_first_one() {
         format!("[\"{long}\\\"{long}\\\\\"]"),
     ] {
         let document = format!("{{\"a\":{value},\"model\":\"b\"}}");
-        let whole = scan([document.as_bytes()]);
+        let whole = scan(&[document.as_bytes()]);
         assert_eq!(whole.result, Ok(()));
-        for feed in SCANS {
+        for &way in SCANS {
             for len in [1, 63, 64, 100, 2_000] {
                 for first in 2_950..3_050 {
                     let (front, rest) = document.as_bytes().split_at(first);
-                    let frames = std::iter::once(front).chain(rest.chunks(len));
-                    assert_eq!(scan_with(*feed, frames), whole, "{first} {len}");
+                    let frames: Vec<_> = std::iter::once(front).chain(rest.chunks(len)).collect();
+                    assert_eq!(scan_with(way, &frames), whole, "{first} {len}");
                 }
             }
         }
@@ -387,7 +387,7 @@ fn a_long_string_without_escapes_may_be_cut_anywhere_around_its_first_one() {
 #[test]
 fn empty_frames_change_nothing() {
     let frames: Vec<&[u8]> = vec![b"", b"{\"model\":\"\\", b"", b"", b"\\\"", b"", b"}", b""];
-    let outcome = scan(frames);
+    let outcome = scan(&frames);
     assert_eq!(outcome.result, Ok(()));
     let (start, end, escaped) = (9, 13, true);
     assert_eq!(
@@ -402,7 +402,7 @@ fn empty_frames_change_nothing() {
 
 #[test]
 fn an_error_says_what_is_wrong_where_and_how_to_mend_it() {
-    let message = |document: &str| scan([document.as_bytes()]).result.unwrap_err().to_string();
+    let message = |document: &str| scan(&[document.as_bytes()]).result.unwrap_err().to_string();
     assert_eq!(
         message(r#"{"model":"a","model":"b"}"#),
         "a second top-level `model` key at byte 13: send exactly one `model`"

@@ -20,10 +20,20 @@ fn model_is_found_in_every_spelling_of_its_parameter() {
         "form-data; name=model",
         "form-data;name=\"model\"",
         "form-data;  name=\"model\"",
-        "form-data; Name=\"model\"",
-        "form-data; NAME=model",
     ] {
         assert_model(disposition(value), "whisper-1");
+    }
+}
+
+#[test]
+fn name_is_spelled_in_lower_case() {
+    // multer for Rust sees no name in these.
+    for (value, key) in [
+        ("form-data; Name=\"model\"", "Name"),
+        ("form-data; nAme=model", "nAme"),
+        ("form-data; filename=\"a\"; NAME=\"file\"", "NAME"),
+    ] {
+        assert_disposition(value, Reason::DispositionSyntax, key);
     }
 }
 

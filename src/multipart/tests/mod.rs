@@ -6,30 +6,14 @@ mod delimiters;
 mod disposition;
 mod heads;
 mod insertion;
-mod oracle;
 mod properties;
 
-use super::{FormError, FormErrorKind, Model, Reason, Scanner};
+use super::{
+    FormError, FormErrorKind, Model, Reason, Scanner,
+    check::{Outcome, check, scan_frames},
+};
 
 const BOUNDARY: &str = "XyZ";
-
-/// What a scanner makes of a whole form.
-type Outcome = Result<Option<(u64, u64)>, FormError>;
-
-/// Scans `form` cut as `frames` says, to the end or the first error.
-fn scan_frames<'a>(boundary: &str, frames: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
-    let mut scanner = Scanner::new(boundary.as_bytes())?;
-    for frame in frames {
-        scanner.feed(frame)?;
-    }
-    scanner.finish()?;
-    assert!(scanner.is_complete());
-    match scanner.model() {
-        Model::Unseen => Ok(None),
-        Model::Pending => panic!("a complete form has no unfinished model"),
-        Model::Value { start, end } => Ok(Some((start, end))),
-    }
-}
 
 /// Scans `form` in one piece and byte by byte, which must make no difference.
 fn scan_with(boundary: &str, form: impl AsRef<[u8]>) -> Outcome {

@@ -155,20 +155,6 @@ fn frames<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
         .collect()
 }
 
-fn check(form: &Form, cuts: &[Index]) -> Result<(), TestCaseError> {
-    let whole = scan_with(form.boundary, &form.bytes);
-    let cut = scan_frames(form.boundary, frames(&form.bytes, cuts));
-    prop_assert_eq!(whole, cut, "cut in pieces");
-    let oracle = oracle::model(form.boundary, &form.bytes);
-    prop_assert_eq!(
-        whole.map_err(|_| ()),
-        oracle,
-        "the oracle says otherwise: {:?}",
-        whole
-    );
-    Ok(())
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
 
@@ -177,7 +163,7 @@ proptest! {
         form in form(),
         cuts in prop::collection::vec(any::<Index>(), 0..12),
     ) {
-        check(&form, &cuts)?;
+        check(form.boundary, &form.bytes, &frames(&form.bytes, &cuts));
     }
 
     #[test]
@@ -189,7 +175,7 @@ proptest! {
         for mutation in &mutations {
             mutate(&mut form.bytes, mutation);
         }
-        check(&form, &cuts)?;
+        check(form.boundary, &form.bytes, &frames(&form.bytes, &cuts));
     }
 
     #[test]
@@ -208,6 +194,6 @@ proptest! {
         bytes in prop::collection::vec(select(b"\r\n-a:; =\"n".to_vec()), 0..40),
         cuts in prop::collection::vec(any::<Index>(), 0..4),
     ) {
-        check(&Form { boundary: "a", bytes }, &cuts)?;
+        check("a", &bytes, &frames(&bytes, &cuts));
     }
 }

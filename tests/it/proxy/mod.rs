@@ -13,6 +13,7 @@ mod manners;
 #[cfg(target_os = "linux")]
 mod memory;
 mod openai;
+mod parts;
 mod registry;
 mod secrets;
 mod settings;

@@ -1,5 +1,7 @@
 //! The rules once more, for a form that is there as a whole: slow, and by other means.
 
+use percent_encoding::percent_decode_str;
+
 /// Where the model is in a form that must pass; `Err` for one that must be refused.
 pub(super) fn model(boundary: &str, form: &[u8]) -> Result<Option<(u64, u64)>, ()> {
     let dashed = format!("--{boundary}");
@@ -111,7 +113,7 @@ fn head(headers: &[(String, &str)]) -> Option<(bool, Option<usize>)> {
     let mut keys: Vec<String> = params.iter().map(|p| p.0.to_ascii_lowercase()).collect();
     keys.sort();
     keys.dedup();
-    let name = params.iter().find(|p| p.0.eq_ignore_ascii_case("name"))?.1;
+    let name = params.iter().find(|p| p.0 == "name")?.1;
     let hidden = |text: &str| {
         let text = text.to_ascii_lowercase();
         text.match_indices("name").any(|(i, word)| {
@@ -161,12 +163,9 @@ fn head(headers: &[(String, &str)]) -> Option<(bool, Option<usize>)> {
         return (extra == 0 && plain && identity && !coded).then_some((true, length));
     }
     let near = |name: &str| {
-        let plain = name.replace('\\', "").to_ascii_lowercase();
-        // The tests below encode nothing else.
-        let plain = plain
-            .replace("%6d", "m")
-            .replace("%22", "\"")
-            .replace("%65", "e");
+        let plain = name.replace('\\', "");
+        let plain = percent_decode_str(&plain).decode_utf8_lossy();
+        let plain = plain.to_ascii_lowercase();
         let trimmed = plain.trim_matches(|c: char| !c.is_alphanumeric() && c != '_' && c != '-');
         trimmed == "model" || trimmed.starts_with("model[") || trimmed == "_charset_"
     };

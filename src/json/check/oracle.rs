@@ -6,19 +6,25 @@ type Fault = (ScanErrorKind, usize);
 
 /// What the naive reader found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Verdict {
-    pub(super) result: Result<(), Fault>,
-    pub(super) model: Model,
-    pub(super) insertion: Option<Insertion>,
-    pub(super) complete: bool,
+pub(crate) struct Verdict {
+    pub(crate) result: Result<(), Fault>,
+    pub(crate) model: Model,
+    pub(crate) insertion: Option<Insertion>,
+    pub(crate) complete: bool,
     /// Whether every part of the document is under the strict rules: no nested
     /// values, and no strings but keys and the model.
-    pub(super) all_strict: bool,
+    pub(crate) all_strict: bool,
 }
 
-pub(super) fn read(bytes: &[u8]) -> Verdict {
+pub(crate) fn read(bytes: &[u8]) -> Verdict {
+    read_key(bytes, "model")
+}
+
+/// Reads a document in which another key takes the place of `model`.
+pub(crate) fn read_key(bytes: &[u8], wanted: &'static str) -> Verdict {
     let mut reader = Reader {
         bytes,
+        wanted,
         at: 0,
         verdict: Verdict {
             result: Ok(()),
@@ -34,6 +40,7 @@ pub(super) fn read(bytes: &[u8]) -> Verdict {
 
 struct Reader<'a> {
     bytes: &'a [u8],
+    wanted: &'static str,
     at: usize,
     verdict: Verdict,
 }
@@ -74,18 +81,18 @@ impl Reader<'_> {
             let start = self.at;
             self.expect(b'"')?;
             let key = self.strict_string(true)?;
-            if key == "model" {
+            if key == self.wanted {
                 if self.verdict.model != Model::Unseen {
                     return Err((ScanErrorKind::DuplicateModel, start));
                 }
                 self.verdict.model = Model::Pending;
-            } else if key.to_lowercase() == "model" {
+            } else if key.to_lowercase() == self.wanted {
                 return Err((ScanErrorKind::AmbiguousModel, start));
             }
             self.white_space();
             self.expect(b':')?;
             self.white_space();
-            self.value(key == "model")?;
+            self.value(key == self.wanted)?;
             self.white_space();
             match self.peek() {
                 Some(b'}') => return Ok(()),

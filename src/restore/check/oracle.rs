@@ -1,0 +1,136 @@
+//! A deliberately naive reader of whole answers, to compare the restorer with.
+
+use std::ops::Range;
+
+use crate::{
+    json::{
+        Model, ValueKind,
+        check::{Verdict, read, read_key},
+    },
+    restore::AnswerFormat,
+};
+
+/// A string literal that names a model.
+#[derive(Debug)]
+pub(super) struct Literal {
+    pub(super) span: Range<usize>,
+    /// Whether it must be replaced. Where the document is broken further on it
+    /// depends on how that is cut.
+    pub(super) must_change: bool,
+}
+
+/// The literals of an answer, in their order.
+pub(super) fn literals(format: AnswerFormat, answer: &[u8]) -> Vec<Literal> {
+    documents(format, answer)
+        .iter()
+        .flat_map(|document| {
+            let found = models(format, &document.bytes).into_iter();
+            found.filter_map(|(verdict, at, is_whole)| match verdict.model {
+                Model::String { start, end, .. } => Some(Literal {
+                    span: document.place(at + start)..document.place(at + end - 1) + 1,
+                    must_change: is_whole,
+                }),
+                _ => None,
+            })
+        })
+        .collect()
+}
+
+/// Whether a model has begun and is not complete where this part of an answer
+/// ends.
+pub(super) fn is_pending(format: AnswerFormat, answer: &[u8]) -> bool {
+    let documents = documents(format, answer);
+    documents.last().is_some_and(|document| {
+        let models = models(format, &document.bytes);
+        models
+            .iter()
+            .any(|(verdict, ..)| verdict.model == Model::Pending)
+    })
+}
+
+/// What a document says of its models, in their order: of each, where the
+/// object begins that it is in, and whether all that bears on it is valid.
+fn models(format: AnswerFormat, document: &[u8]) -> Vec<(Verdict, u64, bool)> {
+    let top = read(document);
+    let mut found = vec![(top, 0, top.result.is_ok())];
+    if let AnswerFormat::Events {
+        parent: Some(parent),
+    } = format
+    {
+        let outer = read_key(document, parent);
+        if let Model::Other {
+            start,
+            kind: ValueKind::Object,
+        } = outer.model
+        {
+            let inner = read(&document[start as usize..]);
+            let is_whole = outer.result.is_ok() && inner.complete;
+            found.push((inner, start, is_whole));
+        }
+    }
+    found.sort_by_key(|(verdict, at, _)| match verdict.model {
+        Model::String { start, .. } => at + start,
+        _ => 0,
+    });
+    found
+}
+
+/// A document, and where in the answer its lines are.
+#[derive(Default)]
+struct Document {
+    bytes: Vec<u8>,
+    /// Where each line begins in the document and in the answer.
+    lines: Vec<(usize, usize)>,
+}
+
+impl Document {
+    fn push_line(&mut self, line: &[u8], at: usize) {
+        if !self.lines.is_empty() {
+            self.bytes.push(b'\n');
+        }
+        self.lines.push((self.bytes.len(), at));
+        self.bytes.extend_from_slice(line);
+    }
+
+    /// Where in the answer an offset of the document is.
+    fn place(&self, offset: u64) -> usize {
+        let offset = offset as usize;
+        let before = self.lines.iter().rev().find(|(begin, _)| *begin <= offset);
+        let (begin, at) = before.expect("the first line begins at 0");
+        at + offset - begin
+    }
+}
+
+/// The documents of an answer: the answer itself, or the data of each event.
+/// The last is the one at hand where the answer ends; it may be empty.
+fn documents(format: AnswerFormat, answer: &[u8]) -> Vec<Document> {
+    let mut documents = vec![Document::default()];
+    if format == AnswerFormat::Json {
+        documents[0].push_line(answer, 0);
+        return documents;
+    }
+    let mut at = 0;
+    while at < answer.len() {
+        let rest = &answer[at..];
+        let len = rest.iter().position(|b| b"\r\n".contains(b));
+        let line = &rest[..len.unwrap_or(rest.len())];
+        if let (Some(document), Some(value)) = (documents.last_mut(), line.strip_prefix(b"data:")) {
+            let space = usize::from(value.starts_with(b" "));
+            document.push_line(&value[space..], at + b"data:".len() + space);
+        }
+        if line.is_empty() {
+            documents.push(Document::default());
+        }
+        at += line.len();
+        at += if answer[at..].starts_with(b"\r\n") {
+            2
+        } else {
+            1
+        };
+    }
+    // A line that has ended leaves no model pending.
+    if answer.ends_with(b"\n") || answer.ends_with(b"\r") {
+        documents.push(Document::default());
+    }
+    documents
+}
