@@ -75,10 +75,11 @@ fn entries(document: &Value) -> Vec<Entry> {
     let models = document["models"].as_array();
     let entry = |model: &Value| {
         let text = |key: &str| model[key].as_str().map(str::trim).filter(|t| !t.is_empty());
+        let short = |key: &str| text(key).filter(|text| text.len() <= 1024);
         (model["IsDeleted"] != true).then_some(())?;
         Some(Entry {
-            id: text("Id")?.into(),
-            name: text("Name")?.into(),
+            id: short("Id")?.into(),
+            name: short("Name")?.into(),
             venice_id: model["enrichment"]["veniceId"].as_str().map(String::from),
             created_at: model["CreatedAt"].as_u64().unwrap_or(0),
         })

@@ -159,11 +159,14 @@ async fn check(row: Row) {
     let lab = Lab::start(row.settings).await;
     lab.warm_up().await;
     lab.upstream_link.fault(row.link);
+    // One connection: each has upstream connections to itself.
+    let mut stream = BufReader::new(connect(lab.address()).await);
     if row.is_reused != Reused::No {
-        let kept_alive = "content-type: application/json\r\n";
         lab.upstream
-            .script(vec![Act::answer(200, kept_alive, "{}")]);
-        assert_eq!(post(lab.address(), CHAT, BODY).await.status(), 200);
+            .script(vec![Act::answer(200, "content-type: text/plain\r\n", "ok")]);
+        stream.write_all(request(BODY).as_bytes()).await.unwrap();
+        let answer = answer_on(&mut stream, &lab.upstream_link).await;
+        assert_eq!(client_sees(answer), "200");
         assert_eq!(lab.upstream.request().await.header("connection"), None);
         if row.is_reused == Reused::AndClosed {
             lab.upstream_link.close_idle().await;
@@ -179,9 +182,7 @@ async fn check(row: Row) {
             Act::Close,
         ],
     });
-    let mut stream = connect(lab.address()).await;
     stream.write_all(request(BODY).as_bytes()).await.unwrap();
-    let mut stream = BufReader::new(stream);
     let answer = answer_on(&mut stream, &lab.upstream_link).await;
     assert_eq!(
         client_sees(answer),
