@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, error::Category, value::RawValue};
 use sha2::{Digest, Sha256};
 
-use super::entry::ModelEntry;
+use super::{entry::ModelEntry, spelled::SpelledNames};
 
 /// An immutable snapshot of the registry's active models, indexed for lookup.
 ///
@@ -33,9 +33,9 @@ use super::entry::ModelEntry;
 /// ```
 pub struct Catalog {
     entries: Vec<Arc<ModelEntry>>,
-    /// Names as spelled, so that the usual lookup needs no case folding. IDs
-    /// are not in it: the smaller it is, the more of it is in the CPU's caches.
-    spelled: HashMap<Box<str>, u32>,
+    /// Names as their entries spell them, so that the usual lookup needs no case
+    /// folding.
+    spelled: SpelledNames,
     /// IDs by [`fold_id`].
     ids: HashMap<Box<str>, u32>,
     /// Names in lower case.
@@ -157,7 +157,7 @@ impl Catalog {
     /// and allocates nothing for a name spelled as in the catalog, nor for an ID
     /// in lower case.
     pub fn find(&self, name: &str) -> Option<(&Arc<ModelEntry>, ResolvedBy)> {
-        if let Some(&index) = self.spelled.get(name) {
+        if let Some(index) = self.spelled.get(name) {
             return Some((self.entry(index), ResolvedBy::Name));
         }
         let name = name.trim();
@@ -238,17 +238,16 @@ impl Catalog {
             }
         }
 
-        let mut spelled = HashMap::with_capacity(names.len());
+        let mut spelled = SpelledNames::with_capacity(names.len());
         let mut aliases: HashMap<Box<str>, Option<u32>> = HashMap::new();
         for ((index, entry), folded) in indexed() {
-            let holder = names[&**folded];
+            // Only an entry that holds its name derives aliases from it.
+            if names[&**folded] != index {
+                continue;
+            }
             // An ID goes before a name, in whatever case.
             if !ids.contains_key(&*fold_id(entry.name())) {
-                spelled.insert(entry.name().into(), holder);
-            }
-            // Only an entry that holds its name derives aliases from it.
-            if holder != index {
-                continue;
+                spelled.insert(entry.name(), index);
             }
             let venice_id = entry.venice_id().map(|id| id.trim().to_lowercase());
             for alias in [Some(slug(folded)), venice_id].into_iter().flatten() {

@@ -15,6 +15,7 @@ mod refresh;
 mod single_flight;
 mod snapshot;
 mod source;
+mod spelled;
 mod stats;
 mod sync;
 
