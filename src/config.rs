@@ -318,8 +318,8 @@ impl RoutingConfigBuilder {
     ///
     /// A large upload over a slow line may take longer: each time that it has
     /// brought 16 KiB for each second (128 kbit/s) the time starts anew. A
-    /// client that drips is refused after the first time, one that stops within
-    /// the second. Once the model is known there is no limit: what a client may
+    /// client that only drips is refused after the first time, one that stops
+    /// after it has brought more within the second. Once the model is known there is no limit: what a client may
     /// do with the rest of a body is the server's business.
     pub fn held_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.held_timeout = timeout;

@@ -17,12 +17,15 @@ use tokio::{
 /// not.
 const MIN_RATE: f64 = 16.0 * 1024.0;
 
+/// Timers of a process that runs are not this late.
+const SUSPENDED: Duration = Duration::from_secs(5);
+
 /// Times a wait, in turns that each must bring enough.
 #[derive(Debug, Default)]
 pub(super) struct Patience {
     /// There once something had to be waited for: most bodies come at once.
     turn: Option<Pin<Box<Sleep>>>,
-    /// What had been received when the turn began.
+    /// What had been received when the turn began; nothing for the first one.
     mark: u64,
 }
 
@@ -42,12 +45,15 @@ impl Patience {
         let timer = self.turn.get_or_insert_with(|| Box::pin(sleep(turn)));
         loop {
             ready!(timer.as_mut().poll(cx));
+            let now = Instant::now();
+            // A process that was suspended has not looked at what has come.
+            let is_overdue = now.saturating_duration_since(timer.deadline()) > SUSPENDED;
             let progress = received - self.mark;
-            if (progress as f64) < MIN_RATE * turn.as_secs_f64() {
+            if !is_overdue && (progress as f64) < MIN_RATE * turn.as_secs_f64() {
                 return Poll::Ready(());
             }
             self.mark = received;
-            timer.as_mut().reset(Instant::now() + turn);
+            timer.as_mut().reset(now + turn);
         }
     }
 }

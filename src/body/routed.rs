@@ -19,9 +19,8 @@ pin_project! {
     /// [`ModelRouting`](crate::ModelRouting) reads: the client's, with the
     /// model's ID in the place of its name.
     ///
-    /// It yields `Bytes`, copies none of them (but for runs of tiny frames that
-    /// had to be held), and keeps trailers and the
-    /// client's errors. Its [`size_hint`](Body::size_hint) is exact whenever
+    /// It yields `Bytes`, copies none of them (but for small frames that had to
+    /// be held, from the fifth on), and keeps trailers and the client's errors. Its [`size_hint`](Body::size_hint) is exact whenever
     /// the client's is.
     ///
     /// # Errors

@@ -246,14 +246,25 @@ struct Line<'a, 'f> {
 impl fmt::Write for Line<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for c in text.chars() {
-            match self.room {
-                0 => return Ok(()),
-                1 => self.f.write_char('…')?,
-                // These two need no escape, unlike in a literal.
-                _ if matches!(c, '"' | '\'') => self.f.write_char(c)?,
-                _ => write!(self.f, "{}", c.escape_debug())?,
+            // These two need no escape, unlike in a literal.
+            let is_plain = matches!(c, '"' | '\'');
+            let len = if is_plain {
+                1
+            } else {
+                c.escape_debug().count()
+            };
+            if self.room <= len {
+                if self.room > 0 {
+                    self.f.write_char('…')?;
+                }
+                self.room = 0;
+                return Ok(());
             }
-            self.room -= 1;
+            match is_plain {
+                true => self.f.write_char(c)?,
+                false => write!(self.f, "{}", c.escape_debug())?,
+            }
+            self.room -= len;
         }
         Ok(())
     }
@@ -277,6 +288,9 @@ mod tests {
         let line = report("é".repeat(1 << 20));
         assert_eq!(line.chars().count(), 1024);
         assert!(line.ends_with("é…"));
+        let line = report("\u{202e}".repeat(2000));
+        assert!(line.len() <= 1024 + '…'.len_utf8(), "{}", line.len());
+        assert!(line.ends_with("\\u{202e}…"));
     }
 
     #[test]

@@ -124,6 +124,32 @@ async fn a_body_that_drips_has_no_longer_than_one_that_stops() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_body_that_comes_too_slowly_is_refused_when_its_time_is_over() {
+    let gateway = warm(|config| config).await;
+    let piece = Bytes::from("x".repeat(15 * 1024));
+    let pieces = iter::repeat((seconds(1), piece));
+    let body = iter::once((Duration::ZERO, JSON_FRONT.into())).chain(pieces);
+    let (code, time) = code_after(&gateway, post(CHAT, paced(body))).await;
+    assert_eq!(code, "request_timeout");
+    assert!(about(seconds(30)).contains(&time), "{time:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_was_suspended_refuses_nobody_for_it() {
+    let gateway = warm(|config| config).await;
+    let pieces = [
+        (Duration::ZERO, JSON_FRONT.into()),
+        (seconds(41), JSON_END.into()),
+    ];
+    let send = code_after(&gateway, post(CHAT, paced(pieces)));
+    let mut send = task::spawn(send);
+    assert!(send.poll().is_pending());
+    tokio::time::advance(seconds(40)).await;
+    let (code, _) = send.await;
+    assert_eq!(code, "ok");
+}
+
 fn boxed<B>(body: B) -> http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header::CON
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use tokio::runtime::{self, Runtime};
-use tower_model_routing::{RoutedModel, UnknownModel};
+use tower_model_routing::{RoutedModel, RoutingConfigBuilder, UnknownModel};
 
 use super::input::{Lengths, cut};
 use crate::support::{
@@ -43,15 +43,19 @@ impl Harness {
             .start_paused(true)
             .build()
             .expect("a runtime");
-        let gateways = [
-            Gateway::with(|config| config.max_held_bytes(100)),
-            Gateway::with(|config| {
+        type Configure = fn(RoutingConfigBuilder) -> RoutingConfigBuilder;
+        let configurations: [Configure; 4] = [
+            |config| config.max_held_bytes(100),
+            |config| {
                 let config = config.unknown_model(UnknownModel::Reject);
                 config.id_header(HeaderName::from_static("model_id"))
-            }),
-            Gateway::with(|config| config.unknown_model(UnknownModel::Suggest)),
-            Gateway::with(|config| config.response_headers(true)),
+            },
+            |config| config.unknown_model(UnknownModel::Suggest),
+            |config| config.response_headers(true),
         ];
+        // A request that hangs is to be seen, not to be ended by its timeout.
+        let gateways = configurations
+            .map(|configure| Gateway::with(|config| configure(config.held_timeout(None))));
         for gateway in &gateways {
             let refreshed = runtime.block_on(gateway.layer.registry().refresh());
             refreshed.expect("the source has a list");
