@@ -141,15 +141,24 @@ fn path_without_stage(head: &Parts) -> &str {
 
 /// These are about one connection only (RFC 9110, 7.6.1).
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    const HOP_BY_HOP: [HeaderName; 5] = [
+    const HOP_BY_HOP: [HeaderName; 8] = [
         header::CONNECTION,
         HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+        header::PROXY_AUTHENTICATE,
+        header::PROXY_AUTHORIZATION,
         header::TE,
         header::TRANSFER_ENCODING,
         header::UPGRADE,
     ];
 
-    for name in &HOP_BY_HOP {
+    let lines = headers.get_all(header::CONNECTION).iter();
+    let named: Vec<HeaderName> = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
 }

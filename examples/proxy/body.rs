@@ -17,6 +17,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until, timeout},
 };
 use tower_model_routing::BoxError;
+use tracing::Span;
 
 /// The body of every request and response within the proxy.
 pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
@@ -27,9 +28,18 @@ pub(crate) fn from_client(body: Incoming, patience: Duration) -> Body {
     Timed::new(body, "client", patience).boxed_unsync()
 }
 
-/// The body of the upstream's answer.
+/// The body of the upstream's answer. That it breaks off is logged: the client
+/// cannot be told why.
 pub(crate) fn from_upstream(body: Incoming, patience: Duration) -> Body {
-    Timed::new(body, "upstream", patience).boxed_unsync()
+    let span = Span::current();
+    Timed::new(body, "upstream", patience)
+        .map_err(move |error| {
+            let _entered = span.enter();
+            let cause = &*error as &(dyn Error + 'static);
+            tracing::warn!(error = cause, "the upstream broke off its answer");
+            error
+        })
+        .boxed_unsync()
 }
 
 /// A peer sent nothing for too long.

@@ -75,6 +75,10 @@ impl Forward {
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(60))
+            // All requests share one connection in HTTP/2: a dead one must be
+            // noticed before TCP does so.
+            .http2_keep_alive_interval(Duration::from_secs(20))
+            .http2_keep_alive_timeout(Duration::from_secs(10))
             .build(BoxCloneSyncService::new(connector));
         Ok(Self(Arc::new(Inner {
             client,

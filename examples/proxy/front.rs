@@ -16,7 +16,7 @@ use tracing::{Instrument, Span};
 
 use super::{body::Body, reply};
 
-const ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Puts the service behind them.
 ///

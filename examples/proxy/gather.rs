@@ -4,9 +4,13 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf},
+    time::Instant,
+};
 
 /// A stream that gathers small writes.
 ///
@@ -16,27 +20,27 @@ use tokio::io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf};
 /// event of a burst is a write of its own, which is what most of the CPU's time
 /// went to. Here a flush gives the other tasks a turn first, and another one for
 /// each write that comes of it. It waits for no timer and no socket: once a turn
-/// brings nothing more, all that is there leaves.
+/// brings nothing more, or a millisecond has passed, all that is there leaves.
 #[derive(Debug)]
 pub(crate) struct Gathered<S> {
     stream: BufWriter<S>,
     /// Whether something has been written since others had a turn.
     is_fresh: bool,
-    /// How many turns they had since the last flush.
-    turns: u8,
+    /// When they had the first turn since the last flush.
+    since: Option<Instant>,
 }
 
 impl<S: AsyncWrite> Gathered<S> {
     /// More leaves at once; a write is cheap next to so much.
     const CAPACITY: usize = 16 * 1024;
     /// A turn is short, but not where a great many tasks have something to do.
-    const MAX_TURNS: u8 = 64;
+    const MAX_TIME: Duration = Duration::from_millis(1);
 
     pub(crate) fn new(stream: S) -> Self {
         Self {
             stream: BufWriter::with_capacity(Self::CAPACITY, stream),
             is_fresh: false,
-            turns: 0,
+            since: None,
         }
     }
 }
@@ -77,13 +81,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let gathers = self.is_fresh && !self.stream.buffer().is_empty();
         self.is_fresh = false;
-        if gathers && self.turns < Self::MAX_TURNS {
-            self.turns += 1;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+        if gathers {
+            let now = Instant::now();
+            let since = *self.since.get_or_insert(now);
+            if now.saturating_duration_since(since) < Self::MAX_TIME {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        self.turns = 0;
+        self.since = None;
         Poll::Ready(Ok(()))
     }
 
@@ -97,7 +104,10 @@ mod tests {
     use std::task::Waker;
 
     use proptest::prelude::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+        time::advance,
+    };
     use tokio_test::task::spawn;
 
     use super::*;
@@ -140,8 +150,8 @@ mod tests {
         assert_eq!(received(&mut peer), b"123");
     }
 
-    #[test]
-    fn nothing_waits_for_an_endless_row_of_others() {
+    #[tokio::test(start_paused = true)]
+    async fn nothing_waits_for_an_endless_row_of_others() {
         let (mut stream, mut peer) = pair();
         let mut turns = 0;
         loop {
@@ -150,9 +160,10 @@ mod tests {
                 break;
             }
             turns += 1;
+            advance(Duration::from_micros(300)).await;
         }
-        assert_eq!(turns, Gathered::<DuplexStream>::MAX_TURNS);
-        assert_eq!(received(&mut peer).len(), usize::from(turns) + 1);
+        assert_eq!(turns, 4);
+        assert_eq!(received(&mut peer).len(), turns + 1);
     }
 
     #[test]

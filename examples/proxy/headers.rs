@@ -4,13 +4,20 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request::Parts, uri::Authority};
 
+use crate::front;
+
 /// Prepares the head of a client's request to be forwarded.
 pub(crate) fn prepare_request(head: &mut Parts, client: IpAddr) {
     let host = host(head);
     let headers = &mut head.headers;
     let takes_trailers =
         tokens(headers, &header::TE).any(|coding| coding.eq_ignore_ascii_case("trailers"));
+    let id = headers.get(&front::ID).cloned();
     remove_hop_by_hop(headers);
+    // The client may not take it for its connection's business.
+    if let Some(id) = id {
+        headers.insert(front::ID, id);
+    }
     // Only this member of TE says something about the client itself.
     if takes_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));

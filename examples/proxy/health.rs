@@ -118,7 +118,6 @@ impl Pages {
 
     fn metrics(&self) -> Response<Body> {
         self.layer.record_gauges();
-        self.metrics.run_upkeep();
         let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         let mut response = Response::new(reply::whole(self.metrics.render().into()));
         response.headers_mut().insert(header::CONTENT_TYPE, text);

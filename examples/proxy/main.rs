@@ -28,10 +28,11 @@ use std::{
     io::{self, Write},
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::interval};
 use tower_model_routing::{BoxError, ModelRoutingLayer};
 
 use crate::{
@@ -90,6 +91,15 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
     let fallbacks = Fallbacks::of(&config);
     // Before the layer, which tells the recorder what its metrics mean.
     let metrics = install_metrics()?;
+    // Else a histogram would keep every sample until somebody asks for it.
+    let recorder = metrics.clone();
+    tokio::spawn(async move {
+        let mut upkeep = interval(Duration::from_secs(5));
+        loop {
+            upkeep.tick().await;
+            recorder.run_upkeep();
+        }
+    });
     let layer = ModelRoutingLayer::new(config);
     let registry = layer.registry().clone();
     let pages = Arc::new(Pages::new(layer.clone(), fallbacks, metrics));

@@ -34,8 +34,8 @@ use tower_model_routing::BoxError;
 
 use crate::{gather::Gathered, stop::StopSignals};
 
-/// The largest head of a request in HTTP/1.1.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// The largest head of a request.
+const MAX_HEAD_BYTES: u32 = 64 * 1024;
 /// How long to wait after a connection could not be accepted: there may be too
 /// many open files, and the next attempt would fail as well.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -102,7 +102,9 @@ pub(crate) async fn serve<S, B>(
     }
     is_stopping.store(true, Ordering::Relaxed);
     // To its clients, what waits in the backlog is connected already.
-    let _ = accept_backlog(listener, start);
+    if let Err(error) = accept_backlog(listener, start) {
+        tracing::warn!(%error, "connections that waited could not be accepted");
+    }
     tracing::info!(connections = close.receiver_count(), "draining");
     let drained = async {
         let _ = timeout(LAST_CALL, close.closed()).await;
@@ -126,8 +128,15 @@ fn accept_backlog(
     // tokio's own may not have heard of the last connections yet.
     let listener = listener.into_std()?;
     loop {
-        let (stream, client) = listener.accept()?;
-        start(stream.set_nonblocking(true).map(|()| stream), client);
+        match listener.accept() {
+            Ok((stream, client)) => start(stream.set_nonblocking(true).map(|()| stream), client),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => return Ok(()),
+                // That client has gone.
+                io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
+                _ => return Err(error),
+            },
+        }
     }
 }
 
@@ -225,12 +234,13 @@ fn protocol(limits: Limits) -> auto::Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
-        .max_buf_size(MAX_HEAD_BYTES);
+        .max_buf_size(MAX_HEAD_BYTES as usize);
     protocol
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20))
+        .max_header_list_size(MAX_HEAD_BYTES)
         .max_concurrent_streams(256);
     protocol
 }

@@ -1,6 +1,9 @@
 //! What is expected of any proxy: IDs and logs, expectations, keys, bursts, slow
 //! readers.
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Empty};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, BufReader},
@@ -8,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{CHAT, Setup, proxy};
+use super::{CHAT, Setup, forward::h2_client, proxy};
 use crate::support::{
     client::{PATIENCE, answer, get, post, post_with},
     process::run,
@@ -92,6 +95,43 @@ async fn a_log_in_text_has_the_id_too() {
     let headers = [JSON, ("x-request-id", "find-me")];
     post_with(setup.address(), CHAT, &headers, BODY).await;
     setup.proxy.logged(&["upstream failed", "find-me"]).await;
+}
+
+#[tokio::test]
+async fn a_client_cannot_keep_the_id_from_the_upstream() {
+    let setup = Setup::new().await;
+    let headers = [JSON, ("connection", "x-request-id"), ("x-request-id", "7")];
+    post_with(setup.address(), CHAT, &headers, BODY).await;
+    let request = setup.upstream.request().await;
+    assert_eq!(request.header("x-request-id"), Some("7"));
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_logged_with_the_id() {
+    let broken = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf";
+    let mut setup = Setup::scripted(vec![Act::send(broken), Act::Close]).await;
+    let mut stream = TcpStream::connect(setup.address()).await.unwrap();
+    let lines = format!(
+        "x-request-id: find-me\r\ncontent-length: {}\r\n",
+        BODY.len()
+    );
+    let request = head(&lines) + BODY;
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let parts = ["WARN", "broke off its answer", "find-me"];
+    setup.proxy.logged(&parts).await;
+}
+
+#[tokio::test]
+async fn heads_in_http2_may_be_as_large_as_in_http1() {
+    let setup = Setup::new().await;
+    let mut client = h2_client(&setup).await;
+    for (len, status) in [(40 * 1024, 200), (70 * 1024, 431)] {
+        let request = Request::get(format!("http://gateway.example/health"))
+            .header("x-large", "x".repeat(len))
+            .body(Empty::<Bytes>::new().map_err(|never| match never {}));
+        let response = client.send_request(request.unwrap()).await.unwrap();
+        assert_eq!(response.status(), status);
+    }
 }
 
 #[tokio::test]
