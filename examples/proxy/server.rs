@@ -3,7 +3,7 @@
 
 use std::{
     convert::Infallible,
-    future::pending,
+    future::{Future, poll_fn},
     io,
     net::{self, SocketAddr},
     pin::pin,
@@ -11,6 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -201,12 +202,11 @@ impl Connection {
         });
         // hyper's own timeout for heads begins once the protocol is known, for which
         // a first byte must come.
-        let silent = async {
-            sleep(limits.header_timeout).await;
-            if in_use.load(Ordering::Relaxed) {
-                pending::<()>().await;
-            }
-        };
+        let mut patience = pin!(sleep(limits.header_timeout));
+        let silent = poll_fn(|cx| match in_use.load(Ordering::Relaxed) {
+            true => Poll::Pending,
+            false => patience.as_mut().poll(cx),
+        });
         let mut connection = pin!(protocol.serve_connection(stream, service));
         let ended = tokio::select! {
             // What has come is read before the connection is closed.
