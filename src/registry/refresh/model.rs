@@ -216,7 +216,7 @@ async fn give_up<F: Future>(future: F) -> Option<F::Output> {
 fn registry(source: &Arc<Source>) -> Registry {
     let initial = one_in(2).then(|| match document(0) {
         Fetched::Document { body, .. } => Catalog::parse(&body).unwrap(),
-        Fetched::NotModified => unreachable!(),
+        _ => unreachable!("it is a document"),
     });
     let mut policy = RegistryPolicy::default();
     if one_in(4) {
