@@ -112,8 +112,8 @@ struct Cli {
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     client_idle_timeout: Duration,
 
-    /// How long a client may take no byte of its answer; past it the connection
-    /// is closed.
+    /// How long a client may take nothing that is sent to it; past it its
+    /// connection is closed. One stream of HTTP/2 may stall for longer.
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     client_write_timeout: Duration,
 

@@ -190,7 +190,9 @@ fn alb_event(path: &str, body: &str) -> Value {
         "path": path,
         "queryStringParameters": {},
         "headers": {
-            "connection": "keep-alive",
+            "connection": "keep-alive, x-private",
+            "x-private": "1",
+            "proxy-authorization": "Basic eA==",
             "content-type": "application/json",
             "host": "lb-846800462.eu-west-1.elb.amazonaws.com",
             "x-forwarded-for": "192.0.2.1",
@@ -210,7 +212,9 @@ fn chat(model: &str) -> String {
 async fn all_invocations_share_one_list_of_models() {
     let setup = Setup::new(None, []).await;
     let answer = format!(r#"{{"id":"1","model":"{CODE}","x":1e400}}"#);
-    let json = "content-type: application/json\r\nset-cookie: c=3\r\nkeep-alive: timeout=5\r\n";
+    let json = "content-type: application/json\r\nset-cookie: c=3\r\n\
+                keep-alive: timeout=5\r\nconnection: x-private\r\nx-private: 1\r\n\
+                proxy-authenticate: Basic\r\n";
     setup.upstream.script(vec![Act::answer(200, json, &answer)]);
 
     // The cold one, from an HTTP API whose stage is in the path.
@@ -258,7 +262,9 @@ async fn all_invocations_share_one_list_of_models() {
             Some("/base/v1/chat/completions")
         );
         assert_eq!(request.text(), chat(CODE));
-        assert_eq!(request.header("connection"), None);
+        for name in ["connection", "x-private", "proxy-authorization"] {
+            assert_eq!(request.header(name), None);
+        }
     }
 
     // A form, which API Gateway encodes.

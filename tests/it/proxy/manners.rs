@@ -246,8 +246,8 @@ async fn events_that_come_together_leave_in_few_writes() {
     let burst = format!("{head_lines}{chunks}0\r\n\r\n");
     let setup = Setup::scripted(vec![Act::send(&burst)]).await;
     setup.warm_up().await;
-    let mut best = usize::MAX;
-    // How TCP cuts a stream is nobody's promise, so one good try is enough.
+    let mut tries = Vec::new();
+    // How TCP cuts a stream is nobody's promise, so most tries are enough.
     for _ in 0..20 {
         let mut stream = TcpStream::connect(setup.address()).await.unwrap();
         let length = format!("content-length: {}\r\n", BODY.len());
@@ -262,11 +262,12 @@ async fn events_that_come_together_leave_in_few_writes() {
             received.extend_from_slice(&piece[..count]);
             reads += 1;
         }
-        best = best.min(reads);
+        tries.push(reads);
         let whole = answer(&mut BufReader::new(&received[..])).await.unwrap();
         assert_eq!(whole.text(), events);
     }
-    assert!(best <= 5, "50 events in {best} reads");
+    tries.sort_unstable();
+    assert!(tries[tries.len() / 2] <= 5, "50 events in {tries:?} reads");
 }
 
 #[tokio::test]
