@@ -13,9 +13,13 @@
 //! the function URL or the REST API in front must then be set to stream too. By
 //! default answers are buffered, which everything in front can do.
 
+#[path = "proxy/hop_by_hop.rs"]
+mod hop_by_hop;
+
 use std::{env, time::Duration};
 
-use http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri, header, request::Parts};
+use hop_by_hop::remove_hop_by_hop;
+use http::{Request, Response, StatusCode, Uri, header, request::Parts};
 use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -137,30 +141,6 @@ fn path_without_stage(head: &Parts) -> &str {
         .and_then(|stage| path.strip_prefix('/')?.strip_prefix(stage))
         .filter(|rest| rest.starts_with('/'))
         .unwrap_or(path)
-}
-
-/// These are about one connection only (RFC 9110, 7.6.1).
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    const HOP_BY_HOP: [HeaderName; 8] = [
-        header::CONNECTION,
-        HeaderName::from_static("keep-alive"),
-        HeaderName::from_static("proxy-connection"),
-        header::PROXY_AUTHENTICATE,
-        header::PROXY_AUTHORIZATION,
-        header::TE,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-    ];
-
-    let lines = headers.get_all(header::CONNECTION).iter();
-    let named: Vec<HeaderName> = lines
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
-        headers.remove(name);
-    }
 }
 
 fn unavailable() -> Response<Either<Incoming, Full<Bytes>>> {

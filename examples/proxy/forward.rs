@@ -32,7 +32,9 @@ use tower_model_routing::BoxError;
 
 use crate::{
     body::{self, Body},
-    headers, reply,
+    headers,
+    hop_by_hop::remove_hop_by_hop,
+    reply,
     upload::{Failure, Upload},
 };
 
@@ -139,7 +141,7 @@ impl Inner {
     fn answer(&self, response: Response<hyper::body::Incoming>) -> Response<Body> {
         let (mut head, body) = response.into_parts();
         headers::remove_overridden_length(&mut head.headers);
-        headers::remove_hop_by_hop(&mut head.headers);
+        remove_hop_by_hop(&mut head.headers);
         head.version = Version::HTTP_11;
         Response::from_parts(head, body::from_upstream(body, self.timeouts.idle))
     }

@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request::Parts, uri::Authority};
 
-use crate::front;
+use crate::{
+    front,
+    hop_by_hop::{remove_hop_by_hop, tokens},
+};
 
 /// Prepares the head of a client's request to be forwarded.
 pub(crate) fn prepare_request(head: &mut Parts, client: IpAddr) {
@@ -39,27 +42,6 @@ pub(crate) fn remove_overridden_length(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes the headers that are about one connection only (RFC 9110, 7.6.1).
-pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    const HOP_BY_HOP: [HeaderName; 8] = [
-        header::CONNECTION,
-        HeaderName::from_static("keep-alive"),
-        HeaderName::from_static("proxy-connection"),
-        header::PROXY_AUTHENTICATE,
-        header::PROXY_AUTHORIZATION,
-        header::TE,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-    ];
-
-    let named: Vec<HeaderName> = tokens(headers, &header::CONNECTION)
-        .filter_map(|name| name.parse().ok())
-        .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
-        headers.remove(name);
-    }
-}
-
 /// What a gateway must say of itself (RFC 9110, 7.6.3), so that a loop shows.
 fn via(version: Version) -> HeaderValue {
     HeaderValue::from_static(match version {
@@ -79,19 +61,6 @@ fn join_cookies(headers: &mut HeaderMap) {
             headers.insert(header::COOKIE, joined);
         }
     }
-}
-
-/// The members of a list header, over all its lines.
-pub(crate) fn tokens<'a>(
-    headers: &'a HeaderMap,
-    name: &HeaderName,
-) -> impl Iterator<Item = &'a str> {
-    headers
-        .get_all(name)
-        .iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(','))
-        .map(str::trim)
 }
 
 /// The host that the client asked for: HTTP/2 has it in the URI.

@@ -17,6 +17,7 @@ mod front;
 mod gather;
 mod headers;
 mod health;
+mod hop_by_hop;
 mod log;
 mod reply;
 mod server;
