@@ -29,7 +29,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     service::TowerToHyperService,
 };
-use support::{feed::Feed, is_measuring};
+use support::{feed::Feed, is_measuring, sdk::sdk_request};
 use tokio::net::{TcpListener, TcpStream};
 use tower::{Layer, Service, service_fn};
 use tower_model_routing::{BoxError, Catalog, ModelRoutingLayer, RoutingConfig};
@@ -175,13 +175,7 @@ async fn routes(answer: Answer) -> Result<Vec<SendRequest<Full<Bytes>>>, BoxErro
 async fn ask(client: &mut SendRequest<Full<Bytes>>) -> Result<Incoming, BoxError> {
     const BODY: &[u8] = br#"{"model": "llama-3.3-70b", "messages": [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": "What is the airspeed velocity of an unladen swallow?"}], "temperature": 0.7, "stream": true}"#;
     client.ready().await?;
-    let request = Request::post("/v1/chat/completions")
-        .header("host", "gateway.example")
-        .header("user-agent", "OpenAI/Python 2.8.1")
-        .header("accept", "application/json")
-        .header("authorization", "Bearer sk-0123456789abcdef")
-        .header("content-type", "application/json")
-        .body(Full::from(BODY))?;
+    let request = sdk_request(BODY)?;
     let response = client.send_request(request).await?;
     assert!(response.status().is_success(), "{response:?}");
     Ok(response.into_body())

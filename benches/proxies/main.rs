@@ -17,6 +17,8 @@
 mod plain;
 mod process;
 mod scenario;
+#[path = "../support/sdk.rs"]
+mod sdk;
 mod upstream;
 
 use std::{
@@ -27,7 +29,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -36,6 +37,7 @@ use tower_model_routing::BoxError;
 
 use process::Process;
 use scenario::{SCENARIOS, Scenario};
+use sdk::sdk_request;
 use upstream::{Upstream, events};
 
 /// How long a contestant's turn is at least.
@@ -154,13 +156,7 @@ impl Route {
         scenario: &scenario::Play,
     ) -> Result<(), BoxError> {
         self.client.ready().await?;
-        let request = Request::post("/v1/chat/completions")
-            .header("host", "gateway.example")
-            .header("user-agent", "OpenAI/Python 2.8.1")
-            .header("accept", "application/json")
-            .header("authorization", "Bearer sk-0123456789abcdef")
-            .header("content-type", "application/json")
-            .body(Full::from(scenario.request.clone()))?;
+        let request = sdk_request(scenario.request.clone())?;
         let response = self.client.send_request(request).await?;
         assert!(response.status().is_success(), "{response:?}");
         let mut body = response.into_body();
