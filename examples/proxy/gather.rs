@@ -33,6 +33,8 @@ pub(crate) struct Gathered<S> {
 impl<S: AsyncWrite> Gathered<S> {
     /// More leaves at once; a write is cheap next to so much.
     const CAPACITY: usize = 16 * 1024;
+    /// How an answer in chunks ends (RFC 9112, 7.1): nothing more is to come.
+    const LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
     /// A turn is short, but not where a great many tasks have something to do.
     const MAX_TIME: Duration = Duration::from_millis(1);
 
@@ -79,7 +81,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let gathers = self.is_fresh && !self.stream.buffer().is_empty();
+        let buffer = self.stream.buffer();
+        let gathers = self.is_fresh && !buffer.is_empty() && !buffer.ends_with(Self::LAST_CHUNK);
         self.is_fresh = false;
         if gathers {
             let (since, turns) = self.since.get_or_insert_with(|| (Instant::now(), 0));

@@ -33,6 +33,7 @@ use std::{
 };
 
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use mimalloc::MiMalloc;
 use tokio::{net::TcpListener, time::interval};
 use tower_model_routing::{BoxError, ModelRoutingLayer};
 
@@ -45,6 +46,11 @@ use crate::{
     server::Limits,
     stop::StopSignals,
 };
+
+/// A request takes some sixty allocations, most of them freed on the thread that
+/// made them.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let settings = Settings::from_args_and_env().and_then(|settings| {
