@@ -1,7 +1,7 @@
 //! The proxy as one service: its own pages, then decompression, then the
 //! routing layer, then the upstream.
 
-use std::{convert::Infallible, future::poll_fn, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
