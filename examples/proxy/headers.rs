@@ -73,10 +73,10 @@ fn join_cookies(headers: &mut HeaderMap) {
         .iter()
         .map(HeaderValue::as_bytes)
         .collect();
-    if lines.len() > 1 {
-        if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
-            headers.insert(header::COOKIE, joined);
-        }
+    if lines.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, joined);
     }
 }
 
