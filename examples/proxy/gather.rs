@@ -20,7 +20,8 @@ use tokio::{
 /// event of a burst is a write of its own, which is what most of the CPU's time
 /// went to. Here a flush gives the other tasks a turn first, and another one for
 /// each write that comes of it. It waits for no timer and no socket: once a turn
-/// brings nothing more, or a millisecond has passed, all that is there leaves.
+/// brings nothing more, an answer has ended, or a millisecond has passed, all that
+/// is there leaves.
 #[derive(Debug)]
 pub(crate) struct Gathered<S> {
     stream: BufWriter<S>,
@@ -153,6 +154,16 @@ mod tests {
         }
         assert!(spawn(stream.flush()).poll().is_ready());
         assert_eq!(received(&mut peer), b"123");
+    }
+
+    #[test]
+    fn the_end_of_an_answer_gives_no_turn() {
+        let (mut stream, mut peer) = pair();
+        for part in ["7\r\nwhat it ", "\r\n5\r\nsays.\r\n0\r\n\r\n"] {
+            assert!(spawn(stream.write(part.as_bytes())).poll().is_ready());
+        }
+        assert!(spawn(stream.flush()).poll().is_ready());
+        assert!(received(&mut peer).ends_with(b"says.\r\n0\r\n\r\n"));
     }
 
     #[tokio::test(start_paused = true)]
