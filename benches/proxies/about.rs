@@ -28,7 +28,7 @@ pub(crate) async fn print(upstream: &Upstream, contestants: &[Contestant]) -> Re
     for contestant in contestants {
         facts.extend(version(upstream, contestant).await?);
     }
-    println!("{}\n", facts.join("; "));
+    println!("Measured on {}.\n", facts.join(", "));
     Ok(())
 }
 
@@ -36,11 +36,12 @@ fn machine() -> io::Result<String> {
     let about = fs::read_to_string("/proc/cpuinfo")?;
     let model = about.lines().find(|it| it.starts_with("model name"));
     let model = model.and_then(|it| it.split_once(": ")).unwrap_or_default();
-    Ok(format!(
-        "{} × {}",
-        thread::available_parallelism()?,
-        model.1
-    ))
+    let cores = thread::available_parallelism()?;
+    let place = match about.contains(" hypervisor") {
+        true => ", virtual machine",
+        false => "",
+    };
+    Ok(format!("{cores} cores ({}{place})", model.1))
 }
 
 /// A package and its version in `Cargo.lock`.

@@ -14,9 +14,7 @@ use super::{
 const PURPLE: RGBColor = RGBColor(204, 121, 167);
 const SKY: RGBColor = RGBColor(86, 180, 233);
 
-const SIZE: (u32, u32) = (1000, 1200);
-/// How many letters of a scenario's name fit below its bars.
-const LINE: usize = 13;
+const SIZE: (u32, u32) = (1100, 1200);
 
 pub(crate) fn draw(rows: &[Row]) -> Result<()> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/proxies/figure.svg");
@@ -28,23 +26,23 @@ pub(crate) fn draw(rows: &[Row]) -> Result<()> {
     Bars {
         title: "CPU time of the proxy per request, µs (less is better)",
         lowest: 10.0,
-        highest: 2e6,
-        ticks: &[1e1, 1e2, 1e3, 1e4, 1e5, 1e6],
+        highest: 1e5,
+        ticks: &[1e1, 1e2, 1e3, 1e4, 1e5],
         contestants: proxies,
     }
     .draw(&areas[0], &groups(rows, |it| [it.cpu; 2]))?;
     Bars {
         title: "Latency, µs: bars to the median, lines to the 99th percentile (less is better)",
         lowest: 10.0,
-        highest: 1e7,
-        ticks: &[1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7],
+        highest: 1e6,
+        ticks: &[1e1, 1e2, 1e3, 1e4, 1e5, 1e6],
         contestants: &contestants,
     }
     .draw(&areas[1], &groups(rows, |it| [it.median, it.p99]))?;
     Bars {
         title: "Peak memory of the proxy, MiB (less is better)",
         lowest: 1.0,
-        highest: 2e3,
+        highest: 1e3,
         ticks: &[1e0, 1e1, 1e2, 1e3],
         contestants: proxies,
     }
@@ -71,20 +69,9 @@ fn groups(rows: &[Row], heights: impl Fn(&Figures) -> [f64; 2]) -> Vec<Group> {
         // Nothing is as good as zero here.
         let height = |kind| row.of(kind).map(&heights).filter(|it| it[0] > 0.0);
         Group {
-            label: lines(row.scenario.name),
+            label: row.scenario.name.split(", ").map(str::to_owned).collect(),
             heights: Kind::ALL.into_iter().map(height).collect(),
         }
     };
     rows.iter().map(group).collect()
-}
-
-fn lines(name: &str) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in name.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.len() + word.len() < LINE => *line = format!("{line} {word}"),
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
 }

@@ -18,9 +18,9 @@ use super::{
 
 /// How long a contestant's turn is at least.
 const TURN: Duration = Duration::from_millis(40);
-const TURNS: usize = 31;
+const TURNS: usize = 21;
 /// How long all of a contestant's turns may take; a slow one has fewer.
-const MOST: Duration = Duration::from_secs(4);
+const MOST: Duration = Duration::from_secs(2);
 /// How long the first request may take, before a contestant is left out.
 const FIRST: Duration = Duration::from_secs(20);
 

@@ -126,8 +126,9 @@ impl Probe {
         match self.look {
             Look::Bytes => self.bytes(text),
             Look::Order => {
-                let keys: Vec<String> = members.iter().map(|it| format!("`{}`", it.0)).collect();
-                kept_or(self.what.ends_with(&keys.join(", ")), keys.join(", "))
+                let sent = serde_json::from_str(&self.body).map(keys);
+                let received = keys(Members(members));
+                kept_or(sent.is_ok_and(|sent| sent == received), received)
             }
             Look::Text(path) => match text_at(text, path) {
                 Some(text) => kept_or(text_at(&self.body, path) == Some(text), format!("`{text}`")),
@@ -177,6 +178,11 @@ impl Probe {
             }
         }
     }
+}
+
+fn keys(Members(members): Members<'_>) -> String {
+    let keys: Vec<String> = members.iter().map(|it| format!("`{}`", it.0)).collect();
+    keys.join(", ")
 }
 
 fn kept_or(is_kept: bool, other: String) -> String {
