@@ -36,12 +36,18 @@ fn machine() -> io::Result<String> {
     let about = fs::read_to_string("/proc/cpuinfo")?;
     let model = about.lines().find(|it| it.starts_with("model name"));
     let model = model.and_then(|it| it.split_once(": ")).unwrap_or_default();
-    let cores = thread::available_parallelism()?;
+    let all = about.lines().filter(|it| it.starts_with("processor"));
     let place = match about.contains(" hypervisor") {
-        true => ", virtual machine",
+        true => " in a virtual machine",
         false => "",
     };
-    Ok(format!("{cores} cores ({}{place})", model.1))
+    Ok(format!(
+        "{} of {} cores of {}{place}",
+        // Those that this process may use.
+        thread::available_parallelism()?,
+        all.count(),
+        model.1
+    ))
 }
 
 /// A package and its version in `Cargo.lock`.

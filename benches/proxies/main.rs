@@ -10,11 +10,15 @@
 //!
 //! Machines change their clock while a benchmark runs, and have other things to
 //! do. So the contestants take turns here, each for a moment, and what counts is
-//! the lower quartile of its turns: what disturbs a process only ever adds. An
-//! argument selects scenarios whose names contain it, and leaves out the rest.
+//! the tenth percentile of its turns: what disturbs a process only ever adds, for
+//! several turns in a row at times, as when it must share its core. An argument
+//! selects scenarios whose names contain it, and leaves out the rest.
+//!
+//! On one core, figures swing less: it costs much or nothing to wake another one,
+//! as the kernel places the processes.
 //!
 //! ```sh
-//! cargo bench --bench proxies
+//! taskset -c 1 cargo bench --bench proxies
 //! ```
 
 mod about;
