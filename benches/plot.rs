@@ -4,6 +4,8 @@
 //! cargo bench --bench layer --bench scan && cargo bench --bench plot
 //! ```
 
+#[path = "support/bars.rs"]
+mod bars;
 #[path = "support/chart.rs"]
 mod chart;
 mod support;
@@ -13,9 +15,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bars::{Bars, Group};
 use chart::{
-    Area, BLUE, Bars, GREEN, GREY, Group, ORANGE, Result, VERMILION, offset, text, title, x_label,
-    y_label,
+    Area, BLUE, GREEN, GREY, ORANGE, Result, VERMILION, offset, text, title, x_label, y_label,
 };
 use plotters::{
     prelude::*,

@@ -5,7 +5,8 @@ use std::path::Path;
 use plotters::prelude::*;
 
 use super::{
-    chart::{BLUE, Bars, GREEN, GREY, Group, ORANGE, Result, VERMILION},
+    bars::{Bars, Group},
+    chart::{BLUE, GREEN, GREY, ORANGE, Result, VERMILION},
     contestants::Kind,
     measure::{Figures, Row},
 };

@@ -22,6 +22,8 @@
 //! ```
 
 mod about;
+#[path = "../support/bars.rs"]
+mod bars;
 #[path = "../support/chart.rs"]
 mod chart;
 mod client;
