@@ -11,14 +11,13 @@ use std::{
     fs,
     io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
-    path::PathBuf,
     process::{Child, Command, ExitCode, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-use support::is_measuring;
+use support::{example, is_measuring};
 
 const MAX_TOTAL_HELD: u64 = 64 * MIB;
 /// What a connection may take besides what it holds: mostly its read buffer,
@@ -134,14 +133,7 @@ struct Seen {
 
 impl Proxy {
     fn start() -> Self {
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--example", "proxy"]);
-        if is_measuring() {
-            build.arg("--release");
-        }
-        assert!(build.status().unwrap().success(), "the proxy must be built");
-        let bench = std::env::current_exe().unwrap();
-        let path: PathBuf = bench.ancestors().nth(2).unwrap().join("examples/proxy");
+        let path = example::build(is_measuring()).unwrap();
         let mut child = Command::new(path)
             .args(["--listen", "127.0.0.1:0", "--held-timeout", "3600"])
             .args(["--max-total-held-bytes", &MAX_TOTAL_HELD.to_string()])

@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod contestants;
+pub(crate) mod example;
 pub(crate) mod feed;
 pub(crate) mod gateway;
 pub(crate) mod payloads;
