@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use smallvec::SmallVec;
 
 use crate::scan::Splice;
@@ -194,7 +194,13 @@ impl HeldFrames {
     }
 
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
-        let frame = mem::take(self.frames.get_mut(self.left)?);
+        let Some(frame) = self.frames.get_mut(self.left) else {
+            // The handles of a large front need not live as long as its rest.
+            self.frames = SmallVec::new();
+            self.left = 0;
+            return None;
+        };
+        let frame = mem::take(frame);
         self.left += 1;
         self.len -= frame.len() as u64;
         let paid = self.share.bytes.min(frame.len());
@@ -224,13 +230,21 @@ impl HeldFrames {
 
     /// Replaces the bytes at the splice's offsets. Copies none.
     pub(crate) fn splice(&mut self, Splice { span, with }: Splice) {
-        let start = self.cut(span.start);
-        let end = self.cut(span.end);
-        let old: usize = self.frames[start..end].iter().map(Bytes::len).sum();
+        let at = self.cut(span.start);
+        let mut old = (span.end - span.start) as usize;
         self.len = self.len - old as u64 + with.len() as u64;
-        self.frames.drain(start..end);
+        while old > 0
+            && let Some(frame) = self.frames.get_mut(at)
+        {
+            let part = old.min(frame.len());
+            frame.advance(part);
+            old -= part;
+            if frame.is_empty() {
+                self.frames.remove(at);
+            }
+        }
         if !with.is_empty() {
-            self.frames.insert(start, with);
+            self.frames.insert(at, with);
         }
     }
 
