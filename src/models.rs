@@ -218,6 +218,7 @@ fn method_not_allowed() -> Response<ModelListBody> {
 
 #[cfg(test)]
 mod tests {
+    use http_body::Body;
     use http_body_util::BodyExt;
 
     use super::*;
@@ -258,7 +259,11 @@ mod tests {
         }
         let request = request.body(()).unwrap();
         let (head, body) = service.clone().call(request).await.unwrap().into_parts();
+        let (length, is_end) = (body.size_hint().exact(), body.is_end_stream());
         let body = body.collect().await.unwrap().to_bytes();
+        // Servers make the `Content-Length` of it.
+        assert_eq!(length, Some(body.len() as u64));
+        assert_eq!(is_end, body.is_empty());
         (Response::from_parts(head, ()), body)
     }
 
