@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Map, Value, json};
@@ -119,7 +120,7 @@ impl Pages {
     fn metrics(&self) -> Response<Body> {
         self.layer.record_gauges();
         let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-        let mut response = Response::new(reply::whole(self.metrics.render().into()));
+        let mut response = Response::new(reply::whole(Full::from(self.metrics.render())));
         response.headers_mut().insert(header::CONTENT_TYPE, text);
         response
     }
