@@ -274,7 +274,7 @@ fn poll_refused(
             Poll::Pending => return None,
             Poll::Ready(outcome) => outcome.ok(),
         },
-        // The rest has been read, or given up.
+        // The body is gone: read, or given up.
         Err(TryRecvError::Closed) => None,
     };
     *refused = None;

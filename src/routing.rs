@@ -44,7 +44,7 @@ pub(crate) enum Wait {
     Newer(Pin<Box<dyn Future<Output = Arc<Catalog>> + Send>>),
 }
 
-/// What is left to do once the inner service has been called.
+/// What is kept for when the inner service has been called.
 pub(crate) struct Prepared {
     pub(crate) answer: Option<Answer>,
     /// Tells if the rest of the body must be refused.
@@ -161,6 +161,7 @@ where
         let refused = request.body_mut().as_mut().watch();
         Ok(Prepared { answer, refused })
     }
+
     /// Calls the inner service with what was prepared.
     pub(crate) fn call(mut self) -> S::Future
     where

@@ -203,7 +203,11 @@ impl HeldFrames {
         let frame = mem::take(frame);
         self.left += 1;
         self.len -= frame.len() as u64;
-        let paid = self.share.bytes.min(frame.len());
+        // A splice may have made the front shorter than what was paid for.
+        let paid = match self.is_empty() {
+            true => self.share.bytes,
+            false => self.share.bytes.min(frame.len()),
+        };
         if paid > 0 {
             self.share.bytes -= paid;
             self.share.budget.give_back(paid);
@@ -423,5 +427,20 @@ mod tests {
         });
         assert_eq!(drain(&mut held).len(), 103);
         assert_eq!(budget.held(), 0);
+    }
+
+    #[test]
+    fn a_front_that_was_spliced_shorter_gives_back_all_with_its_last_frame() {
+        let budget = Arc::new(HeldBudget::new(100, 100, None));
+        let mut held = held(&[vec![0; 60], vec![0; 40]], &budget);
+        held.pay().unwrap();
+        held.splice(Splice {
+            span: 10..90,
+            with: vec![1].into(),
+        });
+        for left in [90, 89, 0] {
+            assert!(held.pop().is_some());
+            assert_eq!(budget.held(), left);
+        }
     }
 }

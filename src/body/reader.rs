@@ -244,10 +244,12 @@ where
             .then(|| this.held.len() as i64 - before as i64))
     }
 
-    /// What tells if the rest of the body turns out to be one that must be
-    /// refused; absent when all has been scanned.
+    /// Ends the wait for the model. What tells if the rest of the body turns out
+    /// to be one that must be refused; absent when all has been scanned.
     pub(crate) fn watch(self: Pin<&mut Self>) -> Option<oneshot::Receiver<Rejection>> {
         let this = self.project();
+        // The wait is over, but the box lives on: its timer need not.
+        *this.patience = Patience::default();
         if !matches!(*this.rest, Rest::Open { .. }) {
             return None;
         }

@@ -12,10 +12,10 @@ const REFRESH_AT: f64 = 0.8;
 /// How far that point moves to either side, so that many gateways do not fetch
 /// in step.
 const REFRESH_JITTER: f64 = 0.1;
-/// After so many failures in a row, which take more than a minute, a good part
-/// of a fleet waits for the source to come back, and then succeeds within
-/// [`MAX_BACKOFF`]. So that it does not come back in step from then on, the first
-/// refresh is drawn from between this part of the TTL and its usual end.
+/// After so many failures in a row, which usually take about a minute, a good
+/// part of a fleet waits for the source to come back, and then succeeds within
+/// [`MAX_BACKOFF`]. So that it is not in step from then on, the first refresh is
+/// drawn from between this part of the TTL and its usual end.
 const OUTAGE_FAILURES: u32 = 7;
 const REFRESH_AT_AFTER_OUTAGE: f64 = 0.3;
 /// The pause after the first failure. It doubles with each further one.
