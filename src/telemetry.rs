@@ -54,13 +54,14 @@ impl RequestTelemetry {
             self.span.record("gen_ai.response.model", served);
         }
         if routed.is_fallback() {
-            tracing::warn!(
-                parent: &self.span,
-                // `?`: a client's text must not forge a line of the log.
-                requested = ?routed.requested().map(abridge),
-                served = ?abridge(routed.name()),
-                "routing to the fallback model"
-            );
+            self.span.in_scope(|| {
+                tracing::warn!(
+                    // `?`: a client's text must not forge a line of the log.
+                    requested = ?routed.requested().map(abridge),
+                    served = ?abridge(routed.name()),
+                    "routing to the fallback model"
+                );
+            });
         }
         self.count(routed.resolved_by().as_str(), Some(routed));
     }
@@ -79,13 +80,16 @@ impl RequestTelemetry {
 
     fn tell(&self, rejection: &Rejection) {
         let code = rejection.code().as_str();
-        if rejection.status().is_server_error() {
-            // A string and not an error: subscribers escape it.
-            let cause = rejection.cause();
-            tracing::warn!(parent: &self.span, code, cause, "{}", rejection.message());
-        } else {
-            tracing::debug!(parent: &self.span, code, "{}", rejection.message());
-        }
+        // Not as its parent: where the span is not wanted, the outer one is.
+        self.span.in_scope(|| {
+            if rejection.status().is_server_error() {
+                // A string and not an error: subscribers escape it.
+                let cause = rejection.cause();
+                tracing::warn!(code, cause, "{}", rejection.message());
+            } else {
+                tracing::debug!(code, "{}", rejection.message());
+            }
+        });
         #[cfg(feature = "metrics")]
         metrics::counter!(REJECTIONS, "code" => code).increment(1);
     }

@@ -87,11 +87,11 @@ async fn run(is_measuring: bool, filter: Option<&str>) -> Result<(), BoxError> {
         }
     }
     report::print(&contestants, &rows);
-    if filter.is_none() {
-        facts::print(&upstream, &contestants).await?;
-    }
     if filter.is_none() && is_measuring {
         figure::draw(&rows)?;
+    }
+    if filter.is_none() {
+        facts::print(&upstream, &contestants).await?;
     }
     Ok(())
 }

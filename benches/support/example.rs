@@ -5,7 +5,14 @@ use std::{env, io, path::PathBuf, process::Command};
 /// Builds it as this benchmark was built; where it is then.
 pub(crate) fn build(is_release: bool) -> io::Result<PathBuf> {
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--example", "proxy"]);
+    build.args([
+        "build",
+        "--quiet",
+        "--example",
+        "proxy",
+        "--features",
+        "metrics",
+    ]);
     if is_release {
         build.arg("--release");
     }

@@ -20,8 +20,8 @@ use tokio::{
 /// event of a burst is a write of its own, which is what most of the CPU's time
 /// went to. Here a flush gives the other tasks a turn first, and another one for
 /// each write that comes of it. It waits for no timer and no socket: once a turn
-/// brings nothing more, an answer has ended, or a millisecond has passed, all that
-/// is there leaves.
+/// brings nothing more, or a millisecond has passed, all that is there leaves. So
+/// does the end of an answer with what came before it.
 #[derive(Debug)]
 pub(crate) struct Gathered<S> {
     stream: BufWriter<S>,

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, header};
 
 /// Removes the headers that are about one connection only (RFC 9110, 7.6.1).
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    const HOP_BY_HOP: [HeaderName; 8] = [
+    static HOP_BY_HOP: [HeaderName; 8] = [
         header::CONNECTION,
         HeaderName::from_static("keep-alive"),
         HeaderName::from_static("proxy-connection"),

@@ -18,8 +18,8 @@ pub(crate) enum Format {
 }
 
 /// What it contains if `RUST_LOG` does not say. The routing layer's span of each
-/// request tells less than what is logged here of the model, and costs as much as
-/// routing does.
+/// request costs as much as routing does; what goes wrong here names the model
+/// itself.
 const DEFAULT: &str = "info,tower_model_routing::telemetry=warn";
 
 /// Starts it. What it contains is up to `RUST_LOG`.

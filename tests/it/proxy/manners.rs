@@ -95,6 +95,10 @@ async fn a_log_in_text_has_the_id_too() {
     let headers = [JSON, ("x-request-id", "find-me")];
     post_with(setup.address(), CHAT, &headers, BODY).await;
     setup.proxy.logged(&["upstream failed", "find-me"]).await;
+    let unknown = BODY.replace("code", "no-such-model");
+    post_with(setup.address(), CHAT, &headers, &unknown).await;
+    let parts = ["routing to the fallback model", "find-me", "no-such-model"];
+    setup.proxy.logged(&parts).await;
 }
 
 #[tokio::test]
