@@ -322,7 +322,10 @@ mod tests {
             ("", "there is no boundary parameter"),
             ("charset=utf-8", "there is no boundary parameter"),
             ("x=y", "there are parameters other than one boundary"),
-            ("boundary=a;x=y", "there are parameters other than one boundary"),
+            (
+                "boundary=a;x=y",
+                "there are parameters other than one boundary",
+            ),
         ] {
             assert_eq!(boundary(parameters), Err(why.into()), "{parameters}");
         }

@@ -377,7 +377,11 @@ mod tests {
     #[test]
     fn small_frames_are_gathered_into_blocks_of_16_kib() {
         let mut held = HeldFrames::new(Arc::new(HeldBudget::new(1 << 20, 1 << 20, None)));
-        for len in [1_000; 4].into_iter().chain([8 * 1024 - 1; 4]).chain([2, 1]) {
+        for len in [1_000; 4]
+            .into_iter()
+            .chain([8 * 1024 - 1; 4])
+            .chain([2, 1])
+        {
             held.push(Bytes::from(vec![0; len]));
             held.pay().unwrap();
         }

@@ -197,3 +197,33 @@ impl Nested {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn plain_string(bytes: &[u8], at: usize) -> Option<usize> {
+        dispatch!(*LEVEL, simd => Blocks(simd).plain_string(bytes, at))
+    }
+
+    proptest! {
+        #[test]
+        fn plain_strings_are_the_same_as_byte_by_byte(
+            plain in 64_usize..200,
+            marks in prop::collection::vec(
+                (any::<prop::sample::Index>(), prop::sample::select(b"\"\\\x1f\x80".to_vec())),
+                0..4,
+            ),
+            at in any::<prop::sample::Index>(),
+        ) {
+            let mut bytes = vec![b' '; plain];
+            for (place, mark) in marks {
+                bytes[place.index(plain)] = mark;
+            }
+            let at = at.index(plain + 1);
+            prop_assert_eq!(plain_string(&bytes, at), Bytewise.plain_string(&bytes, at));
+        }
+    }
+}

@@ -187,4 +187,6 @@ fn error_texts_are_distinct_and_say_where_and_how_to_mend_it() {
         FormError::new(FormErrorKind::DuplicateModel, 17).to_string(),
         "the form has more than one `model` part (byte 17 of the form); send exactly one"
     );
+    let boundary = FormError::invalid(Reason::Boundary, 17).to_string();
+    assert!(boundary.contains("(byte 17 of the boundary)"), "{boundary}");
 }
