@@ -112,3 +112,67 @@ pub(super) fn prefix_xor(mut bits: u64) -> u64 {
     }
     bits
 }
+
+#[cfg(test)]
+mod tests {
+    use fearless_simd::{Level, dispatch};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The masks of a block of nothing but this byte: numbers, breaks, letters,
+    /// opening and closing brackets, curly ones.
+    #[inline(always)]
+    fn masks<S: Simd>(simd: S, byte: u8) -> [u64; 6] {
+        let block = Block::load(simd, &[byte; BLOCK], 0);
+        let (opening, closing) = block.brackets();
+        let [numbers, breaks] = [block.numbers(), block.breaks()].map(|mask| block.bits(mask));
+        let [opening, closing] = [opening, closing].map(|mask| block.bits(mask));
+        let letters = block.letters();
+        [numbers, breaks, letters, opening, closing, block.curly()]
+    }
+
+    #[test]
+    fn each_mask_is_of_its_bytes_and_no_others() {
+        for byte in 0..=u8::MAX {
+            let is_bracket = matches!(byte, b'[' | b']' | b'{' | b'}');
+            let expected = [
+                matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b',' | b':' | b' '),
+                matches!(byte, b'\n' | b'\r' | b'\t'),
+                b"truefalsnE".contains(&byte),
+                matches!(byte, b'[' | b'{'),
+                matches!(byte, b']' | b'}'),
+                matches!(byte, b'{' | b'}'),
+            ]
+            .map(|all| if all { u64::MAX } else { 0 });
+            let mut found = dispatch!(Level::new(), simd => masks(simd, byte));
+            if !is_bracket {
+                // It tells brackets apart, and nothing else.
+                found[5] = 0;
+            }
+            assert_eq!(found, expected, "{byte:#x}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_follows_an_odd_run_of_backslashes_is_escaped(
+            mask in any::<[u64; 2]>(),
+            carry in 0..2_u64,
+            len in 1..=BLOCK,
+        ) {
+            // Long runs, too, and none where there is no byte.
+            let backslashes = (mask[0] | mask[1]) & u64::MAX >> (BLOCK - len);
+            let mut is_escaped = carry == 1;
+            let mut expected = 0;
+            for place in 0..len {
+                expected |= u64::from(is_escaped) << place;
+                is_escaped = !is_escaped && backslashes >> place & 1 == 1;
+            }
+            let mut carry = carry;
+            let found = escaped(backslashes, &mut carry, len);
+            prop_assert_eq!(found & u64::MAX >> (BLOCK - len), expected);
+            prop_assert_eq!(carry, u64::from(is_escaped));
+        }
+    }
+}
