@@ -43,6 +43,12 @@ impl<S: Simd> Block<S> {
         self.bits(self.bytes.simd_eq(byte))
     }
 
+    /// The quotes that are not escaped. For `carry` see [`escaped`].
+    #[inline(always)]
+    pub(super) fn quotes(&self, backslashes: u64, carry: &mut u64) -> u64 {
+        self.equal(b'"') & !escaped(backslashes, carry, self.len)
+    }
+
     /// What lists of numbers consist of: digits, punctuation and spaces.
     #[inline(always)]
     pub(super) fn numbers(&self) -> Mask<S> {
@@ -54,7 +60,7 @@ impl<S: Simd> Block<S> {
 
     /// White space other than spaces.
     #[inline(always)]
-    pub(super) fn breaks(&self) -> Mask<S> {
+    fn breaks(&self) -> Mask<S> {
         let bytes = self.bytes;
         // A tab and a carriage return differ in one bit.
         bytes.simd_eq(b'\n') | (bytes & !4).simd_eq(b'\t')
@@ -62,7 +68,7 @@ impl<S: Simd> Block<S> {
 
     /// The letters of `true`, `false`, `null` and numbers.
     #[inline(always)]
-    pub(super) fn letters(&self) -> u64 {
+    fn letters(&self) -> u64 {
         let bytes = self.bytes;
         let letters = (bytes - b'r').simd_le(b'u' - b'r')
             | (bytes - b'e').simd_le(b'f' - b'e')
@@ -80,6 +86,17 @@ impl<S: Simd> Block<S> {
         (curly.simd_eq(b'{'), curly.simd_eq(b'}'))
     }
 
+    /// Whether there is a byte among these places that is not of JSON's
+    /// alphabet. Some of that is `known` to be.
+    #[inline(always)]
+    pub(super) fn has_strangers(&self, known: [Mask<S>; 3], places: u64) -> bool {
+        let [numbers, opening, closing] = known;
+        let alphabet = numbers | self.breaks() | opening | closing;
+        let strange = places & !self.bits(alphabet);
+        // Most blocks do without the letters.
+        strange != 0 && strange & !self.letters() != 0
+    }
+
     /// Curly brackets, among others.
     #[inline(always)]
     pub(super) fn curly(&self) -> u64 {
@@ -94,7 +111,7 @@ impl<S: Simd> Block<S> {
 /// This is how simdjson does it: subtracting the starts of runs from the odd
 /// places carries through each run to its end.
 #[inline(always)]
-pub(super) fn escaped(backslashes: u64, carry: &mut u64, len: usize) -> u64 {
+fn escaped(backslashes: u64, carry: &mut u64, len: usize) -> u64 {
     const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
     let starts = backslashes & !*carry;
     let ends = ((starts << 1 | ODD).wrapping_sub(starts)) ^ ODD;
@@ -151,6 +168,32 @@ mod tests {
                 found[5] = 0;
             }
             assert_eq!(found, expected, "{byte:#x}");
+        }
+    }
+
+    #[inline(always)]
+    fn has_strangers<S: Simd>(simd: S, bytes: &[u8], places: u64) -> bool {
+        let block = Block::load(simd, bytes, 0);
+        let (opening, closing) = block.brackets();
+        block.has_strangers([block.numbers(), opening, closing], places)
+    }
+
+    #[test]
+    fn only_what_is_not_of_the_alphabet_is_strange_and_only_where_it_is_looked_for() {
+        let strange = |bytes: &[u8], places| dispatch!(Level::new(), simd => has_strangers(simd, bytes, places));
+        // One of each kind, and strangers in the first and the last place.
+        let ordinary = b"[{1.5e+3,true: null}]\t\r\n false -0 ";
+        let mut bytes: Vec<_> = ordinary.iter().copied().cycle().take(BLOCK).collect();
+        assert!(!strange(&bytes, u64::MAX));
+        for stranger in [b'"', b'/', b'x', b'\\', 0, 0x80] {
+            for place in [0, BLOCK - 1] {
+                let before = std::mem::replace(&mut bytes[place], stranger);
+                assert!(strange(&bytes, u64::MAX), "{stranger}");
+                assert!(strange(&bytes, 1 << place), "{stranger}");
+                assert!(!strange(&bytes, !(1 << place)), "{stranger}");
+                bytes[place] = before;
+            }
+            assert!(strange(&[stranger; BLOCK], u64::MAX), "{stranger}");
         }
     }
 
