@@ -115,7 +115,7 @@ fn skip_white_space(bytes: &[u8], mut at: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::engine::Bytewise;
+    use super::super::engine::Bytewise;
 
     #[test]
     fn ordinary_members_are_taken_at_once() {

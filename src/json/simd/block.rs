@@ -71,7 +71,8 @@ impl<S: Simd> Block<S> {
     fn letters(&self) -> u64 {
         let bytes = self.bytes;
         let letters = (bytes - b'r').simd_le(b'u' - b'r')
-            | (bytes - b'e').simd_le(b'f' - b'e')
+            | bytes.simd_eq(b'e')
+            | bytes.simd_eq(b'f')
             | (bytes & !2).simd_eq(b'l')
             | bytes.simd_eq(b'a')
             | bytes.simd_eq(b'E');
