@@ -114,8 +114,8 @@ fn skip_white_space(bytes: &[u8], mut at: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::super::engine::Bytewise;
+    use super::*;
 
     #[test]
     fn ordinary_members_are_taken_at_once() {
