@@ -141,7 +141,7 @@ impl<S: Simd> Engine for Blocks<S> {
             let outside = !strings & block.valid();
             let (opening, closing) = block.brackets();
             let known = [numbers, opening, closing];
-            if block.has_strangers(known, outside & !quotes) {
+            if block.has_strangers(known, outside, quotes) {
                 // An error, unless the value ends before it.
                 nested.text = (in_string != 0).then_some(Text {
                     escaped: before != 0,
@@ -236,6 +236,20 @@ mod tests {
         assert_eq!(skip(&bytes[..2 * BLOCK + 1]), 1 + 2 * BLOCK);
         bytes[3 * BLOCK] = b'x';
         assert_eq!(skip(&bytes), 1 + 2 * BLOCK);
+    }
+
+    #[test]
+    fn what_is_behind_the_quote_is_nothing_to_a_plain_string() {
+        for quote in 1..99 {
+            for odd in [b'\\', 0x1f, 0x80] {
+                let mut bytes = [b' '; 100];
+                bytes[quote] = b'"';
+                bytes[quote + 1] = odd;
+                assert_eq!(plain_string(&bytes, 0), Some(quote));
+                bytes[quote - 1] = odd;
+                assert_eq!(plain_string(&bytes, 0), None);
+            }
+        }
     }
 
     proptest! {

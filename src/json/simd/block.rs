@@ -87,13 +87,13 @@ impl<S: Simd> Block<S> {
         (curly.simd_eq(b'{'), curly.simd_eq(b'}'))
     }
 
-    /// Whether there is a byte among these places that is not of JSON's
-    /// alphabet. Some of that is `known` to be.
+    /// Whether there is a byte outside strings that is not of JSON's alphabet,
+    /// part of which is `known`. The quotes of strings are in their place.
     #[inline(always)]
-    pub(super) fn has_strangers(&self, known: [Mask<S>; 3], places: u64) -> bool {
+    pub(super) fn has_strangers(&self, known: [Mask<S>; 3], outside: u64, quotes: u64) -> bool {
         let [numbers, opening, closing] = known;
         let alphabet = numbers | self.breaks() | opening | closing;
-        let strange = places & !self.bits(alphabet);
+        let strange = outside & !(self.bits(alphabet) | quotes);
         // Most blocks do without the letters.
         strange != 0 && strange & !self.letters() != 0
     }
@@ -173,28 +173,29 @@ mod tests {
     }
 
     #[inline(always)]
-    fn has_strangers<S: Simd>(simd: S, bytes: &[u8], places: u64) -> bool {
+    fn has_strangers<S: Simd>(simd: S, bytes: &[u8], outside: u64, quotes: u64) -> bool {
         let block = Block::load(simd, bytes, 0);
         let (opening, closing) = block.brackets();
-        block.has_strangers([block.numbers(), opening, closing], places)
+        block.has_strangers([block.numbers(), opening, closing], outside, quotes)
     }
 
     #[test]
     fn only_what_is_not_of_the_alphabet_is_strange_and_only_where_it_is_looked_for() {
-        let strange = |bytes: &[u8], places| dispatch!(Level::new(), simd => has_strangers(simd, bytes, places));
+        let strange = |bytes: &[u8], outside, quotes| dispatch!(Level::new(), simd => has_strangers(simd, bytes, outside, quotes));
         // One of each kind, and strangers in the first and the last place.
         let ordinary = b"[{1.5e+3,true: null}]\t\r\n false -0 ";
         let mut bytes: Vec<_> = ordinary.iter().copied().cycle().take(BLOCK).collect();
-        assert!(!strange(&bytes, u64::MAX));
+        assert!(!strange(&bytes, u64::MAX, 0));
         for stranger in [b'"', b'/', b'x', b'\\', 0, 0x80] {
             for place in [0, BLOCK - 1] {
                 let before = std::mem::replace(&mut bytes[place], stranger);
-                assert!(strange(&bytes, u64::MAX), "{stranger}");
-                assert!(strange(&bytes, 1 << place), "{stranger}");
-                assert!(!strange(&bytes, !(1 << place)), "{stranger}");
+                assert!(strange(&bytes, u64::MAX, 0), "{stranger}");
+                assert!(strange(&bytes, 1 << place, 0), "{stranger}");
+                assert!(!strange(&bytes, !(1 << place), 0), "{stranger}");
+                assert!(!strange(&bytes, u64::MAX, 1 << place), "{stranger}");
                 bytes[place] = before;
             }
-            assert!(strange(&[stranger; BLOCK], u64::MAX), "{stranger}");
+            assert!(strange(&[stranger; BLOCK], u64::MAX, 0), "{stranger}");
         }
     }
 
