@@ -289,6 +289,11 @@ mod tests {
             ("application/json; charset", unsupported, "pass"),
             ("application/json; charset=\"utf-8", unsupported, "pass"),
             ("application/json; charset = utf-8", unsupported, "pass"),
+            ("application/json; a[=b", unsupported, "pass"),
+            ("application/json; a=b[", unsupported, "pass"),
+            ("application/json; =b", unsupported, "pass"),
+            ("application/json; a=", unsupported, "pass"),
+            ("application/json; a=\"b\"c=d", unsupported, "pass"),
             (
                 "application/json; charset=utf-8; charset=latin1",
                 unsupported,
@@ -313,6 +318,21 @@ mod tests {
         assert_eq!(decide("POST", "/v1/images/edits", &[form]), "multipart b");
         assert_eq!(decide("POST", "/v1/embeddings", &[]), "json");
         assert_eq!(decide("POST", "/v1/files", &[]), "pass");
+    }
+
+    #[test]
+    fn a_form_without_a_boundary_is_told_from_one_with_more() {
+        for (parameters, why) in [
+            ("", "there is no boundary parameter"),
+            ("charset=utf-8", "there is no boundary parameter"),
+            ("x=y", "there are parameters other than one boundary"),
+            (
+                "boundary=a;x=y",
+                "there are parameters other than one boundary",
+            ),
+        ] {
+            assert_eq!(boundary(parameters), Err(why.into()), "{parameters}");
+        }
     }
 
     #[test]

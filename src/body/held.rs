@@ -319,6 +319,7 @@ mod tests {
             prop_assert_eq!(&*held.get(offsets.clone()), &whole[span.clone()]);
             held.splice(Splice { span: offsets, with: with.clone().into() });
             whole.splice(span, with);
+            prop_assert!(held.frames.iter().all(|frame| !frame.is_empty()));
             prop_assert_eq!(held.len(), whole.len() as u64);
             prop_assert_eq!(drain(&mut held), whole);
             prop_assert!(held.is_empty());
@@ -389,6 +390,23 @@ mod tests {
         }
         assert_eq!(held.pop().unwrap(), "ef");
         assert!(held.is_empty());
+    }
+
+    #[test]
+    fn small_frames_are_gathered_into_blocks_of_16_kib() {
+        let mut held = HeldFrames::new(Arc::new(HeldBudget::new(1 << 20, 1 << 20, None)));
+        for len in [1_000; 4]
+            .into_iter()
+            .chain([8 * 1024 - 1; 4])
+            .chain([2, 1])
+        {
+            held.push(Bytes::from(vec![0; len]));
+            held.pay().unwrap();
+        }
+        let lens: Vec<_> = held.frames.iter().map(Bytes::len).collect();
+        // A block is filled to the last byte if a frame fits.
+        let full = 16 * 1024;
+        assert_eq!(lens, [1_000, 1_000, 1_000, 1_000, full - 2, full, 1]);
     }
 
     #[test]

@@ -57,3 +57,38 @@ impl Patience {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+    use tokio_test::task;
+
+    use super::*;
+
+    const TURN: Duration = Duration::from_secs(1);
+
+    /// Whether the patience is over when this much has been received.
+    fn is_over(patience: &mut Patience, received: u64) -> bool {
+        task::spawn(()).enter(|cx, _| patience.poll_ended(TURN, received, cx).is_ready())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sixteen_kib_in_a_second_are_enough_and_a_byte_less_is_not() {
+        let mut patience = Patience::default();
+        assert!(!is_over(&mut patience, 0));
+        advance(TURN).await;
+        assert!(!is_over(&mut patience, 16 * 1024));
+        advance(TURN).await;
+        assert!(is_over(&mut patience, 2 * 16 * 1024 - 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_that_is_later_than_five_seconds_begins_another_turn() {
+        for (late, ends) in [(SUSPENDED, true), (SUSPENDED + TURN / 1_000, false)] {
+            let mut patience = Patience::default();
+            assert!(!is_over(&mut patience, 0));
+            advance(TURN + late).await;
+            assert_eq!(is_over(&mut patience, 0), ends, "{late:?}");
+        }
+    }
+}

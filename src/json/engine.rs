@@ -44,3 +44,23 @@ impl Engine for Bytewise {
 fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=0x7f) && byte != b'\\'
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_string_ends_at_its_quote_and_no_other_is_taken() {
+        for (string, end) in [
+            ("a ~\x7f\", \"", Some(5)),
+            ("\"", Some(1)),
+            ("a", None),
+            ("a\\\"\"", None),
+            ("a\u{e9}\"", None),
+            ("a\n\"", None),
+        ] {
+            let bytes = [b"\"", string.as_bytes()].concat();
+            assert_eq!(Bytewise.plain_string(&bytes, 1), end, "{string}");
+        }
+    }
+}

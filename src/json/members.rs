@@ -111,3 +111,38 @@ fn skip_white_space(bytes: &[u8], mut at: usize) -> usize {
     }
     at
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::engine::Bytewise;
+    use super::*;
+
+    #[test]
+    fn ordinary_members_are_taken_at_once() {
+        let document = br#"{"a": -1.5e3 , "b":true,"c" :null,"model":"x","d":false, "e":0}"#;
+        let mut scanner = Scanner::new();
+        scanner.feed(&document[..1]).unwrap();
+        let end = scanner.members(Bytewise, document, 1).unwrap();
+        assert_eq!(document[end..], *b"}");
+        assert!(matches!(scanner.state, State::AfterValue));
+    }
+
+    #[test]
+    fn out_of_the_ordinary_is_what_may_go_on_or_needs_a_closer_look() {
+        for (members, taken) in [
+            (r#""a\n":1}"#, 1),
+            (r#""a"#, 1),
+            (r#""a" "#, 4),
+            (r#""a":"b","c":1}"#, 5),
+            (r#""a":[1],"c":1}"#, 5),
+            (r#""a":tru"#, 5),
+            (r#""model":"\n"}"#, 9),
+            (r#""a":1 ,}"#, 7),
+        ] {
+            let mut scanner = Scanner::new();
+            scanner.feed(b"{").unwrap();
+            let at = scanner.members(Bytewise, members.as_bytes(), 0);
+            assert_eq!(at, Ok(taken), "{members}");
+        }
+    }
+}

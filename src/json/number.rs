@@ -53,3 +53,31 @@ impl Number {
         Ok(Some(next))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Number::{self, *};
+
+    #[test]
+    fn digits_change_nothing_exactly_where_it_says_so() {
+        let parts = [
+            Minus,
+            Zero,
+            Integer,
+            Point,
+            Fraction,
+            ExponentMark,
+            ExponentSign,
+            Exponent,
+        ];
+        for part in parts {
+            let is_kept = |digit: u8| match part.step(digit) {
+                Ok(Some(next)) => {
+                    std::mem::discriminant::<Number>(&next) == std::mem::discriminant(&part)
+                }
+                _ => false,
+            };
+            assert_eq!((b'0'..=b'9').all(is_kept), part.is_in_digits(), "{part:?}");
+        }
+    }
+}

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x32};
 
-use self::block::{BLOCK, Block, escaped, prefix_xor};
+use self::block::{BLOCK, Block, prefix_xor};
 use super::{
     engine::{Bytewise, Engine},
     error::ScanError,
@@ -86,7 +86,7 @@ impl<S: Simd> Engine for Blocks<S> {
             }
             let block = Block::load(self.0, bytes, at);
             let backslashes = block.equal(b'\\');
-            let ends = block.equal(b'"') & !escaped(backslashes, &mut carry, block.len);
+            let ends = block.quotes(backslashes, &mut carry);
             if ends != 0 {
                 text.escaped = false;
                 return Some(at + ends.trailing_zeros() as usize + 1);
@@ -115,7 +115,7 @@ impl<S: Simd> Engine for Blocks<S> {
             let block = Block::load(self.0, bytes, at);
             let before = carry;
             let backslashes = block.equal(b'\\');
-            let quotes = block.equal(b'"') & !escaped(backslashes, &mut carry, block.len);
+            let quotes = block.quotes(backslashes, &mut carry);
             if quotes == 0 && in_string != 0 {
                 at += block.len;
                 let mut text = Text {
@@ -140,9 +140,8 @@ impl<S: Simd> Engine for Blocks<S> {
             let strings = prefix_xor(quotes) ^ in_string;
             let outside = !strings & block.valid();
             let (opening, closing) = block.brackets();
-            let alphabet = numbers | block.breaks() | opening | closing;
-            let strange = outside & !(block.bits(alphabet) | quotes);
-            if strange != 0 && strange & !block.letters() != 0 {
+            let known = [numbers, opening, closing];
+            if block.has_strangers(known, outside, quotes) {
                 // An error, unless the value ends before it.
                 nested.text = (in_string != 0).then_some(Text {
                     escaped: before != 0,
@@ -195,5 +194,80 @@ impl Nested {
             brackets &= brackets - 1;
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn plain_string(bytes: &[u8], at: usize) -> Option<usize> {
+        dispatch!(*LEVEL, simd => Blocks(simd).plain_string(bytes, at))
+    }
+
+    fn text(text: &mut Text, bytes: &[u8]) -> Option<usize> {
+        dispatch!(*LEVEL, simd => Blocks(simd).text(text, bytes, 0))
+    }
+
+    #[test]
+    fn blocks_without_a_backslash_are_counted_up_to_where_memchr_takes_over() {
+        for blocks in 1..2 * CLEAN_BLOCKS {
+            let mut bytes = vec![b'x'; BLOCK * blocks as usize];
+            let mut string = Text::default();
+            assert_eq!(text(&mut string, &bytes), None);
+            assert_eq!(string.clean, blocks.min(CLEAN_BLOCKS));
+            assert_eq!(text(&mut string, &bytes), None);
+            assert_eq!(string.clean, (2 * blocks).min(CLEAN_BLOCKS));
+            bytes[0] = b'\\';
+            let mut string = Text::default();
+            assert_eq!(text(&mut string, &bytes), None);
+            assert_eq!(string.clean, (blocks - 1).min(CLEAN_BLOCKS));
+        }
+    }
+
+    #[test]
+    fn blocks_of_numbers_are_skipped_to_the_first_that_is_none() {
+        let skip = |bytes: &[u8]| dispatch!(*LEVEL, simd => Blocks(simd).skip_numbers(bytes, 1));
+        let mut bytes = [b'1'; 4 * BLOCK];
+        assert_eq!(skip(&bytes), 1 + 3 * BLOCK);
+        assert_eq!(skip(&bytes[..2 * BLOCK]), 1 + BLOCK);
+        assert_eq!(skip(&bytes[..2 * BLOCK + 1]), 1 + 2 * BLOCK);
+        bytes[3 * BLOCK] = b'x';
+        assert_eq!(skip(&bytes), 1 + 2 * BLOCK);
+    }
+
+    #[test]
+    fn what_is_behind_the_quote_is_nothing_to_a_plain_string() {
+        for quote in 1..99 {
+            for odd in [b'\\', 0x1f, 0x80] {
+                let mut bytes = [b' '; 100];
+                bytes[quote] = b'"';
+                bytes[quote + 1] = odd;
+                assert_eq!(plain_string(&bytes, 0), Some(quote));
+                bytes[quote - 1] = odd;
+                assert_eq!(plain_string(&bytes, 0), None);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn plain_strings_are_the_same_as_byte_by_byte(
+            plain in 64_usize..200,
+            marks in prop::collection::vec(
+                (any::<prop::sample::Index>(), prop::sample::select(b"\"\\\x1f\x80".to_vec())),
+                0..4,
+            ),
+            at in any::<prop::sample::Index>(),
+        ) {
+            let mut bytes = vec![b' '; plain];
+            for (place, mark) in marks {
+                bytes[place.index(plain)] = mark;
+            }
+            let at = at.index(plain + 1);
+            prop_assert_eq!(plain_string(&bytes, at), Bytewise.plain_string(&bytes, at));
+        }
     }
 }

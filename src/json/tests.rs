@@ -1,3 +1,4 @@
+mod blocks;
 mod cases;
 mod generate;
 mod properties;

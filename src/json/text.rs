@@ -1,3 +1,5 @@
+use std::mem;
+
 /// A string of which only the end matters: the first quote that is not escaped.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Text {
@@ -10,12 +12,9 @@ pub(super) struct Text {
 
 impl Text {
     /// Skips to just past the closing quote and returns its place; `None` if it
-    /// is not in `bytes`.
+    /// is not in `bytes`. There must be a byte at this place.
     pub(super) fn skip(&mut self, bytes: &[u8], mut at: usize) -> Option<usize> {
-        if at < bytes.len() && self.escaped {
-            self.escaped = false;
-            at += 1;
-        }
+        at += usize::from(mem::take(&mut self.escaped));
         while let Some(found) = memchr::memchr2(b'"', b'\\', &bytes[at..]) {
             at += found + 1;
             if bytes[at - 1] == b'"' {

@@ -4,9 +4,9 @@ use super::head::{ContentLength, Head};
 use super::{FormError, FormErrorKind, Reason};
 
 /// The longest part head, with its line ends and its empty line.
-pub(super) const MAX_HEAD: usize = 16 * 1024;
+const MAX_HEAD: usize = 16 * 1024;
 /// The longest content of the `model` part.
-pub(super) const MAX_MODEL: u64 = 64 * 1024;
+const MAX_MODEL: u64 = 64 * 1024;
 
 /// Where the model is. Offsets are absolute, of the part's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

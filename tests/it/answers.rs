@@ -118,6 +118,43 @@ async fn answers_that_cannot_be_read_pass_untouched() {
 }
 
 #[tokio::test]
+async fn the_length_of_an_answer_is_known_until_its_name_is_restored() {
+    let json = r#"{"model":"0xb603"}"#;
+    let untouched = answer(CHAT, of_type("text/plain", json), |config| config).await;
+    assert_eq!(untouched.body().size_hint().exact(), Some(18));
+    let mut restored = answer(CHAT, of_type("application/json", json), |config| config).await;
+    assert_eq!(restored.body().size_hint().exact(), None);
+    assert!(!restored.body().is_end_stream());
+    // That was all, and it says so without being asked for more.
+    restored.body_mut().frame().await.unwrap().unwrap();
+    assert!(restored.body().is_end_stream());
+    assert_eq!(restored.body().size_hint().exact(), Some(0));
+}
+
+#[tokio::test]
+async fn a_body_that_is_printed_says_what_it_is_and_none_of_its_bytes() {
+    for (content_type, kind) in [("text/plain", "inner"), ("application/json", "restoring")] {
+        let response = answer(CHAT, of_type(content_type, "{}"), |config| config).await;
+        let shown = format!("{:?}", response.body());
+        assert_eq!(shown, format!("ResponseBody {{ kind: {kind:?}, .. }}"));
+    }
+    let layer = layer(&Source::of_models(), |config| config);
+    let inner = service_fn(async |request: Request<RoutedBody<Full<Bytes>>>| {
+        Ok::<_, Infallible>(Response::new(format!("{:?}", request.body())))
+    });
+    for (request, shown) in [
+        (REQUEST, "RoutedBody { held_bytes: 18, .. }"),
+        ("{", "ResponseBody { kind: \"own\", .. }"),
+    ] {
+        let request = post(CHAT, Full::<Bytes>::from(request));
+        let response = layer.layer(inner).oneshot(request).await.unwrap();
+        let own = format!("{:?}", response.body());
+        let inner = text(response).await;
+        assert!([inner, own].contains(&shown.to_owned()));
+    }
+}
+
+#[tokio::test]
 async fn each_event_names_the_model_as_it_comes() {
     let body = Script::new([
         data("data: {\"model\":\"0xb603\",\"n\":1}\n\n"),

@@ -307,6 +307,7 @@ async fn a_body_that_fails_fails_for_the_inner_service_at_the_same_place() {
                         };
                         assert_eq!(error.to_string(), "gone");
                         assert!(body.is_end_stream());
+                        assert_eq!(body.size_hint().exact(), Some(0));
                         assert!(body.frame().await.is_none());
                         Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(read)))
                     }));

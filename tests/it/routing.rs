@@ -163,7 +163,9 @@ async fn a_name_has_a_bound() {
     let gateway = Gateway::new();
     let name = |len| format!(r#"{{"model":"{}"}}"#, "x".repeat(len));
     assert_refused(&gateway, CHAT, &name(3 << 20), "invalid_model").await;
-    assert_eq!(gateway.post(CHAT, name(1 << 20)).await.0, "ok");
+    // In the body, and with its quotes.
+    assert_refused(&gateway, CHAT, &name((2 << 20) - 1), "invalid_model").await;
+    assert_eq!(gateway.post(CHAT, name((2 << 20) - 2)).await.0, "ok");
 }
 
 #[tokio::test]

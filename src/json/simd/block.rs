@@ -43,6 +43,12 @@ impl<S: Simd> Block<S> {
         self.bits(self.bytes.simd_eq(byte))
     }
 
+    /// The quotes that are not escaped. For `carry` see [`escaped`].
+    #[inline(always)]
+    pub(super) fn quotes(&self, backslashes: u64, carry: &mut u64) -> u64 {
+        self.equal(b'"') & !escaped(backslashes, carry, self.len)
+    }
+
     /// What lists of numbers consist of: digits, punctuation and spaces.
     #[inline(always)]
     pub(super) fn numbers(&self) -> Mask<S> {
@@ -54,7 +60,7 @@ impl<S: Simd> Block<S> {
 
     /// White space other than spaces.
     #[inline(always)]
-    pub(super) fn breaks(&self) -> Mask<S> {
+    fn breaks(&self) -> Mask<S> {
         let bytes = self.bytes;
         // A tab and a carriage return differ in one bit.
         bytes.simd_eq(b'\n') | (bytes & !4).simd_eq(b'\t')
@@ -62,10 +68,11 @@ impl<S: Simd> Block<S> {
 
     /// The letters of `true`, `false`, `null` and numbers.
     #[inline(always)]
-    pub(super) fn letters(&self) -> u64 {
+    fn letters(&self) -> u64 {
         let bytes = self.bytes;
         let letters = (bytes - b'r').simd_le(b'u' - b'r')
-            | (bytes - b'e').simd_le(b'f' - b'e')
+            | bytes.simd_eq(b'e')
+            | bytes.simd_eq(b'f')
             | (bytes & !2).simd_eq(b'l')
             | bytes.simd_eq(b'a')
             | bytes.simd_eq(b'E');
@@ -78,6 +85,17 @@ impl<S: Simd> Block<S> {
     pub(super) fn brackets(&self) -> (Mask<S>, Mask<S>) {
         let curly = self.bytes | 0x20;
         (curly.simd_eq(b'{'), curly.simd_eq(b'}'))
+    }
+
+    /// Whether there is a byte outside strings that is not of JSON's alphabet,
+    /// part of which is `known`. The quotes of strings are in their place.
+    #[inline(always)]
+    pub(super) fn has_strangers(&self, known: [Mask<S>; 3], outside: u64, quotes: u64) -> bool {
+        let [numbers, opening, closing] = known;
+        let alphabet = numbers | self.breaks() | opening | closing;
+        let strange = outside & !(self.bits(alphabet) | quotes);
+        // Most blocks do without the letters.
+        strange != 0 && strange & !self.letters() != 0
     }
 
     /// Curly brackets, among others.
@@ -94,7 +112,7 @@ impl<S: Simd> Block<S> {
 /// This is how simdjson does it: subtracting the starts of runs from the odd
 /// places carries through each run to its end.
 #[inline(always)]
-pub(super) fn escaped(backslashes: u64, carry: &mut u64, len: usize) -> u64 {
+fn escaped(backslashes: u64, carry: &mut u64, len: usize) -> u64 {
     const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
     let starts = backslashes & !*carry;
     let ends = ((starts << 1 | ODD).wrapping_sub(starts)) ^ ODD;
@@ -111,4 +129,95 @@ pub(super) fn prefix_xor(mut bits: u64) -> u64 {
         bits ^= bits << shift;
     }
     bits
+}
+
+#[cfg(test)]
+mod tests {
+    use fearless_simd::{Level, dispatch};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The masks of a block of nothing but this byte: numbers, breaks, letters,
+    /// opening and closing brackets, curly ones.
+    #[inline(always)]
+    fn masks<S: Simd>(simd: S, byte: u8) -> [u64; 6] {
+        let block = Block::load(simd, &[byte; BLOCK], 0);
+        let (opening, closing) = block.brackets();
+        let [numbers, breaks] = [block.numbers(), block.breaks()].map(|mask| block.bits(mask));
+        let [opening, closing] = [opening, closing].map(|mask| block.bits(mask));
+        let letters = block.letters();
+        [numbers, breaks, letters, opening, closing, block.curly()]
+    }
+
+    #[test]
+    fn each_mask_is_of_its_bytes_and_no_others() {
+        for byte in 0..=u8::MAX {
+            let is_bracket = matches!(byte, b'[' | b']' | b'{' | b'}');
+            let expected = [
+                matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b',' | b':' | b' '),
+                matches!(byte, b'\n' | b'\r' | b'\t'),
+                b"truefalsnE".contains(&byte),
+                matches!(byte, b'[' | b'{'),
+                matches!(byte, b']' | b'}'),
+                matches!(byte, b'{' | b'}'),
+            ]
+            .map(|all| if all { u64::MAX } else { 0 });
+            let mut found = dispatch!(Level::new(), simd => masks(simd, byte));
+            if !is_bracket {
+                // It tells brackets apart, and nothing else.
+                found[5] = 0;
+            }
+            assert_eq!(found, expected, "{byte:#x}");
+        }
+    }
+
+    #[inline(always)]
+    fn has_strangers<S: Simd>(simd: S, bytes: &[u8], outside: u64, quotes: u64) -> bool {
+        let block = Block::load(simd, bytes, 0);
+        let (opening, closing) = block.brackets();
+        block.has_strangers([block.numbers(), opening, closing], outside, quotes)
+    }
+
+    #[test]
+    fn only_what_is_not_of_the_alphabet_is_strange_and_only_where_it_is_looked_for() {
+        let strange = |bytes: &[u8], outside, quotes| dispatch!(Level::new(), simd => has_strangers(simd, bytes, outside, quotes));
+        // One of each kind, and strangers in the first and the last place.
+        let ordinary = b"[{1.5e+3,true: null}]\t\r\n false -0 ";
+        let mut bytes: Vec<_> = ordinary.iter().copied().cycle().take(BLOCK).collect();
+        assert!(!strange(&bytes, u64::MAX, 0));
+        for stranger in [b'"', b'/', b'x', b'\\', 0, 0x80] {
+            for place in [0, BLOCK - 1] {
+                let before = std::mem::replace(&mut bytes[place], stranger);
+                assert!(strange(&bytes, u64::MAX, 0), "{stranger}");
+                assert!(strange(&bytes, 1 << place, 0), "{stranger}");
+                assert!(!strange(&bytes, !(1 << place), 0), "{stranger}");
+                assert!(!strange(&bytes, u64::MAX, 1 << place), "{stranger}");
+                bytes[place] = before;
+            }
+            assert!(strange(&[stranger; BLOCK], u64::MAX, 0), "{stranger}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_follows_an_odd_run_of_backslashes_is_escaped(
+            mask in any::<[u64; 2]>(),
+            carry in 0..2_u64,
+            len in 1..=BLOCK,
+        ) {
+            // Long runs, too, and none where there is no byte.
+            let backslashes = (mask[0] | mask[1]) & u64::MAX >> (BLOCK - len);
+            let mut is_escaped = carry == 1;
+            let mut expected = 0;
+            for place in 0..len {
+                expected |= u64::from(is_escaped) << place;
+                is_escaped = !is_escaped && backslashes >> place & 1 == 1;
+            }
+            let mut carry = carry;
+            let found = escaped(backslashes, &mut carry, len);
+            prop_assert_eq!(found & u64::MAX >> (BLOCK - len), expected);
+            prop_assert_eq!(carry, u64::from(is_escaped));
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! Contents: where the model is, when it is known, and how long it may be.
 
-use super::super::scanner::MAX_MODEL;
 use super::*;
+
+const MAX_MODEL: usize = 64 * 1024;
 
 #[test]
 fn model_is_found_before_and_after_a_file() {
@@ -108,7 +109,7 @@ fn errors_stay() {
 
 #[test]
 fn model_of_sixty_four_kibibytes_passes_and_no_longer_one() {
-    let limit = MAX_MODEL as usize;
+    let limit = MAX_MODEL;
     let form = |len| form(&[FILE, (MODEL.0, &"x".repeat(len)), FILE]);
     assert!(scan(form(limit)).unwrap().is_some());
     for len in [limit + 1, limit + 2, limit + 10, limit * 2] {
@@ -128,9 +129,9 @@ fn model_of_sixty_four_kibibytes_passes_and_no_longer_one() {
 #[test]
 fn overlong_model_is_refused_as_soon_as_no_delimiter_can_end_it_in_time() {
     let head = format!("--XyZ\r\n{}\r\n\r\n", MODEL.0);
-    let limit = head.len() + MAX_MODEL as usize;
+    let limit = head.len() + MAX_MODEL;
     let late = "\r\n--XyZ".len();
-    let form = head + &"x".repeat(MAX_MODEL as usize + late);
+    let form = head + &"x".repeat(MAX_MODEL + late);
     assert_invalid(
         &form[..limit + late - 1],
         Reason::Truncated,
@@ -141,10 +142,10 @@ fn overlong_model_is_refused_as_soon_as_no_delimiter_can_end_it_in_time() {
 
 #[test]
 fn overlong_model_is_refused_even_when_the_boundary_follows_out_of_place() {
-    let content = format!("{}--XyZ", "x".repeat(MAX_MODEL as usize + 3));
+    let content = format!("{}--XyZ", "x".repeat(MAX_MODEL + 3));
     let form = form(&[(MODEL.0, &content)]);
     let start = form.find("xxx").unwrap();
-    assert_invalid(form, Reason::ModelTooLong, start + MAX_MODEL as usize);
+    assert_invalid(form, Reason::ModelTooLong, start + MAX_MODEL);
 }
 
 #[test]
@@ -187,4 +188,6 @@ fn error_texts_are_distinct_and_say_where_and_how_to_mend_it() {
         FormError::new(FormErrorKind::DuplicateModel, 17).to_string(),
         "the form has more than one `model` part (byte 17 of the form); send exactly one"
     );
+    let boundary = FormError::invalid(Reason::Boundary, 17).to_string();
+    assert!(boundary.contains("(byte 17 of the boundary)"), "{boundary}");
 }

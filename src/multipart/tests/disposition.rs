@@ -206,6 +206,14 @@ fn second_name_within_another_parameter_is_refused() {
 }
 
 #[test]
+fn name_within_a_longer_word_is_no_second_name() {
+    for text in ["_name=x", "file_name=x", "surname=x", "4name=x"] {
+        let head = format!("Content-Disposition: form-data; filename=\"{text}\"; name=\"file\"");
+        assert_model(form(&[(&head, ""), MODEL]), "whisper-1");
+    }
+}
+
+#[test]
 fn parameters_given_twice_are_refused() {
     let value = "form-data; name=\"a\"; NAME=\"model\"";
     assert_disposition(value, Reason::RepeatedParameter, "NAME");

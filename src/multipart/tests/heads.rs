@@ -1,6 +1,5 @@
 //! Part heads, line by line, and the headers that a `model` part may have.
 
-use super::super::scanner::MAX_HEAD;
 use super::*;
 
 /// A `model` part with another header.
@@ -144,6 +143,7 @@ fn head_of_sixteen_kibibytes_passes_and_no_longer_one() {
         let head = MODEL.0.len() + 2 + "X: ".len() + 4;
         model_with(&format!("X: {}", "y".repeat(len - head)))
     };
+    const MAX_HEAD: usize = 16 * 1024;
     assert_model(fill(MAX_HEAD), "whisper-1");
     assert_invalid(fill(MAX_HEAD + 1), Reason::HeadTooLong, 7 + MAX_HEAD);
     assert_invalid(fill(MAX_HEAD + 2), Reason::HeadTooLong, 7 + MAX_HEAD);

@@ -1,3 +1,5 @@
+mod overdue;
+
 use std::{
     error::Error,
     sync::atomic::{AtomicUsize, Ordering},
@@ -799,6 +801,8 @@ async fn refreshes_are_logged() {
         "{text}"
     );
     assert!(text.contains("models=1") && text.contains(hash), "{text}");
+    assert!(text.contains("registry=\"fake://models\""), "{text}");
+    assert!(!text.contains("WARN"), "{text}");
 
     registry.refresh().await.unwrap();
     let text = log.take();

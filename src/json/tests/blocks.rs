@@ -1,0 +1,43 @@
+//! What the engines that take a block of bytes at once could get wrong.
+
+use super::super::{Reason, ScanError, ScanErrorKind};
+use super::{SCANS, check, scan_with};
+
+/// Frames of which the second begins within a nested value, and a block.
+fn in_array(frame: &[u8]) -> Vec<&[u8]> {
+    vec![b"{\"a\":[", frame]
+}
+
+#[test]
+fn a_block_of_what_has_no_place_is_refused_at_its_first_byte() {
+    for byte in [b'@', b'\\', b'\x0b', b'/', b'v', b'\x80', b'\xff'] {
+        let block = [byte; 64];
+        let kind = ScanErrorKind::Invalid(Reason::of_unexpected(byte));
+        for &way in SCANS {
+            let result = scan_with(way, &in_array(&block)).result;
+            assert_eq!(result, Err(ScanError::new(kind, 6)), "{byte}");
+        }
+    }
+}
+
+#[test]
+fn each_byte_is_in_the_alphabet_or_not_wherever_it_is_in_a_block() {
+    for byte in 0..=u8::MAX {
+        for place in [0, 1, 31, 32, 62, 63, 64, 127] {
+            let mut frame = vec![b' '; 128];
+            frame[place] = byte;
+            let document = in_array(&frame).concat();
+            check(&document, &in_array(&frame));
+        }
+    }
+}
+
+#[test]
+fn an_escape_at_the_end_of_a_block_is_over_before_the_block_after_the_next() {
+    for padding in 0..64 {
+        let spaces = " ".repeat(padding);
+        let digits = "1".repeat(128);
+        let document = format!("{{\"a\":[{spaces}\"\\{digits}\",1],\"model\":\"x\"}}");
+        check(document.as_bytes(), &[document.as_bytes()]);
+    }
+}
