@@ -11,14 +11,13 @@ use std::{
     fs,
     io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
-    path::PathBuf,
     process::{Child, Command, ExitCode, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-use support::is_measuring;
+use support::{is_measuring, proxy};
 
 const MAX_TOTAL_HELD: u64 = 64 * MIB;
 /// What a connection may take besides what it holds: mostly its read buffer,
@@ -70,7 +69,7 @@ fn main() -> ExitCode {
     let proxy = Proxy::start();
     time_requests(proxy.address, requests, &AtomicBool::new(false));
     let idle = time_requests(proxy.address, requests, &AtomicBool::new(false));
-    let (before, files) = (proxy.memory("VmRSS"), proxy.files());
+    let (before, files) = (proxy.memory(), proxy.files());
 
     println!(
         "| {connections} connections | p99, ms | x idle | held, MiB | memory, MiB | KiB each |"
@@ -134,15 +133,7 @@ struct Seen {
 
 impl Proxy {
     fn start() -> Self {
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--example", "proxy"]);
-        if is_measuring() {
-            build.arg("--release");
-        }
-        assert!(build.status().unwrap().success(), "the proxy must be built");
-        let bench = std::env::current_exe().unwrap();
-        let path: PathBuf = bench.ancestors().nth(2).unwrap().join("examples/proxy");
-        let mut child = Command::new(path)
+        let mut child = Command::new(proxy::build())
             .args(["--listen", "127.0.0.1:0", "--held-timeout", "3600"])
             .args(["--max-total-held-bytes", &MAX_TOTAL_HELD.to_string()])
             .env("RUST_LOG", "off")
@@ -169,7 +160,7 @@ impl Proxy {
             for _ in 0..rounds {
                 drip(streams, attack.piece);
                 held = held.max(self.held());
-                memory = memory.max(self.memory("VmRSS"));
+                memory = memory.max(self.memory());
             }
             is_over.store(true, Ordering::Relaxed);
             let p99 = client.join().unwrap();
@@ -199,17 +190,12 @@ impl Proxy {
         value.map_or(0, |value| value.trim().parse::<f64>().unwrap() as u64)
     }
 
-    /// A line of `/proc/PID/status`, in bytes.
-    fn memory(&self, field: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
-        let kib = line.split_whitespace().nth(1).unwrap();
-        kib.parse::<u64>().unwrap() * 1024
+    fn memory(&self) -> u64 {
+        proxy::status(self.child.id(), "VmRSS")
     }
 
     fn files(&self) -> usize {
-        let files = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
-        files.count()
+        proxy::files(self.child.id())
     }
 }
 

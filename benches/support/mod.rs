@@ -6,6 +6,7 @@ pub(crate) mod contestants;
 pub(crate) mod feed;
 pub(crate) mod gateway;
 pub(crate) mod payloads;
+pub(crate) mod proxy;
 pub(crate) mod sdk;
 
 // The scanner is private to the crate, and depends on nothing in it.
