@@ -140,7 +140,10 @@ impl Clients {
                     let data = frame.data_ref().map_or(&[][..], |data| data);
                     answer.body.extend_from_slice(data);
                 }
-                Err(_) => answer.is_whole = false,
+                Err(_) => {
+                    answer.is_whole = false;
+                    break;
+                }
             }
         }
         Ok(answer)
@@ -267,6 +270,8 @@ impl Clients {
 }
 
 fn pool(is_http2: bool) -> Pool {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
     legacy::Client::builder(TokioExecutor::new())
         .http2_only(is_http2)
         // A request that is sent twice would be another's fault.
@@ -274,7 +279,7 @@ fn pool(is_http2: bool) -> Pool {
         // The proxy closes idle connections after 75 s.
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(Duration::from_secs(30))
-        .build_http()
+        .build(connector)
 }
 
 fn body(plan: &Plan) -> Body {

@@ -210,6 +210,11 @@ impl Ledger {
         self.inner().sorts.clone()
     }
 
+    /// How many requests have ended.
+    pub(crate) fn ended(&self) -> u64 {
+        self.inner().sorts.values().sum()
+    }
+
     pub(crate) fn ways(&self) -> Vec<Way> {
         self.inner().ways.clone()
     }

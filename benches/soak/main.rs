@@ -46,7 +46,7 @@ use crate::{
     client::Clients,
     history::{FETCH_TIMEOUT, History, MISS_REFRESH, TTL},
     ledger::Ledger,
-    plan::{Act, Delivery, End, Plan},
+    plan::{Act, Connection, Delivery, End, Plan},
     registry::Registry,
     report::Report,
     support::process::{Process, command},
@@ -126,9 +126,15 @@ async fn run(settings: &Settings) -> Result<Report, BoxError> {
     plan.end = End::Refused(503, "model_registry_unavailable");
     plan.may_be_whole = false;
     clients.perform(plan).await;
-    registry.recover();
-    watch.warm_up().await?;
-    let before = watch.sample().await?;
+    watch.wait_for(registry.recover()).await?;
+    // Some more, so that each of the proxy's threads has what it keeps.
+    for _ in 0..20 {
+        let mut plan = traffic.plain("first");
+        plan.connection = Connection::Own;
+        clients.perform(plan).await;
+    }
+    upstream.close();
+    let before = watch.settled(&upstream).await?;
 
     let started = std::time::Instant::now();
     tokio::select! {
@@ -136,18 +142,21 @@ async fn run(settings: &Settings) -> Result<Report, BoxError> {
         ended = watch.run(&clients) => return Err(ended.expect_err("it only ends so")),
         () = drive(&clients, &mut traffic, &mut rng, rate, time) => {}
     }
-    let ended = std::time::Instant::now();
+    let ended = started + time;
 
-    registry.recover();
     clients.close();
     upstream.close();
     let after = watch.check_freed(&before, &upstream).await?;
     let (late, inspected) = watch.late().await?;
     ledger.check_waiting(late);
-    let samples = watch.samples();
+    // Not those of the time in which only the last requests were answered.
+    let mut samples = watch.samples();
+    samples.retain(|sample| sample.at <= ended);
     if settings.seconds.is_some() {
         watch::check_flat(&samples, &checks);
     }
+    // What failed last is tried again by requests only.
+    watch.wait_for(registry.recover()).await?;
     let stopped_after = stop_under_load(process, &clients, &mut traffic, &ledger).await?;
     Ok(Report {
         started,

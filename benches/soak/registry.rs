@@ -119,9 +119,10 @@ impl Registry {
         self.server.requests().len()
     }
 
-    /// Serves a new list, and goes on doing so.
-    pub(crate) fn recover(&mut self) {
+    /// Serves a new list, and goes on doing so; which one.
+    pub(crate) fn recover(&mut self) -> u64 {
         self.behave(&GOOD[0], true);
+        self.list
     }
 
     /// Good times and bad ones until it is dropped. `pace` is the length of the

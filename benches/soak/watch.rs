@@ -20,7 +20,7 @@ use crate::{
     upstream::Upstream,
 };
 
-/// How long everything may take to be freed.
+/// How long anything may take to come about.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 pub(crate) struct Watch {
@@ -39,9 +39,10 @@ pub(crate) struct Sample {
     pub(crate) threads: u64,
     pub(crate) tasks: u64,
     pub(crate) held: u64,
-    /// The small requests that have ended since the last sample, how long half
-    /// of them took, and all but 1 %.
-    pub(crate) ended: usize,
+    /// The requests that have ended so far.
+    pub(crate) ended: u64,
+    /// How long half of the plain ones since the last sample took, in seconds,
+    /// and all but 1 %.
     pub(crate) median: f64,
     pub(crate) p99: f64,
 }
@@ -81,7 +82,6 @@ impl Watch {
                 let index = (seconds.len() as f64 * share) as usize;
                 seconds.get(index).copied().unwrap_or_default()
             };
-            sample.ended = seconds.len();
             (sample.median, sample.p99) = (at(0.5), at(0.99));
             let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
             samples.push(sample);
@@ -99,7 +99,7 @@ impl Watch {
             threads: proxy::status(self.id, "Threads"),
             tasks: number(&metrics, "proxy_tasks")?,
             held: number(&metrics, "model_routing_held_bytes")?,
-            ended: 0,
+            ended: self.ledger.ended(),
             median: 0.0,
             p99: 0.0,
         })
@@ -130,16 +130,35 @@ impl Watch {
         Ok(())
     }
 
-    /// Waits until there is a list.
-    pub(crate) async fn warm_up(&self) -> Result<(), BoxError> {
+    /// Waits until the proxy has this list.
+    pub(crate) async fn wait_for(&self, list: u64) -> Result<(), BoxError> {
         let start = Instant::now();
-        while page(self.proxy, "/health").await?.0 != 200 {
+        loop {
+            let (_, health) = self.json("/health").await?;
+            let hash = health["model_service"]["cache_info"]["last_hash"].as_str();
+            if hash.and_then(|hash| self.ledger.history.list_of(hash)) == Some(list) {
+                return Ok(());
+            }
             if start.elapsed() > PATIENCE {
-                return Err("the proxy has found no list".into());
+                return Err(format!("the proxy does not find list {list}: {health}").into());
             }
             sleep(Duration::from_millis(50)).await;
         }
-        Ok(())
+    }
+
+    /// What the proxy takes when nothing is under way any more.
+    pub(crate) async fn settled(&self, upstream: &Upstream) -> Result<Sample, BoxError> {
+        let start = Instant::now();
+        let mut before = self.sample().await?;
+        loop {
+            sleep(Duration::from_millis(200)).await;
+            let now = self.sample().await?;
+            let is_still = (now.tasks, now.files) == (before.tasks, before.files);
+            if (is_still && upstream.connections() == 0) || start.elapsed() > PATIENCE {
+                return Ok(now);
+            }
+            before = now;
+        }
     }
 
     async fn check_health(&self) -> Result<(), BoxError> {
