@@ -91,7 +91,7 @@ impl Traffic {
             Sort::Chunked => {
                 let len = self.rng.usize(..20_000);
                 let mut plan = self.request("chunked", len);
-                plan.delivery = Delivery::Chunks(self.rng.usize(1..4_000));
+                plan.delivery = self.chunks(plan.connection);
                 plan
             }
             Sort::Events => self.events("events"),
@@ -302,9 +302,18 @@ impl Traffic {
         let form = format!("multipart/form-data; boundary={BOUNDARY}");
         plan.headers.push(("content-type", form));
         if self.rng.bool() {
-            plan.delivery = Delivery::Chunks(self.rng.usize(100..4_000));
+            plan.delivery = self.chunks(plan.connection);
         }
         plan
+    }
+
+    fn chunks(&mut self, connection: Connection) -> Delivery {
+        // Two thousand unread frames of a few bytes are an attack to the h2 crate,
+        // which closes the connection.
+        Delivery::Chunks(match connection {
+            Connection::Http2 => self.rng.usize(256..4_000),
+            _ => self.rng.usize(1..4_000),
+        })
     }
 
     async fn compressed(&mut self) -> Plan {
