@@ -142,8 +142,7 @@ impl Ledger {
     pub(crate) fn received(&self, plan: &Plan, body: &[u8], is_whole: bool) {
         let of = || format!("request {} ({}, {:?})", plan.nonce, plan.sort, plan.end);
         if is_whole {
-            self.checks
-                .check(Check::Refused, plan.may_be_whole, || of());
+            self.checks.check(Check::Refused, plan.may_be_whole, of);
         }
         let Some(routed) = &plan.routed else {
             return;

@@ -24,7 +24,8 @@ pub(crate) async fn hang_up(
 ) -> io::Result<()> {
     let mut stream = begin(proxy, plan, stage).await?;
     if stage == Stage::InAnswer {
-        stream.read(&mut [0; 2_000]).await?;
+        // Less than its head.
+        stream.read_exact(&mut [0; 200]).await?;
     } else {
         // So that it is received before the end is.
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
