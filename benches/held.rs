@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{is_measuring, proxy};
+use support::{example, is_measuring, process};
 
 const MAX_TOTAL_HELD: u64 = 64 * MIB;
 /// What a connection may take besides what it holds: mostly its read buffer,
@@ -133,7 +133,8 @@ struct Seen {
 
 impl Proxy {
     fn start() -> Self {
-        let mut child = Command::new(proxy::build())
+        let path = example::build(is_measuring()).unwrap();
+        let mut child = Command::new(path)
             .args(["--listen", "127.0.0.1:0", "--held-timeout", "3600"])
             .args(["--max-total-held-bytes", &MAX_TOTAL_HELD.to_string()])
             .env("RUST_LOG", "off")
@@ -191,11 +192,11 @@ impl Proxy {
     }
 
     fn memory(&self) -> u64 {
-        proxy::status(self.child.id(), "VmRSS")
+        process::status(self.child.id(), "VmRSS")
     }
 
     fn files(&self) -> usize {
-        proxy::files(self.child.id())
+        process::files(self.child.id())
     }
 }
 

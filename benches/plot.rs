@@ -4,6 +4,8 @@
 //! cargo bench --bench layer --bench scan && cargo bench --bench plot
 //! ```
 
+#[path = "support/bars.rs"]
+mod bars;
 #[path = "support/chart.rs"]
 mod chart;
 mod support;
@@ -13,9 +15,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bars::{Bars, Group};
 use chart::{
-    Area, BLUE, GREEN, GREY, ORANGE, Result, VERMILION, legend, offset, text, title, x_label,
-    y_label,
+    Area, BLUE, GREEN, GREY, ORANGE, Result, VERMILION, offset, text, title, x_label, y_label,
 };
 use plotters::{
     prelude::*,
@@ -130,52 +132,27 @@ fn find<'a>(measured: &'a [Measurement], group: &str, name: &str) -> Result<&'a 
 
 /// Groups of bars: gigabytes per second by payload.
 fn throughput(area: &Area<'_>, measured: &[Measurement]) -> Result<()> {
-    const LOWEST: f64 = 0.05;
-    let names: Vec<_> = payloads::names().collect();
-    title(
-        area,
-        "Scanning a request whose model comes last, GB/s (more is better)",
-    )?;
-    let ticks = [0.1, 1.0, 10.0, 100.0];
-    let mut chart = ChartBuilder::on(area)
-        .margin_top(72)
-        .margin_right(20)
-        .x_label_area_size(40)
-        .y_label_area_size(60)
-        .build_cartesian_2d(0.0..names.len() as f64, (LOWEST..200.0).log_scale())?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .disable_y_mesh()
-        .disable_axes()
-        .draw()?;
-    let plot = chart.plotting_area();
-    for tick in ticks {
-        plot.draw(&PathElement::new(
-            [(0.0, tick), (names.len() as f64, tick)],
-            BLACK.mix(0.15),
-        ))?;
-        y_label(area, plot.map_coordinate(&(0.0, tick)), &tick.to_string())?;
-    }
-    for (index, name) in names.iter().enumerate() {
-        let (left, width) = (index as f64 + 0.1, 0.8 / CONTESTANTS.len() as f64);
-        for (place, (contestant, _, colour)) in CONTESTANTS.into_iter().enumerate() {
+    let group = |name: &str| {
+        let height = |(contestant, ..): (&str, _, _)| {
             let it = find(measured, &format!("model-last/{name}"), contestant)?;
-            let from = left + width * place as f64;
-            let bar = [
-                (from, LOWEST),
-                (from + width * 0.9, it.bytes / it.seconds / 1e9),
-            ];
-            plot.draw(&Rectangle::new(bar, colour.filled()))?;
-        }
-        // Below each other, so that neighbours don't overlap.
-        let (first, second) = name.split_once('-').unwrap_or((name, ""));
-        let (x, y) = plot.map_coordinate(&(index as f64 + 0.5, LOWEST));
-        x_label(area, (x, y + 6), first)?;
-        x_label(area, (x, y + 21), second)?;
-    }
-    legend(area, CONTESTANTS.map(|(_, title, colour)| (title, colour)))?;
-    Ok(())
+            Ok(Some([it.bytes / it.seconds / 1e9; 2]))
+        };
+        let heights: Result<Vec<_>> = CONTESTANTS.into_iter().map(height).collect();
+        let label = name.splitn(2, '-').map(str::to_owned).collect();
+        Ok(Group {
+            label,
+            heights: heights?,
+        })
+    };
+    let groups = payloads::names().map(group).collect::<Result<Vec<_>>>()?;
+    let bars = Bars {
+        title: "Scanning a request whose model comes last, GB/s (more is better)",
+        lowest: 0.05,
+        highest: 200.0,
+        ticks: &[0.1, 1.0, 10.0, 100.0],
+        contestants: &CONTESTANTS.map(|(_, title, colour)| (title, colour)),
+    };
+    bars.draw(area, &groups)
 }
 
 /// Lines: microseconds by body size.

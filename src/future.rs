@@ -142,8 +142,7 @@ where
                 state: State::Route {
                     routing: Some(Routing {
                         service,
-                        head,
-                        reader,
+                        request: Request::from_parts(head, reader),
                         target,
                         shared,
                     }),
@@ -169,7 +168,7 @@ where
         let observer = this.observer.as_ref();
         let _entered = observer.map(|observer| observer.telemetry.span().enter());
         loop {
-            let prepared = match state.as_mut().project() {
+            let next = match state.as_mut().project() {
                 StateProj::Route {
                     routing: slot,
                     waiting,
@@ -179,7 +178,8 @@ where
                     };
                     let step = match waiting {
                         None => {
-                            let requested = ready!(routing.reader.poll_requested(cx));
+                            let reader = routing.request.body_mut().as_mut();
+                            let requested = ready!(reader.poll_requested(cx));
                             requested.and_then(|requested| routing.start(requested))
                         }
                         Some((requested, Wait::Catalog(wait))) => {
@@ -192,16 +192,35 @@ where
                             routing.resolve_finally(&catalog, requested)
                         }
                     };
-                    match step {
+                    let prepared = match step {
                         Ok(Step::Wait(requested, wait)) => {
                             *waiting = Some((requested, wait));
                             continue;
                         }
-                        Ok(Step::Call(routed)) => match slot.take() {
-                            Some(routing) => routing.prepare(routed),
-                            None => unreachable!("it was there just now"),
-                        },
+                        Ok(Step::Call(routed)) => routing.prepare(routed),
                         Err(rejection) => Err(rejection),
+                    };
+                    match prepared {
+                        Ok(Prepared { answer, refused }) => {
+                            if let Some(observer) = observer {
+                                let routed = answer.as_ref().map(Answer::routed);
+                                observer.telemetry.forwarding(routed);
+                            }
+                            let Some(routing) = slot.take() else {
+                                unreachable!("it was there just now")
+                            };
+                            State::Call {
+                                inner: routing.call(),
+                                answer,
+                                refused,
+                            }
+                        }
+                        Err(rejection) => {
+                            if let Some(observer) = observer {
+                                observer.telemetry.rejected(&rejection);
+                            }
+                            State::Refuse { rejection }
+                        }
                     }
                 }
                 StateProj::Call {
@@ -234,30 +253,7 @@ where
                     }));
                 }
             };
-            state.set(match prepared {
-                Ok(Prepared {
-                    mut service,
-                    request,
-                    answer,
-                    refused,
-                }) => {
-                    if let Some(observer) = observer {
-                        let routed = answer.as_ref().map(Answer::routed);
-                        observer.telemetry.forwarding(routed);
-                    }
-                    State::Call {
-                        inner: service.call(request),
-                        answer,
-                        refused,
-                    }
-                }
-                Err(rejection) => {
-                    if let Some(observer) = observer {
-                        observer.telemetry.rejected(&rejection);
-                    }
-                    State::Refuse { rejection }
-                }
-            });
+            state.set(next);
         }
     }
 }
@@ -278,7 +274,7 @@ fn poll_refused(
             Poll::Pending => return None,
             Poll::Ready(outcome) => outcome.ok(),
         },
-        // The rest has been read, or given up.
+        // The body is gone: read, or given up.
         Err(TryRecvError::Closed) => None,
     };
     *refused = None;

@@ -77,6 +77,10 @@ fn media(headers: &HeaderMap) -> Media {
         // Two parsers could believe one each.
         return Media::Unusable("the request has more than one Content-Type".into());
     }
+    if value == "application/json" {
+        // The usual case.
+        return Media::Json;
+    }
     let Ok(value) = value.to_str() else {
         return Media::Unusable("the Content-Type is not ASCII".into());
     };

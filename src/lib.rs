@@ -129,7 +129,7 @@ mod shared;
 mod telemetry;
 mod text;
 
-pub use body::{BoxError, ResponseBody, RoutedBody};
+pub use body::{BoxError, ModelListBody, ResponseBody, RoutedBody};
 pub use config::{ConfigError, RoutingConfig, RoutingConfigBuilder};
 pub use endpoint::Endpoint;
 pub use future::ResponseFuture;

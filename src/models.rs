@@ -14,12 +14,12 @@ use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{ALLOW, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
 };
-use http_body_util::Full;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use tower_service::Service;
 
 use crate::{
+    body::ModelListBody,
     endpoint::Endpoint,
     registry::{Catalog, ModelEntry, Registry, hex},
     rejection::Rejection,
@@ -78,13 +78,17 @@ impl ModelListService {
         method: Method,
         path: String,
         headers: HeaderMap,
-    ) -> Response<Full<Bytes>> {
+    ) -> Response<ModelListBody> {
         if !matches!(method, Method::GET | Method::HEAD) {
             return method_not_allowed();
         }
         let catalog = match self.registry.catalog().await {
             Ok(catalog) => catalog,
-            Err(unavailable) => return Rejection::from(unavailable).to_response().map(Full::new),
+            Err(unavailable) => {
+                return Rejection::from(unavailable)
+                    .to_response()
+                    .map(ModelListBody::new);
+            }
         };
         let etag = etag(&catalog);
         let body = match requested_name(&path) {
@@ -95,12 +99,12 @@ impl ModelListService {
                     let error = not_found(&catalog, &name);
                     return Rejection::unresolved(error, Some(&name), Endpoint::Other)
                         .to_response()
-                        .map(Full::new);
+                        .map(ModelListBody::new);
                 }
             },
         };
         let unchanged = is_known(&headers, &etag);
-        let mut response = Response::new(Full::default());
+        let mut response = Response::new(ModelListBody::new(Bytes::new()));
         let head = response.headers_mut();
         if let Ok(etag) = HeaderValue::try_from(etag) {
             head.insert(ETAG, etag);
@@ -111,7 +115,7 @@ impl ModelListService {
             head.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             // The server leaves the body of an answer to HEAD out, and needs it
             // for the Content-Length (RFC 9110, 9.3.2).
-            *response.body_mut() = Full::new(body);
+            *response.body_mut() = ModelListBody::new(body);
         }
         response
     }
@@ -143,7 +147,7 @@ impl fmt::Debug for ModelListService {
 }
 
 impl<B> Service<Request<B>> for ModelListService {
-    type Response = Response<Full<Bytes>>;
+    type Response = Response<ModelListBody>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
@@ -195,7 +199,7 @@ fn is_known(headers: &HeaderMap, etag: &str) -> bool {
         .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == etag)
 }
 
-fn method_not_allowed() -> Response<Full<Bytes>> {
+fn method_not_allowed() -> Response<ModelListBody> {
     let body = json!({
         "error": {
             "message": "The list of models can only be read: use GET.",
@@ -204,7 +208,7 @@ fn method_not_allowed() -> Response<Full<Bytes>> {
             "code": "method_not_allowed",
         }
     });
-    let mut response = Response::new(Full::from(body.to_string()));
+    let mut response = Response::new(ModelListBody::new(body.to_string().into()));
     *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
     let headers = response.headers_mut();
     headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -214,6 +218,7 @@ fn method_not_allowed() -> Response<Full<Bytes>> {
 
 #[cfg(test)]
 mod tests {
+    use http_body::Body;
     use http_body_util::BodyExt;
 
     use super::*;
@@ -254,7 +259,11 @@ mod tests {
         }
         let request = request.body(()).unwrap();
         let (head, body) = service.clone().call(request).await.unwrap().into_parts();
+        let (length, is_end) = (body.size_hint().exact(), body.is_end_stream());
         let body = body.collect().await.unwrap().to_bytes();
+        // Servers make the `Content-Length` of it.
+        assert_eq!(length, Some(body.len() as u64));
+        assert_eq!(is_end, body.is_empty());
         (Response::from_parts(head, ()), body)
     }
 

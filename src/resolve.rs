@@ -30,6 +30,8 @@ pub enum UnknownModel {
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct RoutedModel {
+    /// Absent when the client sent none, and in the usual case that it is the
+    /// entry's name.
     requested: Option<Arc<str>>,
     entry: Arc<ModelEntry>,
     resolved_by: ResolvedBy,
@@ -41,7 +43,11 @@ impl RoutedModel {
     /// This is the client's own text, unbounded and unescaped: do not use it
     /// as a metric label or write it to a log as it is.
     pub fn requested(&self) -> Option<&str> {
-        self.requested.as_deref()
+        match &self.requested {
+            Some(name) => Some(name),
+            None if self.is_fallback() => None,
+            None => Some(self.name()),
+        }
     }
 
     /// The name of the model that serves, spelled as in the catalog.
@@ -187,13 +193,8 @@ pub(crate) fn known(
             model_type: entry.model_type().clone(),
         }));
     }
-    let requested = if name == entry.name() {
-        Arc::clone(entry.shared_name())
-    } else {
-        name.into()
-    };
     Some(Ok(Outcome::Route(RoutedModel {
-        requested: Some(requested),
+        requested: (name != entry.name()).then(|| name.into()),
         entry: Arc::clone(entry),
         resolved_by,
     })))

@@ -4,9 +4,10 @@
 use std::{borrow::Cow, future::Future, pin::Pin, sync::Arc};
 
 use bytes::Buf;
-use http::{Request, request::Parts};
+use http::Request;
 use http_body::Body;
 use tokio::sync::oneshot;
+use tower_service::Service;
 
 use crate::{
     answer::Answer,
@@ -23,8 +24,7 @@ use crate::{
 /// A request whose model is being found out.
 pub(crate) struct Routing<S, B> {
     pub(crate) service: S,
-    pub(crate) head: Parts,
-    pub(crate) reader: ModelReader<B>,
+    pub(crate) request: Request<Pin<Box<ModelReader<B>>>>,
     pub(crate) target: Target,
     pub(crate) shared: Arc<Shared>,
 }
@@ -44,10 +44,8 @@ pub(crate) enum Wait {
     Newer(Pin<Box<dyn Future<Output = Arc<Catalog>> + Send>>),
 }
 
-/// All that is needed to call the inner service.
-pub(crate) struct Prepared<S, B> {
-    pub(crate) service: S,
-    pub(crate) request: Request<RoutedBody<B>>,
+/// What is kept for when the inner service has been called.
+pub(crate) struct Prepared {
     pub(crate) answer: Option<Answer>,
     /// Tells if the rest of the body must be refused.
     pub(crate) refused: Option<oneshot::Receiver<Rejection>>,
@@ -109,7 +107,7 @@ where
     }
 
     fn wait(&mut self, requested: Requested, wait: Wait) -> Result<Step, Rejection> {
-        self.reader.hold()?;
+        self.request.body_mut().as_mut().hold()?;
         Ok(Step::Wait(requested, wait))
     }
 
@@ -127,44 +125,48 @@ where
 
     fn name(&self, requested: &Requested) -> Result<Option<Cow<'_, str>>, Rejection> {
         match requested {
-            Requested::Model { span, escaped } => self.reader.name(span, *escaped).map(Some),
+            Requested::Model { span, escaped } => {
+                self.request.body().name(span, *escaped).map(Some)
+            }
             _ => Ok(None),
         }
     }
 
     /// Puts the ID in the model's place, and makes the head true of it.
-    pub(crate) fn prepare(self, routed: Option<RoutedModel>) -> Result<Prepared<S, B>, Rejection> {
+    pub(crate) fn prepare(&mut self, routed: Option<RoutedModel>) -> Result<Prepared, Rejection> {
         let Self {
-            service,
-            mut head,
-            mut reader,
+            request,
             target,
             shared,
+            ..
         } = self;
         let answer = routed
             .clone()
-            .map(|routed| Answer::new(routed, &target, &shared));
+            .map(|routed| Answer::new(routed, target, shared));
         if let Some(routed) = routed {
             let entry = routed.entry();
             let id = Id {
                 text: entry.id(),
                 literal: entry.id_literal(),
             };
-            if let Some(change) = reader.splice(id)? {
-                head::body_has_changed(&mut head.headers, change);
+            if let Some(change) = request.body_mut().as_mut().splice(id)? {
+                head::body_has_changed(request.headers_mut(), change);
             }
             if let Some(id_header) = &shared.id_header {
-                head.headers
-                    .insert(id_header, routed.entry().id_header_value().clone());
+                let id = entry.id_header_value().clone();
+                request.headers_mut().insert(id_header, id);
             }
-            head.extensions.insert(routed);
+            request.extensions_mut().insert(routed);
         }
-        let (body, refused) = reader.into_body();
-        Ok(Prepared {
-            service,
-            request: Request::from_parts(head, body),
-            answer,
-            refused,
-        })
+        let refused = request.body_mut().as_mut().watch();
+        Ok(Prepared { answer, refused })
+    }
+
+    /// Calls the inner service with what was prepared.
+    pub(crate) fn call(mut self) -> S::Future
+    where
+        S: Service<Request<RoutedBody<B>>>,
+    {
+        self.service.call(self.request.map(RoutedBody::inspected))
     }
 }

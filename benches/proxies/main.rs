@@ -1,58 +1,69 @@
-//! What the example proxy takes of the CPU, next to other proxies, as a table.
+//! The example proxy next to other proxies: what they take of the CPU, of time
+//! and of memory, and what they do to bodies, as tables and as a figure.
 //!
-//! Each proxy is a process of its own, and what counts is the CPU time that
-//! Linux has counted for it: `examples/proxy`, a plain proxy (hyper's server,
-//! hyper-util's client, nothing between them) and nginx, if there is one. A
-//! client and an upstream in this process talk through all of them.
+//! Each proxy is a process of its own: `examples/proxy`, a plain proxy (hyper's
+//! server, hyper-util's client, nothing between them), a naive one (which parses
+//! the body and serialises it again), and, where they are installed, nginx, nginx
+//! with a script in Lua that routes as the naive proxy does, and LiteLLM. A client
+//! and an upstream in this process talk through all of them. What counts as CPU
+//! time and memory is what Linux has counted for the process.
 //!
 //! Machines change their clock while a benchmark runs, and have other things to
 //! do. So the contestants take turns here, each for a moment, and what counts is
-//! the lower quartile of its turns: what disturbs a process only ever adds. An
-//! argument selects scenarios whose names contain it.
+//! the tenth percentile of its turns: what disturbs a process only ever adds, for
+//! several turns in a row at times, as when it must share its core. An argument
+//! selects scenarios whose names contain it, and leaves out the rest.
+//!
+//! On one core, figures swing less: it costs much or nothing to wake another one,
+//! as the kernel places the processes.
 //!
 //! ```sh
-//! cargo build --release --example proxy && cargo bench --bench proxies
+//! taskset -c 1 cargo bench --bench proxies
 //! ```
 
+mod about;
+#[path = "../support/bars.rs"]
+mod bars;
+#[path = "../support/chart.rs"]
+mod chart;
+mod client;
+mod contestants;
+#[path = "../support/example.rs"]
+mod example;
+mod facts;
+mod figure;
+mod hyper_proxy;
+mod measure;
+mod members;
+mod naive;
 mod plain;
+mod probe;
 mod process;
+mod report;
 mod scenario;
 #[path = "../support/sdk.rs"]
 mod sdk;
 mod upstream;
 
-use std::{
-    env,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::env;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::task::spawn_blocking;
 use tower_model_routing::BoxError;
 
-use process::Process;
-use scenario::{SCENARIOS, Scenario};
-use sdk::sdk_request;
-use upstream::{Upstream, events};
-
-/// How long a contestant's turn is at least.
-const TURN: Duration = Duration::from_millis(40);
-const TURNS: usize = 61;
+use scenario::SCENARIOS;
+use upstream::Upstream;
 
 fn main() -> Result<(), BoxError> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    if let [role, upstream] = arguments.as_slice()
-        && role == plain::ROLE
-    {
-        return plain::run(upstream.parse()?);
+    if let [role, upstream] = arguments.as_slice() {
+        match role.as_str() {
+            plain::ROLE => return plain::run(upstream.parse()?),
+            naive::ROLE => return naive::run(upstream.parse()?),
+            _ => {}
+        }
     }
     if !cfg!(target_os = "linux") {
-        println!("skipped: the CPU time of other processes is read from Linux's /proc");
+        println!("skipped: what other processes take is read from Linux's /proc");
         return Ok(());
     }
     let is_measuring = arguments.iter().any(|argument| argument == "--bench");
@@ -60,124 +71,27 @@ fn main() -> Result<(), BoxError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(async {
-        let scenarios: Vec<&Scenario> = SCENARIOS
-            .iter()
-            .filter(|it| filter.is_none_or(|filter| it.name.contains(filter.as_str())))
-            .collect();
-        table(&scenarios, if is_measuring { TURNS } else { 1 }).await
-    })
+    runtime.block_on(run(is_measuring, filter.map(String::as_str)))
 }
 
-async fn table(scenarios: &[&Scenario], turns: usize) -> Result<(), BoxError> {
+async fn run(is_measuring: bool, filter: Option<&str>) -> Result<(), BoxError> {
     let upstream = Upstream::start().await?;
-    let mut routes = Vec::new();
-    for process in process::all(upstream.address)? {
-        routes.push(Route::new(process).await?);
+    let address = upstream.address;
+    // The upstream must not wait while they start.
+    let contestants = spawn_blocking(move || contestants::all(address, is_measuring)).await??;
+    about::print(&upstream, &contestants).await?;
+    let mut rows = Vec::new();
+    for scenario in &SCENARIOS {
+        if filter.is_none_or(|it| scenario.name.contains(it)) {
+            rows.push(measure::measure(&upstream, &contestants, scenario, is_measuring).await?);
+        }
     }
-    let names: Vec<_> = routes.iter().map(|it| it.process.name).collect();
-    println!("CPU time of the process per request, µs; x: the example proxy over others");
-    print!("| scenario | {} |", names.join(" | "));
-    for name in &names[1..] {
-        print!(" x {name} |");
+    report::print(&contestants, &rows);
+    if filter.is_none() {
+        facts::print(&upstream, &contestants).await?;
     }
-    println!("\n|---|{}", "---|".repeat(2 * names.len() - 1));
-    for scenario in scenarios {
-        let scenario = Arc::new(scenario.play());
-        upstream.set(Arc::clone(&scenario));
-        let mut rounds = Vec::new();
-        for turn in 0..turns {
-            let mut round = vec![0.0; routes.len()];
-            for index in 0..routes.len() {
-                // Nobody always comes after the same one.
-                let index = (index + turn) % routes.len();
-                let turn = if turns > 1 { TURN } else { Duration::ZERO };
-                round[index] = routes[index].micros(&upstream, &scenario, turn).await?;
-            }
-            rounds.push(round);
-        }
-        print!("| {} |", scenario.name);
-        let micros: Vec<f64> = (0..routes.len())
-            .map(|route| lower_quartile(rounds.iter().map(|round| round[route])))
-            .collect();
-        for micros in &micros {
-            print!(" {micros:.1} |");
-        }
-        for other in &micros[1..] {
-            print!(" {:.2} |", micros[0] / other);
-        }
-        println!();
+    if filter.is_none() && is_measuring {
+        figure::draw(&rows)?;
     }
     Ok(())
-}
-
-fn lower_quartile(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 4]
-}
-
-/// A connection to a proxy.
-struct Route {
-    process: Process,
-    client: SendRequest<Full<Bytes>>,
-}
-
-impl Route {
-    async fn new(process: Process) -> Result<Self, BoxError> {
-        let client = connect(process.address).await?;
-        Ok(Self { process, client })
-    }
-
-    /// How much of the CPU's time a request takes.
-    async fn micros(
-        &mut self,
-        upstream: &Upstream,
-        scenario: &scenario::Play,
-        turn: Duration,
-    ) -> Result<f64, BoxError> {
-        let before = self.process.cpu_time()?;
-        let start = Instant::now();
-        let mut requests = 0;
-        loop {
-            self.ask(upstream, scenario).await?;
-            requests += 1;
-            if start.elapsed() >= turn {
-                break;
-            }
-        }
-        let spent = self.process.cpu_time()? - before;
-        Ok(spent.as_secs_f64() * 1e6 / f64::from(requests))
-    }
-
-    async fn ask(
-        &mut self,
-        upstream: &Upstream,
-        scenario: &scenario::Play,
-    ) -> Result<(), BoxError> {
-        self.client.ready().await?;
-        let request = sdk_request(scenario.request.clone())?;
-        let response = self.client.send_request(request).await?;
-        assert!(response.status().is_success(), "{response:?}");
-        let mut body = response.into_body();
-        let mut length = 0;
-        while let Some(frame) = body.frame().await {
-            let frame = frame?;
-            let data = frame.data_ref().map_or(&[][..], |data| data);
-            length += data.len();
-            if scenario.one_by_one {
-                upstream.received(events(data));
-            }
-        }
-        assert!(length > 0);
-        Ok(())
-    }
-}
-
-async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>, BoxError> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let (client, connection) = handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
-    Ok(client)
 }

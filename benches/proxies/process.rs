@@ -1,7 +1,7 @@
-//! The contestants as processes.
+//! A proxy as a process, and what it takes.
 
 use std::{
-    env, fs,
+    fs::{self, File},
     io::{self, BufRead, BufReader, ErrorKind},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
@@ -10,45 +10,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::plain;
+/// How long a proxy may take until it listens.
+const START: Duration = Duration::from_secs(120);
 
 /// A proxy that runs until it is dropped.
 pub(crate) struct Process {
-    pub(crate) name: &'static str,
     pub(crate) address: SocketAddr,
     child: Child,
     /// Files to be removed after it.
-    directory: Option<PathBuf>,
-}
-
-/// Starts all contestants, the example proxy first; nginx only where it is
-/// installed.
-pub(crate) fn all(upstream: SocketAddr) -> io::Result<Vec<Process>> {
-    let mut all = vec![example(upstream)?, plain(upstream)?];
-    match nginx(upstream) {
-        Ok(nginx) => all.push(nginx),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            println!("nginx is not installed: left out");
-        }
-        Err(error) => return Err(error),
-    }
-    Ok(all)
+    directory: Option<Directory>,
 }
 
 impl Process {
-    /// The CPU time that all its threads have taken so far.
-    pub(crate) fn cpu_time(&self) -> io::Result<Duration> {
-        let mut nanos = 0;
-        for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let times = fs::read_to_string(thread?.path().join("schedstat"))?;
-            let running = times.split(' ').next().unwrap_or_default();
-            nanos += running.parse::<u64>().map_err(io::Error::other)?;
-        }
-        Ok(Duration::from_nanos(nanos))
-    }
-
     /// Runs a proxy that says on stdout where it listens.
-    fn start(name: &'static str, command: &mut Command) -> io::Result<Self> {
+    pub(crate) fn announced(command: &mut Command) -> io::Result<Self> {
         let mut child = command.stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         if let Some(stdout) = child.stdout.take() {
@@ -56,81 +31,131 @@ impl Process {
         }
         let address = line.trim().strip_prefix("listening on http://");
         let address = address.and_then(|address| address.parse().ok());
-        let address = address.ok_or_else(|| io::Error::other(format!("{name} said {line:?}")))?;
+        let address = address.ok_or_else(|| io::Error::other(format!("a proxy said {line:?}")))?;
         Ok(Self {
-            name,
             address,
             child,
             directory: None,
         })
     }
+
+    /// Runs a proxy that was told where to listen, and waits until it does. It is
+    /// not found if it does not start for want of a part of it, which its log
+    /// says by one of these words.
+    pub(crate) fn told(
+        command: &mut Command,
+        address: SocketAddr,
+        directory: Directory,
+        wants: &[&str],
+    ) -> io::Result<Self> {
+        let log = directory.0.join("log");
+        let file = File::create(&log)?;
+        let child = command
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .stdin(Stdio::null())
+            .spawn()?;
+        let mut this = Self {
+            address,
+            child,
+            directory: Some(directory),
+        };
+        let start = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            let is_over = this.child.try_wait()?.is_some();
+            if is_over || start.elapsed() > START {
+                let log = fs::read_to_string(log)?;
+                return Err(match wants.iter().any(|it| log.contains(it)) {
+                    true => io::Error::new(ErrorKind::NotFound, log),
+                    false => io::Error::other(format!("{command:?} does not listen: {log}")),
+                });
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(this)
+    }
+
+    /// The CPU time that all its threads have taken so far.
+    pub(crate) fn cpu_time(&self) -> io::Result<Duration> {
+        let mut nanos = 0;
+        for thread in fs::read_dir(self.file("task"))? {
+            let times = fs::read_to_string(thread?.path().join("schedstat"))?;
+            let running = times.split(' ').next().unwrap_or_default();
+            nanos += running.parse::<u64>().map_err(io::Error::other)?;
+        }
+        Ok(Duration::from_nanos(nanos))
+    }
+
+    /// The most memory that it has had since it started, or since
+    /// [`Self::forget_peak`].
+    pub(crate) fn peak_bytes(&self) -> io::Result<u64> {
+        let status = fs::read_to_string(self.file("status"))?;
+        let line = status.lines().find_map(|it| it.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.split_whitespace().next());
+        let kib = kib.unwrap_or_default().parse::<u64>();
+        Ok(kib.map_err(io::Error::other)? * 1024)
+    }
+
+    /// Where the system cannot do it, peaks are those since the start.
+    pub(crate) fn forget_peak(&self) {
+        let _ = fs::write(self.file("clear_refs"), "5");
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        Path::new("/proc")
+            .join(self.child.id().to_string())
+            .join(name)
+    }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // What cannot be ended or removed any more is no concern of a benchmark.
+        // What cannot be ended any more is no concern of a benchmark.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if let Some(directory) = &self.directory {
-            let _ = fs::remove_dir_all(directory);
-        }
+        // Only then may its files go.
+        drop(self.directory.take());
     }
 }
 
-fn example(upstream: SocketAddr) -> io::Result<Process> {
-    let this = env::current_exe()?;
-    let profile = this.ancestors().nth(2).unwrap_or(Path::new("."));
-    let path = profile.join("examples/proxy");
-    if !path.exists() {
-        return Err(io::Error::other(format!(
-            "{} is missing: run `cargo build --release --example proxy` first",
-            path.display()
-        )));
+/// A directory for the files of a proxy, until it is dropped.
+pub(crate) struct Directory(PathBuf);
+
+impl Directory {
+    pub(crate) fn new(name: &str) -> io::Result<Self> {
+        let name = format!("proxies-bench-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path)?;
+        Ok(Self(path))
     }
-    let mut command = Command::new(path);
-    command
-        .env("LISTEN_ADDR", "127.0.0.1:0")
-        .env("UPSTREAM_URL", format!("http://{upstream}"))
-        .env("ACTIVE_MODELS_URL", format!("http://{upstream}/models"))
-        .env_remove("RUST_LOG");
-    Process::start("example proxy", &mut command)
+
+    /// Writes a file in which each `{name}` is replaced by its value.
+    pub(crate) fn write(
+        &self,
+        name: &str,
+        template: &str,
+        values: &[(&str, &str)],
+    ) -> io::Result<PathBuf> {
+        let text = values.iter().fold(template.to_owned(), |text, value| {
+            text.replace(&format!("{{{}}}", value.0), value.1)
+        });
+        let path = self.0.join(name);
+        fs::write(&path, text)?;
+        Ok(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
 }
 
-fn plain(upstream: SocketAddr) -> io::Result<Process> {
-    let mut command = Command::new(env::current_exe()?);
-    command.args([plain::ROLE, &upstream.to_string()]);
-    Process::start("plain hyper proxy", &mut command)
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
-fn nginx(upstream: SocketAddr) -> io::Result<Process> {
-    // Nobody else is likely to take it in the moment between.
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let directory = env::temp_dir().join(format!("proxies-bench-{}", std::process::id()));
-    fs::create_dir_all(&directory)?;
-    let config = directory.join("nginx.conf");
-    let settings = [
-        ("{directory}", directory.display().to_string()),
-        ("{upstream}", upstream.to_string()),
-        ("{address}", address.to_string()),
-    ];
-    let text = settings.iter().fold(
-        include_str!("nginx.conf").to_owned(),
-        |text, (name, value)| text.replace(name, value),
-    );
-    fs::write(&config, text)?;
-    let child = Command::new("nginx").arg("-c").arg(&config).spawn()?;
-    let nginx = Process {
-        name: "nginx",
-        address,
-        child,
-        directory: Some(directory),
-    };
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while TcpStream::connect(address).is_err() {
-        if Instant::now() > deadline {
-            return Err(io::Error::other("nginx does not listen"));
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-    Ok(nginx)
+/// Nobody else is likely to take it in the moment between.
+pub(crate) fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind("127.0.0.1:0")?.local_addr()
 }

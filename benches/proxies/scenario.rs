@@ -4,15 +4,20 @@ use std::fmt::Write;
 
 use bytes::Bytes;
 
-use super::upstream::ID;
+use super::{contestants::Kind, upstream::ID};
 
 /// A request and its answer.
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     request_len: usize,
+    /// How many clients ask at the same time, on a connection each.
+    pub(crate) clients: usize,
     answer: Answer,
+    /// What the example proxy's CPU time may be, as a multiple of others'.
+    pub(crate) targets: &'static [(Kind, f64)],
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Answer {
     Json {
         len: usize,
@@ -25,52 +30,83 @@ enum Answer {
     OneByOne,
 }
 
-pub(crate) const SCENARIOS: [Scenario; 7] = [
+const SHORT: Answer = Answer::Json { len: 500 };
+
+pub(crate) const SCENARIOS: [Scenario; 9] = [
     Scenario {
         name: "50 events, one chunk",
         request_len: 300,
+        clients: 1,
         answer: Answer::OneChunk,
+        targets: &[],
     },
     Scenario {
         name: "50 events, 50 chunks at once",
         request_len: 300,
+        clients: 1,
         answer: Answer::Chunks,
+        targets: &[(Kind::Nginx, 2.0)],
     },
     Scenario {
-        name: "50 events one by one",
+        name: "50 events, one by one",
         request_len: 300,
+        clients: 1,
         answer: Answer::OneByOne,
+        targets: &[],
     },
     Scenario {
         name: "request of 1 KB",
         request_len: 1_000,
-        answer: Answer::Json { len: 500 },
+        clients: 1,
+        answer: SHORT,
+        targets: &[(Kind::Plain, 1.12)],
+    },
+    Scenario {
+        name: "request of 1 KB, 16 clients",
+        request_len: 1_000,
+        clients: 16,
+        answer: SHORT,
+        targets: &[(Kind::Plain, 1.12)],
     },
     Scenario {
         name: "request of 100 KB",
         request_len: 100_000,
-        answer: Answer::Json { len: 500 },
-    },
-    Scenario {
-        name: "request of 5 MB",
-        request_len: 5_000_000,
-        answer: Answer::Json { len: 500 },
+        clients: 1,
+        answer: SHORT,
+        targets: &[(Kind::Plain, 1.35)],
     },
     Scenario {
         name: "answer of 100 KB",
         request_len: 300,
+        clients: 1,
         answer: Answer::Json { len: 100_000 },
+        targets: &[],
+    },
+    Scenario {
+        name: "request of 5 MB",
+        request_len: 5_000_000,
+        clients: 1,
+        answer: SHORT,
+        targets: &[(Kind::Plain, 1.35)],
+    },
+    Scenario {
+        name: "request of 5 MB, 16 clients",
+        request_len: 5_000_000,
+        clients: 16,
+        answer: SHORT,
+        targets: &[],
     },
 ];
 
 /// A scenario in bytes.
 pub(crate) struct Play {
-    pub(crate) name: &'static str,
     pub(crate) request: Bytes,
     /// What the upstream writes, piece by piece.
     pub(crate) pieces: Vec<Bytes>,
     /// Whether each piece waits until the client has received the one before.
     pub(crate) one_by_one: bool,
+    /// Whether the upstream keeps what it receives.
+    pub(crate) keeps: bool,
 }
 
 impl Scenario {
@@ -81,19 +117,32 @@ impl Scenario {
             Answer::Chunks => vec![stream(&events()).concat()],
             Answer::OneByOne => stream(&events()),
         };
+        let is_stream = !matches!(self.answer, Answer::Json { .. });
         Play {
-            name: self.name,
-            request: request(self.request_len).into(),
+            request: request(self.request_len, is_stream).into(),
             pieces: pieces.into_iter().map(Bytes::from).collect(),
-            one_by_one: matches!(self.answer, Answer::OneByOne),
+            one_by_one: self.answer == Answer::OneByOne,
+            keeps: false,
         }
     }
 }
 
-fn request(len: usize) -> String {
+impl Play {
+    /// Keeps what comes, and gives a short answer to it.
+    pub(crate) fn keeping() -> Self {
+        Self {
+            request: request(300, false).into(),
+            pieces: vec![json(500).into()],
+            one_by_one: false,
+            keeps: true,
+        }
+    }
+}
+
+fn request(len: usize, is_stream: bool) -> String {
     let front = r#"{"model": "venice-uncensored", "messages": [{"role": "user", "content": ""#;
-    let back = r#""}], "temperature": 0.7, "stream": true}"#;
-    document(front, back, len)
+    let back = format!(r#""}}], "temperature": 0.7, "stream": {is_stream}}}"#);
+    document(front, &back, len)
 }
 
 fn json(len: usize) -> String {

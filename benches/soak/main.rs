@@ -16,13 +16,15 @@ mod bad;
 mod chart;
 mod checks;
 mod client;
+#[path = "../support/example.rs"]
+mod example;
 mod history;
 mod ledger;
 mod lists;
 mod plan;
 mod plot;
-#[path = "../support/proxy.rs"]
-mod proxy;
+#[path = "../support/process.rs"]
+mod process;
 mod registry;
 mod report;
 mod rude;
@@ -86,7 +88,7 @@ fn main() -> Result<ExitCode, BoxError> {
         return Ok(ExitCode::SUCCESS);
     }
     let settings = Settings::parse();
-    proxy::build();
+    example::build(is_measuring())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -16,7 +16,7 @@ use crate::{
     history::ALLOWED,
     ledger::Ledger,
     lists::{Served, models},
-    proxy,
+    process,
     upstream::Upstream,
 };
 
@@ -94,9 +94,9 @@ impl Watch {
         let metrics = self.metrics().await?;
         Ok(Sample {
             at: Instant::now(),
-            memory: proxy::status(self.id, "VmRSS"),
-            files: proxy::files(self.id),
-            threads: proxy::status(self.id, "Threads"),
+            memory: process::status(self.id, "VmRSS"),
+            files: process::files(self.id),
+            threads: process::status(self.id, "Threads"),
             tasks: number(&metrics, "proxy_tasks")?,
             held: number(&metrics, "model_routing_held_bytes")?,
             ended: self.ledger.ended(),

@@ -3,10 +3,11 @@
 #![allow(dead_code)]
 
 pub(crate) mod contestants;
+pub(crate) mod example;
 pub(crate) mod feed;
 pub(crate) mod gateway;
 pub(crate) mod payloads;
-pub(crate) mod proxy;
+pub(crate) mod process;
 pub(crate) mod sdk;
 
 // The scanner is private to the crate, and depends on nothing in it.

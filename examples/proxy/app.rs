@@ -1,20 +1,15 @@
 //! The proxy as one service: its own pages, then decompression, then the
 //! routing layer, then the upstream.
 
-use std::{
-    convert::Infallible,
-    future::poll_fn,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::{FutureExt, future::BoxFuture};
 use http::{HeaderValue, Request, Response, header::CONTENT_ENCODING, request::Parts};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tower::{Service, ServiceBuilder, service_fn, util::BoxCloneSyncService};
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_http::decompression::RequestDecompressionLayer;
 use tower_model_routing::{BoxError, ModelRoutingLayer};
 
@@ -62,8 +57,7 @@ pub(crate) fn app(
         client_idle_timeout,
     });
     front(service_fn(move |request| {
-        let app = Arc::clone(&app);
-        async move { Ok(app.answer(request).await) }
+        Arc::clone(&app).answer(request).map(Ok)
     }))
 }
 
@@ -77,14 +71,13 @@ struct App {
 }
 
 impl App {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    /// Boxed, because the outer futures move it around.
+    fn answer(self: Arc<Self>, request: Request<Incoming>) -> BoxFuture<'static, Response<Body>> {
         if let Some(page) = Page::at(request.uri().path()) {
-            return self.pages.answer(page, request).await;
+            return Box::pin(async move { self.pages.answer(page, request).await });
         }
         let (mut head, body) = request.into_parts();
-        let client = head.extensions.get::<SocketAddr>();
-        let client = client.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SocketAddr::ip);
-        headers::prepare_request(&mut head, client);
+        headers::prepare_request(&mut head);
         let body = body::from_client(body, self.client_idle_timeout);
         let service = if head.headers.contains_key(CONTENT_ENCODING) {
             unify_encoding(&mut head);
@@ -92,12 +85,8 @@ impl App {
         } else {
             &self.plain
         };
-        let mut service = service.clone();
-        // `ServiceExt::oneshot` would do, but that its future could be sent is
-        // more than the compiler can see.
-        let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
-        let Ok(response) = service.call(Request::from_parts(head, body)).await;
-        response
+        let answer = service.clone().oneshot(Request::from_parts(head, body));
+        Box::pin(answer.map(|Ok(response)| response))
     }
 }
 

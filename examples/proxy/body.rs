@@ -16,7 +16,7 @@ use tokio::{
     runtime::Handle,
     time::{Instant, Sleep, sleep_until, timeout},
 };
-use tower_model_routing::BoxError;
+use tower_model_routing::{BoxError, RoutedModel};
 use tracing::Span;
 
 /// The body of every request and response within the proxy.
@@ -30,13 +30,18 @@ pub(crate) fn from_client(body: Incoming, patience: Duration) -> Body {
 
 /// The body of the upstream's answer. That it breaks off is logged: the client
 /// cannot be told why.
-pub(crate) fn from_upstream(body: Incoming, patience: Duration) -> Body {
+pub(crate) fn from_upstream(
+    body: Incoming,
+    patience: Duration,
+    routed: Option<RoutedModel>,
+) -> Body {
     let span = Span::current();
     Timed::new(body, "upstream", patience)
         .map_err(move |error| {
             let _entered = span.enter();
             let cause = &*error as &(dyn Error + 'static);
-            tracing::warn!(error = cause, "the upstream broke off its answer");
+            let model = routed.as_ref().map(RoutedModel::name);
+            tracing::warn!(model, error = cause, "the upstream broke off its answer");
             error
         })
         .boxed_unsync()

@@ -23,12 +23,15 @@ use http_body::Body as HttpBody;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioTimer},
 };
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
-use tokio::net::TcpStream;
-use tower::{Service, timeout::Timeout, util::BoxCloneSyncService};
-use tower_model_routing::BoxError;
+use tower::{
+    Service,
+    timeout::{self, Timeout},
+    util::MapFuture,
+};
+use tower_model_routing::{BoxError, RoutedModel};
 
 use crate::{
     body::{self, Body},
@@ -46,8 +49,11 @@ pub(crate) struct Timeouts {
     pub(crate) idle: Duration,
 }
 
-type Stream = hyper_rustls::MaybeHttpsStream<TokioIo<TcpStream>>;
-type Connector = BoxCloneSyncService<Uri, Stream, BoxError>;
+type Connecting =
+    timeout::future::ResponseFuture<<HttpsConnector<HttpConnector> as Service<Uri>>::Future>;
+/// hyper's client wants futures that are `Unpin`.
+type Connector =
+    MapFuture<Timeout<HttpsConnector<HttpConnector>>, fn(Connecting) -> Pin<Box<Connecting>>>;
 
 /// Forwards requests to one upstream. What goes wrong becomes an answer.
 #[derive(Clone, Debug)]
@@ -81,7 +87,7 @@ impl Forward {
             // noticed before TCP does so.
             .http2_keep_alive_interval(Duration::from_secs(20))
             .http2_keep_alive_timeout(Duration::from_secs(10))
-            .build(BoxCloneSyncService::new(connector));
+            .build(MapFuture::new(connector, Box::pin as fn(_) -> _));
         Ok(Self(Arc::new(Inner {
             client,
             upstream,
@@ -99,7 +105,7 @@ impl Inner {
         let (mut head, body) = request.into_parts();
         // A tunnel is none of a reverse proxy's business.
         let is_tunnel = head.method == Method::CONNECT;
-        match self.uri(head.uri.path_and_query()) {
+        match self.uri(head.uri.path_and_query().cloned()) {
             Some(uri) if !is_tunnel => head.uri = uri,
             _ => {
                 return reply::error(
@@ -114,13 +120,15 @@ impl Inner {
             head.headers.insert(AUTHORIZATION, authorization.clone());
         }
         head.version = Version::HTTP_11;
+        let routed = head.extensions.get::<RoutedModel>().cloned();
         let (body, progress) = Upload::new(body);
         let exchange = self.client.request(Request::from_parts(head, body));
         let result = tokio::select! {
             biased;
             result = exchange => result,
             () = progress.upstream_silent(self.timeouts.first_byte) => {
-                tracing::warn!(upstream = %self.upstream, "the upstream has not answered in time");
+                let model = routed.as_ref().map(RoutedModel::name);
+                tracing::warn!(upstream = %self.upstream, model, "the upstream has not answered in time");
                 return timed_out();
             }
         };
@@ -129,41 +137,51 @@ impl Inner {
                 tracing::warn!(status = %response.status(), "the upstream upgraded unasked");
                 unavailable("The server behind this gateway gave an answer to another question.")
             }
-            Ok(response) => self.answer(response),
+            Ok(response) => self.answer(response, routed),
             Err(error) => match progress.failure() {
                 Some(failure) => refuse(&failure),
-                None => self.explain(&error),
+                None => self.explain(&error, routed.as_ref()),
             },
         }
     }
 
     /// The upstream's answer on its way to the client.
-    fn answer(&self, response: Response<hyper::body::Incoming>) -> Response<Body> {
+    fn answer(
+        &self,
+        response: Response<hyper::body::Incoming>,
+        routed: Option<RoutedModel>,
+    ) -> Response<Body> {
         let (mut head, body) = response.into_parts();
         headers::remove_overridden_length(&mut head.headers);
         remove_hop_by_hop(&mut head.headers);
         head.version = Version::HTTP_11;
-        Response::from_parts(head, body::from_upstream(body, self.timeouts.idle))
+        Response::from_parts(head, body::from_upstream(body, self.timeouts.idle, routed))
     }
 
     /// Where the request goes: the upstream's path, then the request's.
-    fn uri(&self, target: Option<&PathAndQuery>) -> Option<Uri> {
-        let target = target.map_or("/", PathAndQuery::as_str);
-        let target = match target.as_bytes().first() {
-            Some(b'/') => target.to_owned(),
-            Some(b'?') => format!("/{target}"),
+    fn uri(&self, target: Option<PathAndQuery>) -> Option<Uri> {
+        let target = target.unwrap_or(PathAndQuery::from_static("/"));
+        let prefix = self.upstream.path().trim_end_matches('/');
+        let target = match target.as_str().as_bytes().first() {
+            Some(b'/') if prefix.is_empty() => target,
+            Some(b'/') => format!("{prefix}{target}").parse().ok()?,
+            Some(b'?') => format!("{prefix}/{target}").parse().ok()?,
             // `OPTIONS *` is about this server, not about the upstream.
             _ => return None,
         };
-        let prefix = self.upstream.path().trim_end_matches('/');
         let mut parts = self.upstream.clone().into_parts();
-        parts.path_and_query = Some(format!("{prefix}{target}").parse().ok()?);
+        parts.path_and_query = Some(target);
         Uri::from_parts(parts).ok()
     }
 
     /// The answer when the upstream did not give one.
-    fn explain(&self, error: &hyper_util::client::legacy::Error) -> Response<Body> {
-        tracing::warn!(upstream = %self.upstream, error = %Chain(error), "the upstream failed");
+    fn explain(
+        &self,
+        error: &hyper_util::client::legacy::Error,
+        routed: Option<&RoutedModel>,
+    ) -> Response<Body> {
+        let model = routed.map(RoutedModel::name);
+        tracing::warn!(upstream = %self.upstream, model, error = %Chain(error), "the upstream failed");
         if sources(error).any(is_timeout) {
             return timed_out();
         }

@@ -1,7 +1,7 @@
 //! What every request passes first: its ID, its place in the log, and a net for
 //! panics.
 
-use std::{convert::Infallible, time::Instant};
+use std::{array, convert::Infallible, time::Instant};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response};
@@ -92,8 +92,11 @@ struct RandomId;
 
 impl MakeRequestId for RandomId {
     fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
-        let id = format!("{:032x}", fastrand::u128(..));
-        HeaderValue::try_from(id).ok().map(RequestId::new)
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+        let random = fastrand::u128(..);
+        let id: [u8; 32] = array::from_fn(|place| DIGITS[(random >> (4 * place)) as usize % 16]);
+        HeaderValue::from_bytes(&id).ok().map(RequestId::new)
     }
 }
 

@@ -20,7 +20,8 @@ use tokio::{
 /// event of a burst is a write of its own, which is what most of the CPU's time
 /// went to. Here a flush gives the other tasks a turn first, and another one for
 /// each write that comes of it. It waits for no timer and no socket: once a turn
-/// brings nothing more, or a millisecond has passed, all that is there leaves.
+/// brings nothing more, an answer has ended, or a millisecond has passed, all that
+/// is there leaves.
 #[derive(Debug)]
 pub(crate) struct Gathered<S> {
     stream: BufWriter<S>,
@@ -33,6 +34,8 @@ pub(crate) struct Gathered<S> {
 impl<S: AsyncWrite> Gathered<S> {
     /// More leaves at once; a write is cheap next to so much.
     const CAPACITY: usize = 16 * 1024;
+    /// How an answer in chunks ends (RFC 9112, 7.1): nothing more is to come.
+    const LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
     /// A turn is short, but not where a great many tasks have something to do.
     const MAX_TIME: Duration = Duration::from_millis(1);
 
@@ -79,7 +82,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let gathers = self.is_fresh && !self.stream.buffer().is_empty();
+        let buffer = self.stream.buffer();
+        let gathers = self.is_fresh && !buffer.is_empty() && !buffer.ends_with(Self::LAST_CHUNK);
         self.is_fresh = false;
         if gathers {
             let (since, turns) = self.since.get_or_insert_with(|| (Instant::now(), 0));
@@ -150,6 +154,16 @@ mod tests {
         }
         assert!(spawn(stream.flush()).poll().is_ready());
         assert_eq!(received(&mut peer), b"123");
+    }
+
+    #[test]
+    fn the_end_of_an_answer_gives_no_turn() {
+        let (mut stream, mut peer) = pair();
+        for part in ["7\r\nwhat it ", "\r\n5\r\nsays.\r\n0\r\n\r\n"] {
+            assert!(spawn(stream.write(part.as_bytes())).poll().is_ready());
+        }
+        assert!(spawn(stream.flush()).poll().is_ready());
+        assert!(received(&mut peer).ends_with(b"says.\r\n0\r\n\r\n"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,8 +9,22 @@ use crate::{
     hop_by_hop::{remove_hop_by_hop, tokens},
 };
 
+/// Who is at the other end of a connection, as `X-Forwarded-For` has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Client(HeaderValue);
+
+impl Client {
+    pub(crate) fn new(address: IpAddr) -> Self {
+        let text = address.to_canonical().to_string();
+        // Digits, letters, dots and colons are a value.
+        let unknown = HeaderValue::from_static("unknown");
+        Self(HeaderValue::try_from(text).unwrap_or(unknown))
+    }
+}
+
 /// Prepares the head of a client's request to be forwarded.
-pub(crate) fn prepare_request(head: &mut Parts, client: IpAddr) {
+pub(crate) fn prepare_request(head: &mut Parts) {
+    let client = head.extensions.remove::<Client>();
     let host = host(head);
     let headers = &mut head.headers;
     let takes_trailers =
@@ -54,12 +68,15 @@ fn via(version: Version) -> HeaderValue {
 /// HTTP/2 may split the cookies, which HTTP/1.1 has in one line (RFC 9113,
 /// 8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
-    let lines: Vec<_> = headers.get_all(header::COOKIE).iter().collect();
-    if lines.len() > 1 {
-        let lines: Vec<_> = lines.iter().map(|line| line.as_bytes()).collect();
-        if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
-            headers.insert(header::COOKIE, joined);
-        }
+    let lines: Vec<_> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if lines.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, joined);
     }
 }
 
@@ -74,18 +91,24 @@ fn host(head: &Parts) -> Option<HeaderValue> {
 /// Tells the upstream where the request came from. Another proxy in front of
 /// this one knows better which protocol and host the client used, so what it
 /// says of them stays.
-fn add_forwarded(headers: &mut HeaderMap, client: IpAddr, host: Option<HeaderValue>) {
+fn add_forwarded(headers: &mut HeaderMap, client: Option<Client>, host: Option<HeaderValue>) {
     const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
     const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
     const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-    let mut chain: Vec<u8> = Vec::new();
-    for line in headers.get_all(&FOR) {
-        chain.extend_from_slice(line.as_bytes());
-        chain.extend_from_slice(b", ");
-    }
-    chain.extend_from_slice(client.to_canonical().to_string().as_bytes());
-    if let Ok(chain) = HeaderValue::from_bytes(&chain) {
+    if let Some(Client(client)) = client {
+        let mut chain: Vec<_> = headers
+            .get_all(&FOR)
+            .iter()
+            .map(HeaderValue::as_bytes)
+            .collect();
+        let chain = match chain.is_empty() {
+            true => client,
+            false => {
+                chain.push(client.as_bytes());
+                HeaderValue::from_bytes(&chain.join(&b", "[..])).unwrap_or(client)
+            }
+        };
         headers.insert(FOR, chain);
     }
     headers

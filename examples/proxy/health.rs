@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Map, Value, json};
@@ -123,7 +124,7 @@ impl Pages {
         self.layer.record_gauges();
         self.tasks.record_gauge();
         let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-        let mut response = Response::new(reply::whole(self.metrics.render().into()));
+        let mut response = Response::new(reply::whole(Full::from(self.metrics.render())));
         response.headers_mut().insert(header::CONTENT_TYPE, text);
         response
     }

@@ -17,6 +17,11 @@ pub(crate) enum Format {
     Json,
 }
 
+/// What it contains if `RUST_LOG` does not say. The routing layer's span of each
+/// request tells less than what is logged here of the model, and costs as much as
+/// routing does.
+const DEFAULT: &str = "info,tower_model_routing::telemetry=warn";
+
 /// Starts it. What it contains is up to `RUST_LOG`.
 ///
 /// # Errors
@@ -24,7 +29,7 @@ pub(crate) enum Format {
 /// `RUST_LOG` is not valid.
 pub(crate) fn start(format: Format) -> Result<(), String> {
     let filter = match env::var("RUST_LOG") {
-        Err(_) => EnvFilter::new("info"),
+        Err(_) => EnvFilter::new(DEFAULT),
         Ok(filter) => EnvFilter::try_new(&filter)
             .map_err(|error| format!("RUST_LOG is {filter:?}: {error}"))?,
     };

@@ -1,9 +1,10 @@
 //! The answers that the proxy gives itself.
 
-use std::any::Any;
+use std::{any::Any, convert::Infallible};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use http_body::Body as HttpBody;
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 
@@ -19,7 +20,9 @@ pub(crate) fn json(status: StatusCode, value: &Value) -> Response<Body> {
 }
 
 /// A body that is there as a whole.
-pub(crate) fn whole(body: Full<Bytes>) -> Body {
+pub(crate) fn whole(
+    body: impl HttpBody<Data = Bytes, Error = Infallible> + Send + 'static,
+) -> Body {
     body.map_err(|never| match never {}).boxed_unsync()
 }
 

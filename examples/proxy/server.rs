@@ -33,10 +33,11 @@ use tower::{Service, ServiceExt};
 
 use tower_model_routing::BoxError;
 
-use crate::{gather::Gathered, stop::StopSignals};
+use crate::{gather::Gathered, headers::Client, stop::StopSignals};
 
-/// The largest head of a request.
-const MAX_HEAD_BYTES: u32 = 64 * 1024;
+/// The largest head of a request. hyper's read buffers get no larger either, so
+/// that a request of up to this size can be read in one go.
+const MAX_HEAD_BYTES: u32 = 128 * 1024;
 /// How long to wait after a connection could not be accepted: there may be too
 /// many open files, and the next attempt would fail as well.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -184,9 +185,10 @@ impl Connection {
         stream.set_write_timeout(Some(limits.write_timeout));
         let stream = TokioIo::new(Gathered::new(Box::pin(stream)));
         let in_use = AtomicBool::new(false);
+        let sender = Client::new(client.ip());
         let service = service_fn(|mut request: Request<Incoming>| {
             in_use.store(true, Ordering::Relaxed);
-            request.extensions_mut().insert(client);
+            request.extensions_mut().insert(sender.clone());
             // HTTP/2 has a frame for what this header says.
             let has_header = request.version() < Version::HTTP_2;
             let answer = service.clone().oneshot(request);

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use smallvec::SmallVec;
 
 use crate::scan::Splice;
@@ -194,10 +194,20 @@ impl HeldFrames {
     }
 
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
-        let frame = mem::take(self.frames.get_mut(self.left)?);
+        let Some(frame) = self.frames.get_mut(self.left) else {
+            // The handles of a large front need not live as long as its rest.
+            self.frames = SmallVec::new();
+            self.left = 0;
+            return None;
+        };
+        let frame = mem::take(frame);
         self.left += 1;
         self.len -= frame.len() as u64;
-        let paid = self.share.bytes.min(frame.len());
+        // A splice may have made the front shorter than what was paid for.
+        let paid = match self.is_empty() {
+            true => self.share.bytes,
+            false => self.share.bytes.min(frame.len()),
+        };
         if paid > 0 {
             self.share.bytes -= paid;
             self.share.budget.give_back(paid);
@@ -224,13 +234,21 @@ impl HeldFrames {
 
     /// Replaces the bytes at the splice's offsets. Copies none.
     pub(crate) fn splice(&mut self, Splice { span, with }: Splice) {
-        let start = self.cut(span.start);
-        let end = self.cut(span.end);
-        let old: usize = self.frames[start..end].iter().map(Bytes::len).sum();
+        let at = self.cut(span.start);
+        let mut old = (span.end - span.start) as usize;
         self.len = self.len - old as u64 + with.len() as u64;
-        self.frames.drain(start..end);
+        while old > 0
+            && let Some(frame) = self.frames.get_mut(at)
+        {
+            let part = old.min(frame.len());
+            frame.advance(part);
+            old -= part;
+            if frame.is_empty() {
+                self.frames.remove(at);
+            }
+        }
         if !with.is_empty() {
-            self.frames.insert(start, with);
+            self.frames.insert(at, with);
         }
     }
 
@@ -409,5 +427,20 @@ mod tests {
         });
         assert_eq!(drain(&mut held).len(), 103);
         assert_eq!(budget.held(), 0);
+    }
+
+    #[test]
+    fn a_front_that_was_spliced_shorter_gives_back_all_with_its_last_frame() {
+        let budget = Arc::new(HeldBudget::new(100, 100, None));
+        let mut held = held(&[vec![0; 60], vec![0; 40]], &budget);
+        held.pay().unwrap();
+        held.splice(Splice {
+            span: 10..90,
+            with: vec![1].into(),
+        });
+        for left in [90, 89, 0] {
+            assert!(held.pop().is_some());
+            assert_eq!(budget.held(), left);
+        }
     }
 }

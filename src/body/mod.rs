@@ -2,6 +2,7 @@
 //! inner service and the client get to read.
 
 mod held;
+mod list;
 mod patience;
 mod reader;
 mod response;
@@ -9,6 +10,7 @@ mod restoring;
 mod routed;
 
 pub(crate) use held::HeldBudget;
+pub use list::ModelListBody;
 pub(crate) use reader::{ModelReader, Requested};
 pub use response::ResponseBody;
 pub use routed::RoutedBody;

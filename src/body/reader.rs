@@ -2,21 +2,22 @@
 
 use std::{
     borrow::Cow,
+    ops::Range,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use http_body::{Body, Frame};
+use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
 
 use super::{
-    BoxError, HeldBudget, RoutedBody,
+    BoxError, HeldBudget,
     held::{HeldFrames, OverBudget},
     into_bytes,
     patience::Patience,
-    routed::{Rest, TailCheck},
 };
 use crate::{
     inspect::Format,
@@ -28,10 +29,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) enum Requested {
     /// A model; [`ModelReader::name`] has its name.
-    Model {
-        span: std::ops::Range<u64>,
-        escaped: bool,
-    },
+    Model { span: Range<u64>, escaped: bool },
     /// No model: none at all, `null` or a blank one.
     Nothing,
     /// A JSON value that cannot name a model, such as "a number".
@@ -43,35 +41,51 @@ pub(crate) enum Requested {
     Broken,
 }
 
-/// A body whose front is being read and held.
-#[derive(Debug)]
-pub(crate) struct ModelReader<B> {
-    /// Boxed, because it is polled here and then moves into a [`RoutedBody`].
-    body: Pin<Box<B>>,
-    end: End,
-    scanner: ModelScanner,
-    held: HeldFrames,
-    patience: Patience,
-    received: u64,
-    /// The body's length, if it is known beforehand.
-    expected: Option<u64>,
-    /// Whether the inner service gets other bytes than the client sent.
-    has_changed: bool,
+pin_project! {
+    /// A body whose front is read and held until its model is known, and which
+    /// then passes to the inner service in a [`RoutedBody`](super::RoutedBody).
+    ///
+    /// It lives in a box, so that it is moved for the price of a pointer.
+    pub(crate) struct ModelReader<B> {
+        #[pin]
+        pub(super) rest: Rest<B>,
+        scanner: ModelScanner,
+        pub(super) held: HeldFrames,
+        patience: Patience,
+        received: u64,
+        // The body's length, if it is known beforehand.
+        pub(super) expected: Option<u64>,
+        // Whether the inner service gets other bytes than the client sent.
+        pub(super) has_changed: bool,
+        pub(super) violation: Option<oneshot::Sender<Rejection>>,
+    }
+}
+
+pin_project! {
+    /// What comes after the held front.
+    #[project = RestProj]
+    pub(super) enum Rest<B> {
+        /// The rest is still to come.
+        Open { #[pin] body: B },
+        /// Nothing more will come, but for these trailers.
+        // Boxed, because there are hardly ever any.
+        Whole { trailers: Option<Box<Frame<Bytes>>> },
+        /// The body failed.
+        Broken { error: Option<BoxError> },
+    }
+}
+
+/// Why there is no next frame.
+pub(super) enum Failure {
+    /// The body failed.
+    Body(BoxError),
+    /// The body must not be served.
+    Refused(Rejection),
 }
 
 /// The longest spelling of a name in a body, in bytes: a name outlives the held
 /// body that it was in, so it needs a bound of its own.
 const MAX_NAME_LEN: u64 = 2 << 20;
-
-/// How the body has ended so far.
-#[derive(Debug)]
-enum End {
-    Open,
-    /// Nothing more will come, but for these trailers.
-    // Boxed, because there are hardly ever any.
-    Whole(Option<Box<Frame<bytes::Bytes>>>),
-    Broken(BoxError),
-}
 
 impl<B> ModelReader<B>
 where
@@ -82,17 +96,17 @@ where
         format: Format,
         expected: Option<u64>,
         budget: Arc<HeldBudget>,
-    ) -> Result<Self, Rejection> {
-        Ok(Self {
-            expected,
-            body: Box::pin(body),
-            end: End::Open,
+    ) -> Result<Pin<Box<Self>>, Rejection> {
+        Ok(Box::pin(Self {
+            rest: Rest::Open { body },
             scanner: ModelScanner::new(format)?,
             held: HeldFrames::new(budget),
             patience: Patience::default(),
             received: 0,
+            expected,
             has_changed: false,
-        })
+            violation: None,
+        }))
     }
 
     /// Reads on until the model is known, the body has ended or failed, or is
@@ -101,55 +115,40 @@ where
     /// When it is ready, every byte that was received has been scanned, and a
     /// body that has been received whole has been found valid.
     pub(crate) fn poll_requested(
-        &mut self,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Requested, Rejection>> {
         loop {
-            let Poll::Ready(frame) = self.body.as_mut().poll_frame(cx) else {
+            let Poll::Ready(frame) = self.as_mut().poll_scanned(cx) else {
                 return self.poll_timed_out(cx).map(Err);
             };
-            match frame {
-                Some(Ok(frame)) => match into_bytes(frame).into_data() {
-                    Ok(data) => {
-                        self.scanner.feed(&data)?;
-                        self.received += data.len() as u64;
-                        self.held.push(data);
-                        if self.body.is_end_stream() {
-                            self.end = End::Whole(None);
-                        } else if self.received > 0
-                            && Some(self.received) == self.expected
-                            && !self.scanner.is_complete()
-                        {
-                            // Its last byte is here: were it passed on, the
-                            // inner service would have a whole body that is
-                            // not valid.
-                            self.scanner.finish()?;
-                        }
-                    }
-                    Err(trailers) => self.end = End::Whole(Some(Box::new(trailers))),
-                },
-                Some(Err(error)) => {
-                    self.end = End::Broken(error.into());
+            let mut this = self.as_mut().project();
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                Ok(Some(Ok(data))) => this.held.push(data),
+                Ok(Some(Err(trailers))) => this.rest.set(Rest::Whole {
+                    trailers: Some(Box::new(trailers)),
+                }),
+                Ok(None) => {}
+                Err(Failure::Body(error)) => {
+                    this.rest.set(Rest::Broken { error: Some(error) });
                     return Poll::Ready(Ok(Requested::Broken));
                 }
-                None => self.end = End::Whole(None),
+                Err(Failure::Refused(rejection)) => return Poll::Ready(Err(rejection)),
             }
-            let whole = matches!(self.end, End::Whole(_));
-            let finished = if whole { self.scanner.finish() } else { Ok(()) };
-            match finished {
-                Err(rejection) if self.received == 0 => {
-                    let rejection = Box::new(rejection);
-                    return Poll::Ready(Ok(Requested::NoBody(rejection)));
-                }
-                finished => finished?,
+            let is_open = matches!(*this.rest, Rest::Open { .. });
+            if !is_open
+                && *this.received == 0
+                && let Err(rejection) = this.scanner.finish()
+            {
+                return Poll::Ready(Ok(Requested::NoBody(Box::new(rejection))));
             }
-            match self.scanner.field() {
+            match this.scanner.field() {
                 Field::Text { span, .. } if span.end - span.start > MAX_NAME_LEN => {
                     return Poll::Ready(Err(Rejection::model_too_long(MAX_NAME_LEN)));
                 }
                 Field::Text { span, escaped } => {
-                    let spelling = self.held.get(span.clone());
-                    let requested = if self.scanner.is_blank(&spelling, escaped)? {
+                    let spelling = this.held.get(span.clone());
+                    let requested = if this.scanner.is_blank(&spelling, escaped)? {
                         Requested::Nothing
                     } else {
                         Requested::Model { span, escaped }
@@ -158,38 +157,69 @@ where
                 }
                 Field::Null { .. } => return Poll::Ready(Ok(Requested::Nothing)),
                 Field::NotText { kind } => return Poll::Ready(Ok(Requested::NotText { kind })),
-                Field::Unseen | Field::Pending if whole => {
-                    return Poll::Ready(Ok(Requested::Nothing));
+                Field::Unseen | Field::Pending if is_open => {
+                    this.held.pay().map_err(|over| match over {
+                        OverBudget::Request => Rejection::too_large(this.held.bound()),
+                        OverBudget::Total => Rejection::overloaded(),
+                    })?;
                 }
-                Field::Unseen | Field::Pending => self.held.pay().map_err(|over| match over {
-                    OverBudget::Request => Rejection::too_large(self.held.bound()),
-                    OverBudget::Total => Rejection::overloaded(),
-                })?,
+                Field::Unseen | Field::Pending => return Poll::Ready(Ok(Requested::Nothing)),
             }
         }
     }
 
+    /// The next frame of what is not held, which has been scanned; none once it
+    /// has ended. That there must be anything at all is not checked.
+    pub(super) fn poll_scanned(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Frame<Bytes>>, Failure>> {
+        let mut this = self.project();
+        let RestProj::Open { mut body } = this.rest.as_mut().project() else {
+            return Poll::Ready(Ok(None));
+        };
+        let frame = match ready!(body.as_mut().poll_frame(cx)) {
+            Some(Ok(frame)) => Some(into_bytes(frame)),
+            Some(Err(error)) => return Poll::Ready(Err(Failure::Body(error.into()))),
+            None => None,
+        };
+        let data = frame.as_ref().and_then(Frame::data_ref);
+        if let Some(data) = data {
+            *this.received += data.len() as u64;
+            this.scanner.feed(data).map_err(Failure::Refused)?;
+        }
+        let is_last = data.is_none() || body.is_end_stream();
+        // A body that is not valid must be refused before its last byte, or else
+        // the inner service would have all of it.
+        let is_last_byte = Some(*this.received) == *this.expected && !this.scanner.is_complete();
+        if (is_last || is_last_byte) && *this.received > 0 {
+            this.scanner.finish().map_err(Failure::Refused)?;
+        }
+        if is_last {
+            this.rest.set(Rest::Whole { trailers: None });
+        }
+        Poll::Ready(Ok(frame))
+    }
+
     /// Completes when the body has been waited for long enough.
-    fn poll_timed_out(&mut self, cx: &mut Context<'_>) -> Poll<Rejection> {
-        let Some(timeout) = self.held.timeout() else {
+    fn poll_timed_out(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Rejection> {
+        let this = self.project();
+        let Some(timeout) = this.held.timeout() else {
             return Poll::Pending;
         };
-        ready!(self.patience.poll_ended(timeout, self.received, cx));
+        ready!(this.patience.poll_ended(timeout, *this.received, cx));
         Poll::Ready(Rejection::held_too_long(timeout))
     }
 
     /// Pays for what has been read, because it is to be held on to for other
     /// reasons than that the model is not known.
-    pub(crate) fn hold(&mut self) -> Result<(), Rejection> {
-        self.held.take_share().map_err(|_| Rejection::overloaded())
+    pub(crate) fn hold(self: Pin<&mut Self>) -> Result<(), Rejection> {
+        let held = self.project().held;
+        held.take_share().map_err(|_| Rejection::overloaded())
     }
 
     /// The name that [`Requested::Model`] points at.
-    pub(crate) fn name(
-        &self,
-        span: &std::ops::Range<u64>,
-        escaped: bool,
-    ) -> Result<Cow<'_, str>, Rejection> {
+    pub(crate) fn name(&self, span: &Range<u64>, escaped: bool) -> Result<Cow<'_, str>, Rejection> {
         Ok(match self.held.get(span.clone()) {
             Cow::Borrowed(spelling) => self.scanner.decode(spelling, escaped)?,
             Cow::Owned(spelling) => {
@@ -200,45 +230,31 @@ where
 
     /// Puts this ID in the model's place. The change in the body's
     /// length in bytes, or `None` when the body says the ID already.
-    pub(crate) fn splice(&mut self, id: Id<'_>) -> Result<Option<i64>, Rejection> {
-        let before = self.held.len();
-        for splice in self.scanner.splices(id)?.into_iter().flatten() {
-            if *self.held.get(splice.span.clone()) != *splice.with {
-                self.held.splice(splice);
-                self.has_changed = true;
+    pub(crate) fn splice(self: Pin<&mut Self>, id: Id<'_>) -> Result<Option<i64>, Rejection> {
+        let this = self.project();
+        let before = this.held.len();
+        for splice in this.scanner.splices(id)?.into_iter().flatten() {
+            if *this.held.get(splice.span.clone()) != *splice.with {
+                this.held.splice(splice);
+                *this.has_changed = true;
             }
         }
-        Ok(self
+        Ok(this
             .has_changed
-            .then(|| self.held.len() as i64 - before as i64))
+            .then(|| this.held.len() as i64 - before as i64))
     }
 
-    /// The body for the inner service, and what tells if the rest of it turns
-    /// out to be one that must be refused (absent when all has been checked).
-    pub(crate) fn into_body(self) -> (RoutedBody<B>, Option<oneshot::Receiver<Rejection>>) {
-        let Self {
-            body,
-            end,
-            scanner,
-            held,
-            received,
-            expected,
-            has_changed,
-            ..
-        } = self;
-        let (rest, refused) = match end {
-            End::Whole(trailers) => {
-                let is_exact = expected.is_some();
-                (Rest::Ended { trailers, is_exact }, None)
-            }
-            End::Broken(error) => (Rest::Broken { error: Some(error) }, None),
-            End::Open => {
-                let (violation, refused) = oneshot::channel();
-                let tail = TailCheck::new(scanner, received, expected, violation);
-                let tail = Box::new(tail);
-                (Rest::Checked { body, tail }, Some(refused))
-            }
-        };
-        (RoutedBody::new(held, rest, has_changed), refused)
+    /// Ends the wait for the model. What tells if the rest of the body turns out
+    /// to be one that must be refused; absent when all has been scanned.
+    pub(crate) fn watch(self: Pin<&mut Self>) -> Option<oneshot::Receiver<Rejection>> {
+        let this = self.project();
+        // The wait is over, but the box lives on: its timer need not.
+        *this.patience = Patience::default();
+        if !matches!(*this.rest, Rest::Open { .. }) {
+            return None;
+        }
+        let (violation, refused) = oneshot::channel();
+        *this.violation = Some(violation);
+        Some(refused)
     }
 }

@@ -113,15 +113,10 @@ impl<S: Simd> Engine for Blocks<S> {
         let mut carry = 0;
         while at < bytes.len() {
             let block = Block::load(self.0, bytes, at);
-            let numbers = block.numbers();
-            if block.bits(numbers) & !in_string == block.valid() {
-                at = self.skip_numbers(bytes, at + block.len);
-                continue;
-            }
             let before = carry;
             let backslashes = block.equal(b'\\');
             let quotes = block.equal(b'"') & !escaped(backslashes, &mut carry, block.len);
-            if in_string != 0 && quotes == 0 {
+            if quotes == 0 && in_string != 0 {
                 at += block.len;
                 let mut text = Text {
                     escaped: carry != 0,
@@ -135,6 +130,11 @@ impl<S: Simd> Engine for Blocks<S> {
                     }
                 }
                 (in_string, carry) = (0, 0);
+                continue;
+            }
+            let numbers = block.numbers();
+            if quotes == 0 && block.bits(numbers) == block.valid() {
+                at = self.skip_numbers(bytes, at + block.len);
                 continue;
             }
             let strings = prefix_xor(quotes) ^ in_string;

@@ -62,8 +62,8 @@ impl ModelEntry {
         self.owner.as_deref()
     }
 
-    /// The name as a cheap handle: a request that spells it as the catalog
-    /// does needs no copy of it.
+    /// The name as a cheap handle, for labels of metrics.
+    #[cfg(feature = "metrics")]
     pub(crate) fn shared_name(&self) -> &Arc<str> {
         &self.name
     }

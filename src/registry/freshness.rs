@@ -12,6 +12,12 @@ const REFRESH_AT: f64 = 0.8;
 /// How far that point moves to either side, so that many gateways do not fetch
 /// in step.
 const REFRESH_JITTER: f64 = 0.1;
+/// After so many failures in a row, which usually take about a minute, a good
+/// part of a fleet waits for the source to come back, and then succeeds within
+/// [`MAX_BACKOFF`]. So that it is not in step from then on, the first refresh is
+/// drawn from between this part of the TTL and its usual end.
+const OUTAGE_FAILURES: u32 = 7;
+const REFRESH_AT_AFTER_OUTAGE: f64 = 0.3;
 /// The pause after the first failure. It doubles with each further one.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
@@ -88,7 +94,7 @@ impl Freshness {
 
     /// A catalog that was given at start: stale from the first moment on.
     pub(super) fn given(policy: &RegistryPolicy, now: Instant) -> Self {
-        let mut freshness = Self::validated(policy, now, 0.0);
+        let mut freshness = Self::cold().validated(policy, now, 0.0);
         if let Some(validity) = &mut freshness.validity {
             validity.refresh_at = now;
             validity.given = true;
@@ -96,14 +102,19 @@ impl Freshness {
         freshness
     }
 
-    /// A catalog that was fetched or confirmed just now. `chance` is in
-    /// `0.0..1.0`.
-    pub(super) fn validated(policy: &RegistryPolicy, now: Instant, chance: f64) -> Self {
-        let jitter = 1.0 + REFRESH_JITTER * (2.0 * chance - 1.0);
+    /// A catalog that was fetched or confirmed just now, after this. `chance` is
+    /// in `0.0..1.0`.
+    pub(super) fn validated(&self, policy: &RegistryPolicy, now: Instant, chance: f64) -> Self {
+        let latest = REFRESH_AT * (1.0 + REFRESH_JITTER);
+        let earliest = match self.failures() {
+            OUTAGE_FAILURES.. => REFRESH_AT_AFTER_OUTAGE,
+            _ => REFRESH_AT * (1.0 - REFRESH_JITTER),
+        };
+        let refresh_at = earliest + (latest - earliest) * chance;
         Self {
             validity: Some(Validity {
                 validated_at: now,
-                refresh_at: later(now, policy.ttl.mul_f64(REFRESH_AT * jitter)),
+                refresh_at: later(now, policy.ttl.mul_f64(refresh_at)),
                 expires_at: later(now, policy.ttl),
                 unusable_at: policy.max_stale.map(|age| later(now, age)),
                 given: false,

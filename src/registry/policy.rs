@@ -22,7 +22,9 @@ pub struct RegistryPolicy {
     /// 300 s by default.
     ///
     /// It is refreshed in the background from about 80 % of this age on, so
-    /// that under steady traffic nobody ever waits for it.
+    /// that under steady traffic nobody ever waits for it. The first refresh
+    /// after many failures in a row may come from 30 % on, so that the gateways
+    /// that waited for the source's return do not stay in step.
     pub ttl: Duration,
 
     /// How long one fetch may take in all before it counts as failed: 10 s by

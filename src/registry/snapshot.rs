@@ -129,7 +129,7 @@ impl Snapshot {
         Self {
             catalog,
             etag,
-            freshness: Freshness::validated(policy, now, chance),
+            freshness: self.freshness.validated(policy, now, chance),
             error: None,
         }
     }

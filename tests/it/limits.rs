@@ -228,6 +228,28 @@ async fn held_bytes_are_given_back_frame_by_frame_as_the_inner_service_reads() {
 }
 
 #[tokio::test]
+async fn a_front_that_gets_shorter_is_given_back_while_the_rest_is_still_to_come() {
+    let layer = layer(&Source::of_models(), |config| config);
+    layer.registry().refresh().await.unwrap();
+    let (first, second) = (format!(r#"{{"model":"{}"#, "x".repeat(1000)), r#"x","a":"#);
+    let body = Script::new([data(&first), Step::Pending, data(second), Step::Hang]);
+    let (service, mut handle) = mock::pair::<_, Response<String>>();
+    let mut call = task::spawn(layer.layer(service).oneshot(post(CHAT, body)));
+    while layer.held_bytes() == 0 {
+        assert!(call.poll().is_pending());
+    }
+    while call.is_woken() {
+        assert!(call.poll().is_pending());
+    }
+    let (request, _respond) = handle.next_request().await.unwrap();
+    let mut body: RoutedBody<Script> = request.into_body();
+    for _ in 0..3 {
+        body.frame().await.unwrap().unwrap();
+    }
+    assert_eq!(layer.held_bytes(), 0);
+}
+
+#[tokio::test]
 async fn held_bytes_are_given_back_when_the_inner_service_panics() {
     let layer = layer(&Source::of_models(), |config| config);
     let service = layer.layer(service_fn(async |_: Request<RoutedBody<Script>>| {

@@ -17,7 +17,8 @@ mod lambda;
 mod limits;
 mod multipart;
 mod observability;
-#[cfg(feature = "reqwest")]
+// The example proxy needs both.
+#[cfg(all(feature = "metrics", feature = "reqwest"))]
 mod proxy;
 mod readiness;
 #[cfg(feature = "reqwest")]

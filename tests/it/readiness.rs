@@ -229,7 +229,7 @@ async fn dropping_the_response_future_releases_the_place_and_the_body_at_every_a
         (&warm, vec![Step::Hang]),
         (&warm, vec![data(r#"{"a":1,"mod"#), Step::Hang]),
         // Waiting for the catalog.
-        (&cold, vec![data(NAMED)]),
+        (&cold, vec![data(NAMED), Step::Hang]),
         // In the inner service.
         (&warm, vec![data(r#"{"model":"m","#), Step::Hang]),
     ] {

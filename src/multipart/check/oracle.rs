@@ -125,6 +125,7 @@ fn head(headers: &[(String, &str)]) -> Option<(bool, Option<usize>)> {
     };
     let extra = params.len() - 1;
     if keys.len() < params.len()
+        || keys.iter().any(|key| key.starts_with("name*"))
         || params.iter().any(|(_, value)| hidden(value))
         || params
             .iter()

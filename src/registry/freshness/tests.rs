@@ -24,6 +24,11 @@ fn with_max_stale(seconds: f64) -> RegistryPolicy {
     }
 }
 
+/// A catalog that was fetched after no failure.
+fn validated(policy: &RegistryPolicy, now: Instant, chance: f64) -> Freshness {
+    Freshness::cold().validated(policy, now, chance)
+}
+
 fn start() -> Instant {
     Instant::now()
 }
@@ -31,7 +36,7 @@ fn start() -> Instant {
 #[test]
 fn a_fresh_catalog_is_used() {
     let t = start();
-    let freshness = Freshness::validated(&policy(), t, MIDDLE);
+    let freshness = validated(&policy(), t, MIDDLE);
     for age in [0.0, 1.0, 239.9] {
         let now = t + secs(age);
         assert!(freshness.needs_no_check(now), "{age}");
@@ -46,7 +51,7 @@ fn a_fresh_catalog_is_used() {
 #[test]
 fn a_stale_catalog_is_used_and_refreshed_once() {
     let t = start();
-    let freshness = Freshness::validated(&policy(), t, MIDDLE);
+    let freshness = validated(&policy(), t, MIDDLE);
     for age in [240.0, 240.1, 270.0, 299.9] {
         let now = t + secs(age);
         assert!(!freshness.needs_no_check(now), "{age}");
@@ -62,7 +67,7 @@ fn a_stale_catalog_is_used_and_refreshed_once() {
 #[test]
 fn an_expired_catalog_waits_for_the_refresh_but_not_long() {
     let t = start();
-    let freshness = Freshness::validated(&policy(), t, MIDDLE);
+    let freshness = validated(&policy(), t, MIDDLE);
     let now = t + secs(300.0);
     let until = now + 2 * SECOND;
     assert_eq!(
@@ -81,7 +86,7 @@ fn an_expired_catalog_waits_for_the_refresh_but_not_long() {
 #[test]
 fn an_expired_catalog_is_used_while_a_refresh_that_began_in_time_is_under_way() {
     let t = start();
-    let freshness = Freshness::validated(&policy(), t, MIDDLE);
+    let freshness = validated(&policy(), t, MIDDLE);
     let in_flight = Some(t + secs(299.9));
     assert_eq!(
         freshness.assess(&policy(), in_flight, t + secs(300.1)),
@@ -97,7 +102,7 @@ fn without_a_wait_an_expired_catalog_is_refreshed_in_the_background() {
         ..policy()
     };
     let now = t + secs(301.0);
-    let freshness = Freshness::validated(&policy, t, MIDDLE);
+    let freshness = validated(&policy, t, MIDDLE);
     assert_eq!(
         freshness.assess(&policy, None, now),
         Decision::UseAndRefresh
@@ -110,8 +115,7 @@ fn a_failing_catalog_is_used_at_once_whatever_its_age() {
     let t = start();
     for age in [250.0, 299.0, 301.0, 100_000.0] {
         let failed_at = t + secs(age);
-        let freshness =
-            Freshness::validated(&policy(), t, MIDDLE).failed(&policy(), failed_at, LONGEST);
+        let freshness = validated(&policy(), t, MIDDLE).failed(&policy(), failed_at, LONGEST);
         let soon = failed_at + secs(0.9);
         assert!(freshness.needs_no_check(soon), "{age}");
         assert_eq!(
@@ -138,8 +142,7 @@ fn a_failing_catalog_is_used_at_once_whatever_its_age() {
 fn a_failing_catalog_that_nobody_asked_for_in_a_while_is_merely_expired() {
     let t = start();
     let failed_at = t + secs(299.0);
-    let freshness =
-        Freshness::validated(&policy(), t, MIDDLE).failed(&policy(), failed_at, LONGEST);
+    let freshness = validated(&policy(), t, MIDDLE).failed(&policy(), failed_at, LONGEST);
     let due = failed_at + SECOND;
     let before = due + secs(59.9);
     assert_eq!(
@@ -185,7 +188,7 @@ fn backoffs_double_up_to_a_minute() {
 #[test]
 fn a_backoff_never_outlasts_the_ttl() {
     let t = start();
-    let freshness = Freshness::validated(&policy(), t, MIDDLE);
+    let freshness = validated(&policy(), t, MIDDLE);
     let late = t + secs(299.5);
     let failed = freshness.failed(&policy(), late, LONGEST);
     assert_eq!(failed.backoff_left(late), secs(0.5));
@@ -202,14 +205,14 @@ fn a_backoff_never_outlasts_the_ttl() {
 fn a_failure_at_the_end_of_the_ttl_has_a_pause_after_it() {
     let t = start();
     let expired = t + secs(300.0);
-    let failed = Freshness::validated(&policy(), t, MIDDLE).failed(&policy(), expired, LONGEST);
+    let failed = validated(&policy(), t, MIDDLE).failed(&policy(), expired, LONGEST);
     assert_eq!(failed.backoff_left(expired), SECOND);
 }
 
 #[test]
 fn success_forgets_the_failures() {
     let t = start();
-    let freshness = Freshness::validated(&policy(), t, MIDDLE);
+    let freshness = validated(&policy(), t, MIDDLE);
     assert_eq!(freshness.failures(), 0);
     assert_eq!(freshness.backoff_left(t), Duration::ZERO);
 }
@@ -246,7 +249,7 @@ fn a_cold_registry_that_failed_is_unavailable_until_the_next_try() {
 fn a_catalog_older_than_max_stale_counts_as_none() {
     let t = start();
     let policy = with_max_stale(600.0);
-    let freshness = Freshness::validated(&policy, t, MIDDLE);
+    let freshness = validated(&policy, t, MIDDLE);
     let last = t + secs(599.9);
     assert!(matches!(
         freshness.assess(&policy, None, last),
@@ -287,7 +290,7 @@ fn a_given_catalog_is_stale_from_the_start() {
 #[test]
 fn a_miss_revalidates_a_catalog_that_is_old_enough() {
     let t = start();
-    let freshness = Freshness::validated(&policy(), t, MIDDLE);
+    let freshness = validated(&policy(), t, MIDDLE);
     let young = t + secs(9.9);
     assert_eq!(
         freshness.assess_miss(&policy(), None, None, young),
@@ -303,7 +306,7 @@ fn a_miss_revalidates_a_catalog_that_is_old_enough() {
 #[test]
 fn misses_start_one_refresh_in_a_while() {
     let t = start();
-    let freshness = Freshness::validated(&policy(), t, MIDDLE);
+    let freshness = validated(&policy(), t, MIDDLE);
     let now = t + secs(100.0);
     let last = Some(now - secs(9.9));
     assert_eq!(
@@ -320,7 +323,7 @@ fn misses_start_one_refresh_in_a_while() {
 #[test]
 fn a_miss_joins_the_refresh_under_way_but_not_for_long() {
     let t = start();
-    let freshness = Freshness::validated(&policy(), t, MIDDLE);
+    let freshness = validated(&policy(), t, MIDDLE);
     let started = t + secs(250.0);
     let until = started + 2 * SECOND;
     assert_eq!(
@@ -337,8 +340,7 @@ fn a_miss_joins_the_refresh_under_way_but_not_for_long() {
 fn a_miss_starts_nothing_during_a_backoff() {
     let t = start();
     let failed_at = t + secs(250.0);
-    let freshness =
-        Freshness::validated(&policy(), t, MIDDLE).failed(&policy(), failed_at, LONGEST);
+    let freshness = validated(&policy(), t, MIDDLE).failed(&policy(), failed_at, LONGEST);
     let miss = |at| freshness.assess_miss(&policy(), None, None, at);
     assert_eq!(miss(failed_at + secs(0.9)), MissDecision::Use);
     assert!(matches!(miss(failed_at + SECOND), MissDecision::Start(_)));
@@ -371,7 +373,7 @@ fn endless_durations_do_not_overflow() {
         max_refresh_wait: Duration::MAX,
         max_stale: Some(Duration::MAX),
     };
-    let freshness = Freshness::validated(&policy, t, 1.0);
+    let freshness = validated(&policy, t, 1.0);
     assert_eq!(
         freshness.assess(&policy, None, t + secs(1e8)),
         Decision::Use
@@ -413,15 +415,22 @@ fn histories() -> impl Strategy<Value = (RegistryPolicy, f64, Vec<(f64, f64)>, O
 
 proptest! {
     #[test]
-    fn the_refresh_comes_between_72_and_88_percent_of_the_ttl(
+    fn the_refresh_comes_between_72_and_88_percent_of_the_ttl_and_from_30_on_after_an_outage(
         ttl in 0.01..10_000.0_f64,
+        failures in 0..10_u32,
         chance in 0.0..1.0_f64,
     ) {
         let t = start();
         let policy = RegistryPolicy { ttl: secs(ttl), ..policy() };
-        let freshness = Freshness::validated(&policy, t, chance);
-        prop_assert!(freshness.needs_no_check(t + secs(ttl * 0.7199)));
-        prop_assert!(!freshness.needs_no_check(t + secs(ttl * 0.8801)));
+        let mut freshness = Freshness::cold();
+        for _ in 0..failures {
+            freshness = freshness.failed(&policy, t, chance);
+        }
+        let freshness = freshness.validated(&policy, t, chance);
+        let earliest = if failures >= 7 { 0.3 } else { 0.72 };
+        let drawn = earliest + (0.88 - earliest) * chance;
+        prop_assert!(freshness.needs_no_check(t + secs(ttl * (drawn - 0.0001))));
+        prop_assert!(!freshness.needs_no_check(t + secs(ttl * (drawn + 0.0001))));
     }
 
     #[test]
@@ -429,7 +438,7 @@ proptest! {
         (policy, chance, failures, ..) in histories(),
     ) {
         let t = start();
-        for mut freshness in [Freshness::cold(), Freshness::validated(&policy, t, chance)] {
+        for mut freshness in [Freshness::cold(), validated(&policy, t, chance)] {
             let mut now = t;
             for (count, (pause, chance)) in failures.iter().enumerate() {
                 now += secs(*pause);
@@ -452,7 +461,7 @@ proptest! {
         (policy, chance, failures, in_flight, look) in histories(),
     ) {
         let t = start();
-        let mut freshness = Freshness::validated(&policy, t, chance);
+        let mut freshness = validated(&policy, t, chance);
         let mut failed_at = t;
         for (pause, chance) in &failures {
             failed_at += secs(*pause);

@@ -1,20 +1,6 @@
-//! The example proxy: how to build it, and what Linux says of its process.
+//! What Linux says of a process.
 
-use std::{env, fs, path::PathBuf, process::Command};
-
-use super::is_measuring;
-
-/// Builds it as this benchmark is built; its path.
-pub(crate) fn build() -> PathBuf {
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--example", "proxy"]);
-    if is_measuring() {
-        build.arg("--release");
-    }
-    assert!(build.status().unwrap().success(), "the proxy must be built");
-    let bench = env::current_exe().unwrap();
-    bench.ancestors().nth(2).unwrap().join("examples/proxy")
-}
+use std::fs;
 
 /// A number in `/proc/PID/status`: of bytes where it is one of KiB.
 pub(crate) fn status(id: u32, field: &str) -> u64 {

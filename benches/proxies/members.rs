@@ -1,0 +1,53 @@
+//! JSON as it is spelled.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+/// The members of an object, in their order, duplicates and all.
+pub(crate) struct Members<'a>(pub(crate) Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+struct InOrder;
+
+impl<'de> Visitor<'de> for InOrder {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(Members(members))
+    }
+}
+
+/// The text of the value at this path of keys and indices.
+pub(crate) fn text_at<'a>(json: &'a str, path: &[&str]) -> Option<&'a str> {
+    let Some((step, path)) = path.split_first() else {
+        return Some(json);
+    };
+    let value = match step.parse::<usize>() {
+        Ok(index) => *serde_json::from_str::<Vec<&RawValue>>(json)
+            .ok()?
+            .get(index)?,
+        Err(_) => {
+            let Members(members) = serde_json::from_str(json).ok()?;
+            members.into_iter().find(|it| it.0 == *step)?.1
+        }
+    };
+    text_at(value.get(), path)
+}

@@ -1,0 +1,77 @@
+//! Figures as Markdown.
+
+use super::{
+    contestants::{Contestant, Kind},
+    measure::{Figures, Row},
+};
+
+pub(crate) fn print(contestants: &[Contestant], rows: &[Row]) {
+    let all: Vec<&Contestant> = contestants.iter().collect();
+    let proxies: Vec<&Contestant> = contestants
+        .iter()
+        .filter(|it| it.kind != Kind::Nothing)
+        .collect();
+    let ratios = [Kind::Plain, Kind::Nginx];
+    let columns = ratios.map(|kind| format!("× {} (target)", kind.name()));
+    let ratios = |row: &Row| ratios.map(|kind| ratio(row, kind)).to_vec();
+    println!("CPU time per request, µs\n");
+    table(rows, &proxies, &|it| number(it.cpu), &columns, &ratios);
+    println!("Latency, µs: median / 99th percentile\n");
+    let latency = |it: &Figures| format!("{} / {}", number(it.median), number(it.p99));
+    table(rows, &all, &latency, &[], &|_| vec![]);
+    println!("Peak memory, MiB\n");
+    table(rows, &proxies, &|it| number(it.peak_mib), &[], &|_| vec![]);
+}
+
+fn table(
+    rows: &[Row],
+    contestants: &[&Contestant],
+    cell: &dyn Fn(&Figures) -> String,
+    more_columns: &[String],
+    more_cells: &dyn Fn(&Row) -> Vec<String>,
+) {
+    let names = contestants.iter().map(|it| it.kind.name().to_owned());
+    let names: Vec<String> = names.chain(more_columns.iter().cloned()).collect();
+    println!("| | {} |", names.join(" | "));
+    println!("|---|{}", "---|".repeat(names.len()));
+    for row in rows {
+        let cells = contestants
+            .iter()
+            .map(|it| match (it.address, row.of(it.kind)) {
+                (_, Some(figures)) => cell(figures),
+                (None, None) => "not installed".to_owned(),
+                (Some(_), None) => "fails".to_owned(),
+            });
+        let cells: Vec<String> = cells.chain(more_cells(row)).collect();
+        println!("| {} | {} |", row.scenario.name, cells.join(" | "));
+    }
+    println!();
+}
+
+/// The example proxy's CPU time over another's, beside what it may be.
+fn ratio(row: &Row, kind: Kind) -> String {
+    let (Some(this), Some(other)) = (row.of(Kind::This), row.of(kind)) else {
+        return String::new();
+    };
+    let ratio = format!("{:.2}", this.cpu / other.cpu);
+    match row.scenario.targets.iter().find(|it| it.0 == kind) {
+        Some((_, target)) => format!("{ratio} (≤ {target})"),
+        None => ratio,
+    }
+}
+
+/// As many digits as tell something, and thousands apart.
+fn number(value: f64) -> String {
+    if value < 10.0 {
+        return format!("{value:.1}");
+    }
+    let digits = format!("{value:.0}");
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
