@@ -49,7 +49,7 @@ const PANELS: [Panel; 4] = [
         lines: &[("resident", VERMILION, |_, it| {
             it.memory as f64 / 1024.0 / 1024.0
         })],
-        ticks: &[0.0, 10.0, 20.0, 30.0],
+        ticks: &[0.0, 10.0, 20.0, 30.0, 40.0, 50.0],
         is_logarithmic: false,
     },
     Panel {
