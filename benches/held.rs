@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{example, is_measuring};
+use support::{example, is_measuring, process};
 
 const MAX_TOTAL_HELD: u64 = 64 * MIB;
 /// What a connection may take besides what it holds: mostly its read buffer,
@@ -69,7 +69,7 @@ fn main() -> ExitCode {
     let proxy = Proxy::start();
     time_requests(proxy.address, requests, &AtomicBool::new(false));
     let idle = time_requests(proxy.address, requests, &AtomicBool::new(false));
-    let (before, files) = (proxy.memory("VmRSS"), proxy.files());
+    let (before, files) = (proxy.memory(), proxy.files());
 
     println!(
         "| {connections} connections | p99, ms | x idle | held, MiB | memory, MiB | KiB each |"
@@ -161,7 +161,7 @@ impl Proxy {
             for _ in 0..rounds {
                 drip(streams, attack.piece);
                 held = held.max(self.held());
-                memory = memory.max(self.memory("VmRSS"));
+                memory = memory.max(self.memory());
             }
             is_over.store(true, Ordering::Relaxed);
             let p99 = client.join().unwrap();
@@ -191,17 +191,12 @@ impl Proxy {
         value.map_or(0, |value| value.trim().parse::<f64>().unwrap() as u64)
     }
 
-    /// A line of `/proc/PID/status`, in bytes.
-    fn memory(&self, field: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
-        let kib = line.split_whitespace().nth(1).unwrap();
-        kib.parse::<u64>().unwrap() * 1024
+    fn memory(&self) -> u64 {
+        process::status(self.child.id(), "VmRSS")
     }
 
     fn files(&self) -> usize {
-        let files = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
-        files.count()
+        process::files(self.child.id())
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod example;
 pub(crate) mod feed;
 pub(crate) mod gateway;
 pub(crate) mod payloads;
+pub(crate) mod process;
 pub(crate) mod sdk;
 
 // The scanner is private to the crate, and depends on nothing in it.

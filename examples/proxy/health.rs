@@ -15,7 +15,7 @@ use tower_model_routing::{
     RegistryStats, RoutingConfig,
 };
 
-use crate::{body::Body, reply};
+use crate::{body::Body, reply, tasks::Tasks};
 
 /// How long a health page waits for a list that is being fetched.
 const MAX_WAIT: Duration = Duration::from_secs(2);
@@ -53,6 +53,7 @@ pub(crate) struct Pages {
     models: ModelListService,
     fallbacks: Fallbacks,
     metrics: PrometheusHandle,
+    tasks: Tasks,
 }
 
 /// The configured fallback models.
@@ -88,12 +89,14 @@ impl Pages {
         layer: ModelRoutingLayer,
         fallbacks: Fallbacks,
         metrics: PrometheusHandle,
+        tasks: Tasks,
     ) -> Self {
         Self {
             models: ModelListService::new(layer.registry().clone()),
             layer,
             fallbacks,
             metrics,
+            tasks,
         }
     }
 
@@ -119,6 +122,7 @@ impl Pages {
 
     fn metrics(&self) -> Response<Body> {
         self.layer.record_gauges();
+        self.tasks.record_gauge();
         let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         let mut response = Response::new(reply::whole(Full::from(self.metrics.render())));
         response.headers_mut().insert(header::CONTENT_TYPE, text);

@@ -22,6 +22,7 @@ mod log;
 mod reply;
 mod server;
 mod stop;
+mod tasks;
 mod upload;
 mod workers;
 
@@ -34,7 +35,7 @@ use std::{
 
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use mimalloc::MiMalloc;
-use tokio::{net::TcpListener, time::interval};
+use tokio::{net::TcpListener, runtime::Handle, time::interval};
 use tower_model_routing::{BoxError, ModelRoutingLayer};
 
 use crate::{
@@ -45,6 +46,7 @@ use crate::{
     health::{Fallbacks, Pages},
     server::Limits,
     stop::StopSignals,
+    tasks::Tasks,
 };
 
 /// A request takes some sixty allocations, most of them freed on the thread that
@@ -109,9 +111,11 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
     });
     let layer = ModelRoutingLayer::new(config);
     let registry = layer.registry().clone();
-    let pages = Arc::new(Pages::new(layer.clone(), fallbacks, metrics));
+    let runtimes = workers::start()?;
+    let tasks = Tasks::of([&[Handle::current()], &*runtimes].concat());
+    let pages = Arc::new(Pages::new(layer.clone(), fallbacks, metrics, tasks));
     tracing::info!(%upstream, registry = registry.location(), "starting");
-    let workers = workers::start()?
+    let workers = runtimes
         .into_iter()
         .map(|runtime| {
             let forward = Forward::new(

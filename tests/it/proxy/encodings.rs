@@ -1,37 +1,15 @@
 //! Compressed requests.
 
-use bytes::Bytes;
-use http::{Request, Response, header::ACCEPT_ENCODING};
-use http_body_util::{BodyExt, Full};
-use tower::{ServiceBuilder, ServiceExt, service_fn};
-use tower_http::compression::CompressionLayer;
-use tower_model_routing::BoxError;
-
 use super::{CHAT, Setup, VENICE};
-use crate::support::client::{post_chunked, post_with};
+use crate::support::{
+    client::{post_chunked, post_with},
+    encoding::compress,
+};
 
 /// Large enough to be worth compressing.
 fn body() -> String {
     let padding = "lorem ipsum ".repeat(20_000);
     format!(r#"{{"a":"{padding}","model":"venice-uncensored","b":"{padding}"}}"#)
-}
-
-/// A server's response compression serves to compress a request here.
-async fn compress(coding: &str, body: String) -> Bytes {
-    let mut service = ServiceBuilder::new()
-        .layer(CompressionLayer::new())
-        .service(service_fn(move |_: Request<()>| {
-            let body = Full::new(Bytes::from(body.clone()));
-            async { Ok::<_, BoxError>(Response::new(body)) }
-        }));
-    let request = Request::builder()
-        .header(ACCEPT_ENCODING, coding)
-        .body(())
-        .unwrap();
-    let response = (&mut service).oneshot(request).await.unwrap();
-    assert_eq!(response.headers()["content-encoding"], coding);
-    let compressed = response.into_body().collect().await;
-    compressed.unwrap_or_else(|_| panic!("{coding}")).to_bytes()
 }
 
 #[tokio::test]

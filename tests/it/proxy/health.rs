@@ -1,9 +1,16 @@
 //! The proxy's own pages.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncWriteExt, BufReader},
+    net::TcpStream,
+    time::{Instant, sleep},
+};
 
 use super::{MISTRAL, Setup, VENICE};
-use crate::support::client::{get, post, send};
+use crate::support::client::{PATIENCE, answer, get, post, send};
 
 fn keys(value: &Value) -> Vec<&str> {
     let mut keys: Vec<_> = value
@@ -143,6 +150,34 @@ async fn metrics_are_prometheus_text_without_names_from_clients() {
     {
         let (_, value) = line.rsplit_once(' ').unwrap();
         assert!(value.parse::<f64>().is_ok(), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn the_tasks_of_connections_are_counted_until_these_end() {
+    const CONNECTIONS: usize = 20;
+
+    let setup = Setup::new().await;
+    let tasks = async || {
+        let page = get(setup.address(), "/metrics").await.text();
+        let mut lines = page.lines();
+        let count = lines.find_map(|line| line.strip_prefix("proxy_tasks "));
+        count.unwrap().parse::<usize>().unwrap()
+    };
+    let mut kept = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut stream = BufReader::new(TcpStream::connect(setup.address()).await.unwrap());
+        let request = b"GET /health HTTP/1.1\r\nhost: test\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        answer(&mut stream).await.unwrap();
+        kept.push(stream);
+    }
+    assert!(tasks().await >= CONNECTIONS);
+    drop(kept);
+    let start = Instant::now();
+    while tasks().await >= CONNECTIONS {
+        assert!(start.elapsed() < PATIENCE, "they are still there");
+        sleep(Duration::from_millis(5)).await;
     }
 }
 

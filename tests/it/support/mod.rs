@@ -5,6 +5,7 @@
 pub(crate) mod body;
 pub(crate) mod child;
 pub(crate) mod client;
+pub(crate) mod encoding;
 pub(crate) mod fault;
 pub(crate) mod gateway;
 pub(crate) mod process;
