@@ -41,3 +41,25 @@ fn an_escape_at_the_end_of_a_block_is_over_before_the_block_after_the_next() {
         check(document.as_bytes(), &[document.as_bytes()]);
     }
 }
+
+#[test]
+fn brackets_within_strings_are_none() {
+    for strings in ["\"[\",", "\"]\",", "\"{[\",\"}\","] {
+        let strings = strings.repeat(100);
+        let document = format!("{{\"a\":[{strings}1],\"model\":\"x\"}}");
+        check(document.as_bytes(), &[document.as_bytes()]);
+    }
+}
+
+#[test]
+fn a_stranger_behind_a_string_is_found_wherever_in_a_block_the_string_ends() {
+    for padding in 0..130 {
+        let (text, rest) = ("x".repeat(padding), "1".repeat(64));
+        for end in [r#"",@"#, r#"\"",@"#, r#"\\",@"#] {
+            let document = format!("{{\"a\":[\"{text}{end}{rest}]}}");
+            let verdict = check(document.as_bytes(), &[document.as_bytes()]);
+            let (_, offset) = verdict.result.unwrap_err();
+            assert_eq!(offset, document.find('@').unwrap(), "{document}");
+        }
+    }
+}
