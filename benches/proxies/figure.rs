@@ -49,7 +49,7 @@ pub(crate) fn draw(rows: &[Row]) -> Result<()> {
     }
     .draw(&areas[2], &groups(rows, |it| [it.peak_mib; 2]))?;
     image.present()?;
-    println!("{}", path.display());
+    eprintln!("{}", path.display());
     Ok(())
 }
 
