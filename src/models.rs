@@ -339,6 +339,14 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_body_that_is_printed_says_what_it_is_and_none_of_its_bytes() {
+        let request = Request::get("/v1/models").body(()).unwrap();
+        let response = service(Some(DOCUMENT)).call(request).await.unwrap();
+        let shown = format!("{:?}", response.body());
+        assert_eq!(shown, "ModelListBody { .. }");
+    }
+
+    #[tokio::test]
     async fn only_reading_is_allowed() {
         let (response, _) = send(&service(Some(DOCUMENT)), "POST", "/v1/models", None).await;
         assert_eq!(response.status(), 405);

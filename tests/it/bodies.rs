@@ -254,6 +254,29 @@ async fn hints_ends_and_trailers_are_right_under_every_cut() {
 }
 
 #[tokio::test]
+async fn a_length_that_the_client_left_open_stays_open_until_the_trailers_have_passed() {
+    // With a known length, hyper's HTTP/1 client sends no trailers.
+    let layer = warm_layer().await;
+    for (path, sent, _) in DOCUMENTS {
+        for (hint, is_known) in [(Hint::Exact, true), (Hint::Unknown, false)] {
+            let body = Script::new([data(sent), Step::Trailers(trailers())]).hint(hint);
+            let service = layer.layer(service_fn(async |request: Request<RoutedBody<Script>>| {
+                let mut body = request.into_body();
+                loop {
+                    assert_eq!(body.size_hint().exact().is_some(), is_known, "{sent}");
+                    if body.frame().await.unwrap().unwrap().is_trailers() {
+                        break;
+                    }
+                }
+                Ok::<_, Infallible>(Response::new(String::new()))
+            }));
+            let response = service.oneshot(post(path, body)).await.unwrap();
+            assert_eq!(response.status(), 200);
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_end_that_the_client_announces_is_announced() {
     let layer = warm_layer().await;
     for frames in [
