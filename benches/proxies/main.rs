@@ -34,6 +34,7 @@ mod facts;
 mod figure;
 mod hyper_proxy;
 mod measure;
+#[path = "../../tests/it/support/members.rs"]
 mod members;
 mod naive;
 mod plain;
@@ -43,6 +44,7 @@ mod report;
 mod scenario;
 #[path = "../support/sdk.rs"]
 mod sdk;
+mod spelling;
 mod upstream;
 
 use std::env;

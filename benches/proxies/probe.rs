@@ -1,7 +1,8 @@
 //! Bodies with something in them that proxies may change, and how to see it.
 
 use super::{
-    members::{Members, text_at},
+    members::Members,
+    spelling::text_at,
     upstream::{MODELS, Received},
 };
 

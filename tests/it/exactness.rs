@@ -5,44 +5,17 @@
 //! PROPTEST_CASES=100000 cargo test --release --test it exactness
 //! ```
 
-use std::{fmt, ops::Range};
+use std::ops::Range;
 
 use proptest::{collection::vec, option, prelude::*, sample::Index, sample::select};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use tower_model_routing::UnknownModel;
 
 use crate::support::{
     body::{Hint, Script, Step, data, trailers},
     gateway::{CHAT, Gateway, post},
+    members::Members,
 };
-
-/// The members of an object, in order, each value with its place.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collect;
-
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(Collect)
-    }
-}
 
 /// What must come of a request.
 #[derive(Debug)]

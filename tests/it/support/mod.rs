@@ -8,6 +8,7 @@ pub(crate) mod client;
 pub(crate) mod encoding;
 pub(crate) mod fault;
 pub(crate) mod gateway;
+pub(crate) mod members;
 pub(crate) mod process;
 pub(crate) mod registry_server;
 pub(crate) mod runtime_api;
