@@ -937,16 +937,22 @@ fn a_runtime_that_is_shutting_down_is_no_deadlock() {
     assert!(last_error(&registry).contains("runtime"));
 }
 
+/// A warm registry whose refresh, which is to end so, was frozen for an hour.
+async fn with_frozen_refresh(fake: &Arc<Fake>, end: Answer) -> Registry {
+    let registry = warm(fake, RegistryPolicy::default()).await;
+    sleep(290 * SECOND).await;
+    fake.answers(end);
+    assert_eq!(at_once(&registry), "a");
+    tokio::task::yield_now().await;
+    tokio::time::advance(3600 * SECOND).await;
+    registry
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_fetch_that_was_frozen_with_the_process_counts_for_nothing() {
     for frozen in [Answer::Catalog("b"), Answer::Fail] {
         let fake = Fake::new(Answer::Catalog("a"));
-        let registry = warm(&fake, RegistryPolicy::default()).await;
-        sleep(290 * SECOND).await;
-        fake.answers(frozen);
-        assert_eq!(at_once(&registry), "a");
-        tokio::task::yield_now().await;
-        tokio::time::advance(3600 * SECOND).await;
+        let registry = with_frozen_refresh(&fake, frozen).await;
         fake.answers(Answer::Catalog("c"));
         let (result, waited) = request(&registry).await;
         assert_eq!((result.unwrap().as_str(), waited), ("c", FETCH));

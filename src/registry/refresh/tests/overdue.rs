@@ -14,12 +14,7 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 async fn a_fetch_that_ends_too_late_is_a_failure_and_changes_nothing() {
     for frozen in [Answer::Catalog("b"), Answer::Fail] {
         let fake = Fake::new(Answer::Catalog("a"));
-        let registry = warm(&fake, RegistryPolicy::default()).await;
-        sleep(290 * SECOND).await;
-        fake.answers(frozen);
-        assert_eq!(at_once(&registry), "a");
-        yield_now().await;
-        advance(3600 * SECOND).await;
+        let registry = with_frozen_refresh(&fake, frozen).await;
         while registry.stats().refreshes_failed == 0 {
             yield_now().await;
         }
