@@ -98,11 +98,11 @@ impl Upstream {
         head.uri = self.target(&head)?;
         // The upstream's own host takes its place.
         head.headers.remove(header::HOST);
-        remove_hop_by_hop(&mut head.headers);
+        remove_hop_by_hop(&mut head.headers, None);
         match self.client.request(Request::from_parts(head, body)).await {
             Ok(response) => {
                 let (mut head, body) = response.into_parts();
-                remove_hop_by_hop(&mut head.headers);
+                remove_hop_by_hop(&mut head.headers, None);
                 Ok(Response::from_parts(head, Either::Left(body)))
             }
             Err(error) => {

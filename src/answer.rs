@@ -87,8 +87,12 @@ fn format(
     if !whole || headers.contains_key(CONTENT_ENCODING) {
         return None;
     }
-    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    let essence = value.split(';').next()?.trim();
+    let value = headers.get(CONTENT_TYPE)?;
+    if value == "application/json" {
+        // The usual case.
+        return Some(AnswerFormat::Json);
+    }
+    let essence = value.to_str().ok()?.split(';').next()?.trim();
     if essence.eq_ignore_ascii_case("text/event-stream") {
         return Some(AnswerFormat::Events { parent });
     }

@@ -1,92 +1,88 @@
 //! The proxy as one service: its own pages, then decompression, then the
 //! routing layer, then the upstream.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use http::{HeaderValue, Request, Response, header::CONTENT_ENCODING, request::Parts};
-use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tower::{Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
+use tower::{Layer, ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
 use tower_http::decompression::RequestDecompressionLayer;
-use tower_model_routing::{BoxError, ModelRoutingLayer};
+use tower_model_routing::{ModelRouting, ModelRoutingLayer};
 
 use crate::{
     body::{self, Body},
     forward::Forward,
-    front::front,
-    headers,
+    front,
+    headers::{self, Client},
     health::{Page, Pages},
 };
 
-type BoxService = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
-
-/// Puts the parts of the proxy together.
-pub(crate) fn app(
-    pages: Arc<Pages>,
-    routing: ModelRoutingLayer,
-    forward: Forward,
-    client_idle_timeout: Duration,
-) -> impl Service<
-    Request<Incoming>,
-    Response = Response<impl HttpBody<Data = Bytes, Error = BoxError> + Send + 'static>,
-    Error = Infallible,
-    Future: Send,
-> + Clone
-+ Send
-+ Sync
-+ 'static {
-    let boxed = |response: Response<_>| response.map(BodyExt::boxed_unsync);
-    let plain = ServiceBuilder::new()
-        .map_response(boxed)
-        .layer(routing)
-        .service(forward);
-    // An encoding that is not known here passes: the routing layer refuses it
-    // where it would have to read the body.
-    let encoded = ServiceBuilder::new()
-        .map_response(|response: Response<_>| response.map(BodyExt::boxed_unsync))
-        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
-        .map_request(|request: Request<_>| request.map(BodyExt::boxed_unsync))
-        .service(plain.clone());
-    let app = Arc::new(App {
-        pages,
-        plain: BoxCloneSyncService::new(plain),
-        encoded: BoxCloneSyncService::new(encoded),
-        client_idle_timeout,
-    });
-    front(service_fn(move |request| {
-        Arc::clone(&app).answer(request).map(Ok)
-    }))
-}
-
-struct App {
+/// The parts of the proxy, put together.
+pub(crate) struct App {
     pages: Arc<Pages>,
     /// For bodies that are not encoded: of those the length is known on the
     /// other side as well.
-    plain: BoxService,
-    encoded: BoxService,
+    plain: ModelRouting<Forward>,
+    encoded: BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>,
     client_idle_timeout: Duration,
 }
 
 impl App {
+    pub(crate) fn new(
+        pages: Arc<Pages>,
+        routing: &ModelRoutingLayer,
+        forward: Forward,
+        client_idle_timeout: Duration,
+    ) -> Self {
+        let plain = routing.layer(forward);
+        // An encoding that is not known here passes: the routing layer refuses it
+        // where it would have to read the body.
+        let encoded = ServiceBuilder::new()
+            .map_response(|response: Response<_>| response.map(BodyExt::boxed_unsync))
+            .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
+            .map_request(|request: Request<_>| request.map(BodyExt::boxed_unsync))
+            .map_response(|response: Response<_>| response.map(BodyExt::boxed_unsync))
+            .service(plain.clone());
+        Self {
+            pages,
+            plain,
+            encoded: BoxCloneSyncService::new(encoded),
+            client_idle_timeout,
+        }
+    }
+
+    /// Answers a request that came from this client.
+    pub(crate) fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        client: Client,
+    ) -> impl Future<Output = Response<Body>> + Send {
+        front::answer(request, |request| self.route(request, client))
+    }
+
     /// Boxed, because the outer futures move it around.
-    fn answer(self: Arc<Self>, request: Request<Incoming>) -> BoxFuture<'static, Response<Body>> {
+    fn route(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        client: Client,
+    ) -> BoxFuture<'static, Response<Body>> {
         if let Some(page) = Page::at(request.uri().path()) {
             return Box::pin(async move { self.pages.answer(page, request).await });
         }
         let (mut head, body) = request.into_parts();
-        headers::prepare_request(&mut head);
+        headers::prepare_request(&mut head, client);
         let body = body::from_client(body, self.client_idle_timeout);
-        let service = if head.headers.contains_key(CONTENT_ENCODING) {
+        if head.headers.contains_key(CONTENT_ENCODING) {
             unify_encoding(&mut head);
-            &self.encoded
+            let request = Request::from_parts(head, body.boxed_unsync());
+            let answer = self.encoded.clone().oneshot(request);
+            Box::pin(answer.map(|Ok(response)| response))
         } else {
-            &self.plain
-        };
-        let answer = service.clone().oneshot(Request::from_parts(head, body));
-        Box::pin(answer.map(|Ok(response)| response))
+            let answer = self.plain.clone().oneshot(Request::from_parts(head, body));
+            Box::pin(answer.map(|Ok(response)| response.map(BodyExt::boxed_unsync)))
+        }
     }
 }
 

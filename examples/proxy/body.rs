@@ -19,13 +19,15 @@ use tokio::{
 use tower_model_routing::{BoxError, RoutedModel};
 use tracing::Span;
 
-/// The body of every request and response within the proxy.
+/// The body of every response within the proxy, and of most requests.
 pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
 
 /// The body of a client's request.
-pub(crate) fn from_client(body: Incoming, patience: Duration) -> Body {
-    let body = Lingering { body: Some(body) };
-    Timed::new(body, "client", patience).boxed_unsync()
+pub(crate) fn from_client(
+    body: Incoming,
+    patience: Duration,
+) -> impl HttpBody<Data = Bytes, Error = BoxError> + Send + 'static {
+    Timed::new(Lingering { body: Some(body) }, "client", patience)
 }
 
 /// The body of the upstream's answer. That it breaks off is logged: the client

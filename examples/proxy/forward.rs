@@ -63,6 +63,8 @@ pub(crate) struct Forward(Arc<Inner>);
 struct Inner {
     client: Client<Connector, Upload>,
     upstream: Uri,
+    /// The upstream's, for each request.
+    host: HeaderValue,
     authorization: Option<HeaderValue>,
     timeouts: Timeouts,
 }
@@ -70,12 +72,15 @@ struct Inner {
 impl Forward {
     /// # Errors
     ///
-    /// The upstream is `https` and this system has no CA certificates.
+    /// The upstream's URL has no host, or it is `https` and this system has no CA
+    /// certificates.
     pub(crate) fn new(
         upstream: Uri,
         authorization: Option<HeaderValue>,
         timeouts: Timeouts,
     ) -> Result<Self, BoxError> {
+        let host = upstream.authority().ok_or("the upstream has no host")?;
+        let host = HeaderValue::from_str(host.as_str())?;
         let connector = Timeout::new(connector(&upstream, timeouts)?, timeouts.connect);
         // A request is sent again only if nothing of it has been sent: when its
         // pooled connection turns out to be closed already.
@@ -91,6 +96,7 @@ impl Forward {
         Ok(Self(Arc::new(Inner {
             client,
             upstream,
+            host,
             authorization,
             timeouts,
         })))
@@ -115,7 +121,8 @@ impl Inner {
                 );
             }
         }
-        head.headers.remove(HOST);
+        // hyper's client would make it anew for each request.
+        head.headers.insert(HOST, self.host.clone());
         if let Some(authorization) = &self.authorization {
             head.headers.insert(AUTHORIZATION, authorization.clone());
         }
@@ -153,7 +160,7 @@ impl Inner {
     ) -> Response<Body> {
         let (mut head, body) = response.into_parts();
         headers::remove_overridden_length(&mut head.headers);
-        remove_hop_by_hop(&mut head.headers);
+        remove_hop_by_hop(&mut head.headers, None);
         head.version = Version::HTTP_11;
         Response::from_parts(head, body::from_upstream(body, self.timeouts.idle, routed))
     }

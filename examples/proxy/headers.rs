@@ -23,26 +23,19 @@ impl Client {
 }
 
 /// Prepares the head of a client's request to be forwarded.
-pub(crate) fn prepare_request(head: &mut Parts) {
-    let client = head.extensions.remove::<Client>();
+pub(crate) fn prepare_request(head: &mut Parts, client: Client) {
     let host = host(head);
     let headers = &mut head.headers;
     let takes_trailers =
         tokens(headers, &header::TE).any(|coding| coding.eq_ignore_ascii_case("trailers"));
-    let id = headers.get(&front::ID).cloned();
-    remove_hop_by_hop(headers);
-    // The client may not take it for its connection's business.
-    if let Some(id) = id {
-        headers.insert(front::ID, id);
-    }
+    // The client may not take the ID for its connection's business.
+    remove_hop_by_hop(headers, Some(&front::ID));
     // Only this member of TE says something about the client itself.
     if takes_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     // This proxy has met the expectation: it reads the body.
     headers.remove(header::EXPECT);
-    // The upstream's own host takes its place.
-    headers.remove(header::HOST);
     join_cookies(headers);
     headers.append(header::VIA, via(head.version));
     add_forwarded(headers, client, host);
@@ -91,26 +84,25 @@ fn host(head: &Parts) -> Option<HeaderValue> {
 /// Tells the upstream where the request came from. Another proxy in front of
 /// this one knows better which protocol and host the client used, so what it
 /// says of them stays.
-fn add_forwarded(headers: &mut HeaderMap, client: Option<Client>, host: Option<HeaderValue>) {
+fn add_forwarded(headers: &mut HeaderMap, client: Client, host: Option<HeaderValue>) {
     const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
     const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
     const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-    if let Some(Client(client)) = client {
-        let mut chain: Vec<_> = headers
-            .get_all(&FOR)
-            .iter()
-            .map(HeaderValue::as_bytes)
-            .collect();
-        let chain = match chain.is_empty() {
-            true => client,
-            false => {
-                chain.push(client.as_bytes());
-                HeaderValue::from_bytes(&chain.join(&b", "[..])).unwrap_or(client)
-            }
-        };
-        headers.insert(FOR, chain);
-    }
+    let Client(client) = client;
+    let mut chain: Vec<_> = headers
+        .get_all(&FOR)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    let chain = match chain.is_empty() {
+        true => client,
+        false => {
+            chain.push(client.as_bytes());
+            HeaderValue::from_bytes(&chain.join(&b", "[..])).unwrap_or(client)
+        }
+    };
+    headers.insert(FOR, chain);
     headers
         .entry(PROTO)
         .or_insert(HeaderValue::from_static("http"));

@@ -2,8 +2,9 @@
 
 use http::{HeaderMap, HeaderName, header};
 
-/// Removes the headers that are about one connection only (RFC 9110, 7.6.1).
-pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+/// Removes the headers that are about one connection only (RFC 9110, 7.6.1), but
+/// not `kept`, whatever `Connection` says of that.
+pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap, kept: Option<&HeaderName>) {
     static HOP_BY_HOP: [HeaderName; 8] = [
         header::CONNECTION,
         HeaderName::from_static("keep-alive"),
@@ -25,7 +26,9 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
         names.extend(tokens(headers, &header::CONNECTION).filter_map(|name| name.parse().ok()));
     }
     for name in names {
-        headers.remove(name);
+        if Some(&name) != kept {
+            headers.remove(name);
+        }
     }
 }
 

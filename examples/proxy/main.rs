@@ -39,7 +39,7 @@ use tokio::{net::TcpListener, runtime::Handle, time::interval};
 use tower_model_routing::{BoxError, ModelRoutingLayer};
 
 use crate::{
-    app::app,
+    app::App,
     cli::Settings,
     demo::Demo,
     forward::{Chain, Forward},
@@ -124,8 +124,10 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
                 settings.timeouts,
             )?;
             let pages = Arc::clone(&pages);
-            let app = app(pages, layer.clone(), forward, settings.client_idle_timeout);
-            Ok((runtime, app))
+            let app = App::new(pages, &layer, forward, settings.client_idle_timeout);
+            let app = Arc::new(app);
+            let answer = move |request, client| Arc::clone(&app).answer(request, client);
+            Ok((runtime, answer))
         })
         .collect::<Result<Vec<_>, BoxError>>()?;
 

@@ -1,6 +1,6 @@
 //! The answers that the proxy gives itself.
 
-use std::{any::Any, convert::Infallible};
+use std::convert::Infallible;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
@@ -39,7 +39,7 @@ pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Response<B
 
 /// The answer to a request whose handling panicked. The panic's message is on
 /// stderr already; it is not the client's business.
-pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response<Body> {
+pub(crate) fn panicked() -> Response<Body> {
     error(
         StatusCode::INTERNAL_SERVER_ERROR,
         "internal_error",

@@ -29,8 +29,6 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_io_timeout::TimeoutStream;
-use tower::{Service, ServiceExt};
-
 use tower_model_routing::BoxError;
 
 use crate::{gather::Gathered, headers::Client, stop::StopSignals};
@@ -57,19 +55,16 @@ pub(crate) struct Limits {
     pub(crate) drain_timeout: Duration,
 }
 
-/// Serves until the first signal to stop; then what is under way, until that is
+/// Serves with `answer`, which is told the client, until the first signal to stop; then what is under way, until that is
 /// done, it has taken too long, or the second signal comes.
-pub(crate) async fn serve<S, B>(
+pub(crate) async fn serve<A, F, B>(
     listener: TcpListener,
-    workers: &[(Handle, S)],
+    workers: &[(Handle, A)],
     mut stop: StopSignals,
     limits: Limits,
 ) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
+    A: Fn(Request<Incoming>, Client) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     let (close, _) = watch::channel(());
@@ -77,7 +72,7 @@ pub(crate) async fn serve<S, B>(
     let protocol = protocol(limits);
     let mut workers = workers.iter().cycle();
     let mut start = |stream, client| {
-        let Some((runtime, service)) = workers.next() else {
+        let Some((runtime, answer)) = workers.next() else {
             return;
         };
         let connection = Connection {
@@ -87,7 +82,7 @@ pub(crate) async fn serve<S, B>(
             is_stopping: Arc::clone(&is_stopping),
             close: close.subscribe(),
         };
-        runtime.spawn(connection.serve(stream, service.clone()));
+        runtime.spawn(connection.serve(stream, answer.clone()));
     };
     loop {
         tokio::select! {
@@ -153,13 +148,10 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve<S, B>(self, stream: io::Result<net::TcpStream>, service: S)
+    async fn serve<A, F, B>(self, stream: io::Result<net::TcpStream>, answer: A)
     where
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
+        A: Fn(Request<Incoming>, Client) -> F + Send + Sync + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
         B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
     {
         let Self {
@@ -186,15 +178,14 @@ impl Connection {
         let stream = TokioIo::new(Gathered::new(Box::pin(stream)));
         let in_use = AtomicBool::new(false);
         let sender = Client::new(client.ip());
-        let service = service_fn(|mut request: Request<Incoming>| {
+        let service = service_fn(|request: Request<Incoming>| {
             in_use.store(true, Ordering::Relaxed);
-            request.extensions_mut().insert(sender.clone());
             // HTTP/2 has a frame for what this header says.
             let has_header = request.version() < Version::HTTP_2;
-            let answer = service.clone().oneshot(request);
+            let answer = answer(request, sender.clone());
             let is_stopping = Arc::clone(&is_stopping);
             async move {
-                let mut response = answer.await?;
+                let mut response = answer.await;
                 if has_header && is_stopping.load(Ordering::Relaxed) {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(CONNECTION, close);

@@ -77,7 +77,9 @@ impl HttpBody for Upload {
         let polled = Pin::new(&mut this.body).poll_frame(cx);
         this.progress.with(|state| {
             state.waits_for_client = polled.is_pending();
-            state.taken_at = Instant::now();
+            if polled.is_ready() {
+                state.taken_at = Instant::now();
+            }
             if let Poll::Ready(Some(Err(error))) = &polled {
                 state.failure = Some(Failure::of(error));
             }
@@ -103,20 +105,20 @@ impl Progress {
     /// Waits until it has been the upstream's turn for this long. A slow upload
     /// is no fault of the upstream's, however long it takes.
     pub(crate) async fn upstream_silent(&self, patience: Duration) {
+        let mut slept_until = None;
         loop {
-            let now = Instant::now();
-            let deadline = self.with(|state| {
-                let since = if state.waits_for_client {
-                    now
-                } else {
-                    state.taken_at
-                };
-                since + patience
-            });
-            if deadline <= now {
+            let (waits_for_client, taken_at) =
+                self.with(|state| (state.waits_for_client, state.taken_at));
+            let since = match waits_for_client {
+                true => Instant::now(),
+                false => taken_at,
+            };
+            let deadline = since + patience;
+            if slept_until == Some(deadline) {
                 return;
             }
             sleep_until(deadline).await;
+            slept_until = Some(deadline);
         }
     }
 
