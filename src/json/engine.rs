@@ -7,10 +7,17 @@ use super::{
 ///
 /// All engines give the same results.
 pub(super) trait Engine: Copy {
+    /// What has been seen of the bytes at hand, for a look at the next string. It
+    /// must begin past the one that was found.
+    type Seen: Default;
+
     /// The place of the closing quote of a string that begins here, if the
     /// string is plain ASCII, without escapes. May be `None` if it's not worth
     /// it.
-    fn plain_string(self, bytes: &[u8], at: usize) -> Option<usize>;
+    fn plain_string(self, seen: &mut Self::Seen, bytes: &[u8], at: usize) -> Option<usize>;
+
+    /// The same, for strings of which most are short.
+    fn short_string(self, seen: &mut Self::Seen, bytes: &[u8], at: usize) -> Option<usize>;
 
     /// See [`Text::skip`].
     fn text(self, text: &mut Text, bytes: &[u8], at: usize) -> Option<usize>;
@@ -24,10 +31,17 @@ pub(super) trait Engine: Copy {
 pub(super) struct Bytewise;
 
 impl Engine for Bytewise {
-    fn plain_string(self, bytes: &[u8], at: usize) -> Option<usize> {
+    type Seen = ();
+
+    fn plain_string(self, (): &mut (), bytes: &[u8], at: usize) -> Option<usize> {
         let mut rest = bytes[at..].iter();
         let len = rest.position(|&byte| byte == b'"' || !is_plain(byte))?;
         (bytes[at + len] == b'"').then_some(at + len)
+    }
+
+    fn short_string(self, (): &mut (), bytes: &[u8], at: usize) -> Option<usize> {
+        let short = &bytes[..bytes.len().min(at + 32)];
+        self.plain_string(&mut (), short, at)
     }
 
     fn text(self, text: &mut Text, bytes: &[u8], at: usize) -> Option<usize> {
@@ -60,7 +74,7 @@ mod tests {
             ("a\n\"", None),
         ] {
             let bytes = [b"\"", string.as_bytes()].concat();
-            assert_eq!(Bytewise.plain_string(&bytes, 1), end, "{string}");
+            assert_eq!(Bytewise.plain_string(&mut (), &bytes, 1), end, "{string}");
         }
     }
 }

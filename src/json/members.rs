@@ -1,7 +1,8 @@
 use super::{
     engine::Engine,
     error::ScanError,
-    key::likeness,
+    key::{Likeness, likeness},
+    model::{Model, ValueKind},
     scanner::{Scanner, State, is_white_space},
 };
 
@@ -18,32 +19,51 @@ impl Scanner {
         bytes: &[u8],
         mut at: usize,
     ) -> Result<usize, ScanError> {
+        let mut seen = E::Seen::default();
         loop {
-            let Some(quote) = engine.plain_string(bytes, at + 1) else {
+            let Some(quote) = engine.plain_string(&mut seen, bytes, at + 1) else {
                 self.begin_key(at);
                 return Ok(at + 1);
             };
-            self.token = self.offset_of(at);
-            self.end_key(likeness(&bytes[at + 1..quote], self.target))
-                .map_err(|kind| self.error_at(kind, quote))?;
+            match likeness(&bytes[at + 1..quote], self.target) {
+                Likeness::Different => self.in_model = false,
+                likeness => {
+                    self.token = self.offset_of(at);
+                    self.end_key(likeness)
+                        .map_err(|kind| self.error_at(kind, quote))?;
+                }
+            }
 
             at = skip_white_space(bytes, quote + 1);
             if bytes.get(at) != Some(&b':') {
+                self.state = State::AfterKey;
                 return Ok(at);
             }
-            self.state = State::BeforeValue;
             at = skip_white_space(bytes, at + 1);
             let Some(&byte) = bytes.get(at) else {
+                self.state = State::BeforeValue;
                 return Ok(at);
             };
-            self.begin_value(byte, at)
-                .map_err(|reason| self.error_at(reason.into(), at))?;
-            at = self.rest_of_scalar(engine, bytes, at + 1)?;
-            if !matches!(self.state, State::AfterValue) {
-                return Ok(at);
+            let Some(end) = self.short_value(engine, &mut seen, bytes, at) else {
+                self.begin_value(byte, at)
+                    .map_err(|reason| self.error_at(reason.into(), at))?;
+                return Ok(at + 1);
+            };
+            at = skip_white_space(bytes, end);
+            match bytes.get(at) {
+                Some(b',') => {}
+                Some(b'}') => {
+                    self.state = State::End;
+                    return Ok(at + 1);
+                }
+                _ => {
+                    self.state = State::AfterValue;
+                    return Ok(at);
+                }
             }
-            at = self.comma(bytes, at);
-            if !matches!(self.state, State::NextKey) || bytes.get(at) != Some(&b'"') {
+            at = skip_white_space(bytes, at + 1);
+            if bytes.get(at) != Some(&b'"') {
+                self.state = State::NextKey;
                 return Ok(at);
             }
         }
@@ -61,47 +81,84 @@ impl Scanner {
         skip_white_space(bytes, at + 1)
     }
 
-    /// Takes a value from its second byte on, if it's one that's short: not
-    /// nested, and no string but the model's.
+    /// Takes a value that begins here, and returns the place past
+    /// it, if it's a short one that ends in `bytes`. Otherwise nothing changes.
     #[inline(always)]
-    fn rest_of_scalar<E: Engine>(
+    fn short_value<E: Engine>(
         &mut self,
         engine: E,
+        seen: &mut E::Seen,
         bytes: &[u8],
-        mut at: usize,
-    ) -> Result<usize, ScanError> {
-        match &mut self.state {
-            State::Name { .. } => {
-                if let Some(quote) = engine.plain_string(bytes, at) {
-                    self.end_name(quote, false);
-                    at = quote + 1;
-                }
-            }
-            State::Word(missing) if bytes[at..].starts_with(missing) => {
-                at += missing.len();
-                self.end_word(at);
-            }
-            State::Number(number) => {
-                while let Some(&byte) = bytes.get(at) {
-                    if byte.is_ascii_digit() && number.is_in_digits() {
-                        at += 1;
-                        continue;
-                    }
-                    match number.step(byte) {
-                        Ok(Some(next)) => *number = next,
-                        Ok(None) => {
-                            self.state = State::AfterValue;
-                            break;
-                        }
-                        Err(reason) => return Err(self.error_at(reason.into(), at)),
-                    }
-                    at += 1;
-                }
-            }
-            _ => {}
+        at: usize,
+    ) -> Option<usize> {
+        let byte = bytes[at];
+        let end = match byte {
+            b'"' if self.in_model => engine.plain_string(seen, bytes, at + 1)? + 1,
+            b'"' => engine.short_string(seen, bytes, at + 1)? + 1,
+            b'-' | b'0'..=b'9' => number(bytes, at)?,
+            b't' => word(bytes, at, b"true")?,
+            b'n' => word(bytes, at, b"null")?,
+            b'f' => word(bytes, at + 1, b"alse")?,
+            _ => return None,
+        };
+        if self.in_model {
+            let start = self.offset_of(at);
+            self.model = match byte {
+                b'"' => Model::String {
+                    start,
+                    end: self.offset_of(end),
+                    escaped: false,
+                },
+                b'n' => Model::Null {
+                    start,
+                    end: self.offset_of(end),
+                },
+                b't' | b'f' => Model::Other {
+                    start,
+                    kind: ValueKind::Boolean,
+                },
+                _ => Model::Other {
+                    start,
+                    kind: ValueKind::Number,
+                },
+            };
         }
-        Ok(at)
+        Some(end)
     }
+}
+
+/// The place past the number that begins here, if it has no exponent, and another
+/// byte follows it.
+#[inline(always)]
+fn number(bytes: &[u8], at: usize) -> Option<usize> {
+    let integer = at + usize::from(bytes[at] == b'-');
+    let mut end = skip_digits(bytes, integer);
+    if end == integer || (end > integer + 1 && bytes[integer] == b'0') {
+        return None;
+    }
+    if *bytes.get(end)? == b'.' {
+        let fraction = end + 1;
+        end = skip_digits(bytes, fraction);
+        if end == fraction {
+            return None;
+        }
+    }
+    let is_over = !matches!(bytes.get(end)?, b'.' | b'e' | b'E');
+    is_over.then_some(end)
+}
+
+#[inline(always)]
+fn skip_digits(bytes: &[u8], mut at: usize) -> usize {
+    while bytes.get(at).is_some_and(u8::is_ascii_digit) {
+        at += 1;
+    }
+    at
+}
+
+/// The place past this word, if it is here.
+#[inline(always)]
+fn word(bytes: &[u8], at: usize, word: &[u8; 4]) -> Option<usize> {
+    (bytes[at..].first_chunk() == Some(word)).then_some(at + 4)
 }
 
 #[inline(always)]
@@ -114,28 +171,54 @@ fn skip_white_space(bytes: &[u8], mut at: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::engine::Bytewise;
+    use proptest::prelude::*;
+
+    use super::super::{engine::Bytewise, number::Number};
     use super::*;
 
     #[test]
     fn ordinary_members_are_taken_at_once() {
-        let document = br#"{"a": -1.5e3 , "b":true,"c" :null,"model":"x","d":false, "e":0}"#;
-        let mut scanner = Scanner::new();
-        scanner.feed(&document[..1]).unwrap();
-        let end = scanner.members(Bytewise, document, 1).unwrap();
-        assert_eq!(document[end..], *b"}");
-        assert!(matches!(scanner.state, State::AfterValue));
+        for (rest, state) in [
+            ("} ", "End"),
+            (" ]", "AfterValue"),
+            (",]", "NextKey"),
+            (", \"f\" ]", "AfterKey"),
+            (", \"f\" : ", "BeforeValue"),
+        ] {
+            let members = r#""a": -1.50 , "b":true,"c" :null,"model":"x","d":false, "e":0"#;
+            let members = [members, rest].concat();
+            let mut scanner = Scanner::new();
+            scanner.feed(b"{").unwrap();
+            let end = scanner.members(Bytewise, members.as_bytes(), 0).unwrap();
+            assert_eq!(end, members.len() - usize::from(state != "BeforeValue"));
+            assert_eq!(format!("{:?}", scanner.state), state);
+            let (start, end) = (41, 44);
+            let escaped = false;
+            assert_eq!(
+                scanner.model(),
+                Model::String {
+                    start,
+                    end,
+                    escaped
+                }
+            );
+        }
     }
 
     #[test]
     fn out_of_the_ordinary_is_what_may_go_on_or_needs_a_closer_look() {
+        let long = format!("\"a\":\"{}\"}}", "x".repeat(32));
         for (members, taken) in [
             (r#""a\n":1}"#, 1),
             (r#""a"#, 1),
             (r#""a" "#, 4),
-            (r#""a":"b","c":1}"#, 5),
+            (r#""a":"\n","c":1}"#, 5),
+            (&long, 5),
             (r#""a":[1],"c":1}"#, 5),
             (r#""a":tru"#, 5),
+            (r#""a":falsy"#, 5),
+            (r#""a":12"#, 5),
+            (r#""a":1e5}"#, 5),
             (r#""model":"\n"}"#, 9),
             (r#""a":1 ,}"#, 7),
         ] {
@@ -143,6 +226,55 @@ mod tests {
             scanner.feed(b"{").unwrap();
             let at = scanner.members(Bytewise, members.as_bytes(), 0);
             assert_eq!(at, Ok(taken), "{members}");
+        }
+    }
+
+    #[test]
+    fn a_model_that_is_no_string_is_told_by_its_kind() {
+        for (value, model) in [
+            ("true", "Other { start: 9, kind: Boolean }"),
+            ("false", "Other { start: 9, kind: Boolean }"),
+            ("-1.5", "Other { start: 9, kind: Number }"),
+            ("null", "Null { start: 9, end: 13 }"),
+        ] {
+            let members = format!("\"model\":{value}}}");
+            let mut scanner = Scanner::new();
+            scanner.feed(b"{").unwrap();
+            let at = scanner.members(Bytewise, members.as_bytes(), 0);
+            assert_eq!(at, Ok(members.len()));
+            assert_eq!(format!("{:?}", scanner.model()), model);
+        }
+    }
+
+    /// The place past a number, by the automaton.
+    fn number_by_bytes(bytes: &[u8]) -> Option<usize> {
+        let mut number = Number::start(bytes[0])?;
+        for (at, &byte) in bytes.iter().enumerate().skip(1) {
+            match number.step(byte) {
+                Ok(Some(next)) => number = next,
+                Ok(None) => return Some(at),
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_without_an_exponent_are_those_of_the_automaton(
+            text in "-?[0-9]{0,3}[.]?[0-9]{0,3}[-+.eE0-9,} ]{0,3}",
+        ) {
+            let text = format!("{text},");
+            let found = number(text.as_bytes(), 0);
+            let expected = number_by_bytes(text.as_bytes());
+            let follows = |end: usize| text.as_bytes()[end];
+            let has_exponent = expected.is_some_and(|end| text[..end].contains(['e', 'E']));
+            // What follows is an error anyway.
+            let is_odd = expected.is_some_and(|end| matches!(follows(end), b'.' | b'e' | b'E'));
+            match has_exponent || is_odd {
+                true => prop_assert_eq!(found, None),
+                false => prop_assert_eq!(found, expected),
+            }
         }
     }
 }

@@ -24,12 +24,6 @@ impl Number {
         }
     }
 
-    /// Whether any digit would change nothing.
-    #[inline(always)]
-    pub(super) fn is_in_digits(self) -> bool {
-        matches!(self, Self::Integer | Self::Fraction | Self::Exponent)
-    }
-
     /// Takes the next byte; `None` if the number ended before it.
     pub(super) fn step(self, byte: u8) -> Result<Option<Self>, Reason> {
         let next = match (self, byte) {
@@ -51,33 +45,5 @@ impl Number {
             (Self::Zero | Self::Integer | Self::Fraction | Self::Exponent, _) => return Ok(None),
         };
         Ok(Some(next))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Number::{self, *};
-
-    #[test]
-    fn digits_change_nothing_exactly_where_it_says_so() {
-        let parts = [
-            Minus,
-            Zero,
-            Integer,
-            Point,
-            Fraction,
-            ExponentMark,
-            ExponentSign,
-            Exponent,
-        ];
-        for part in parts {
-            let is_kept = |digit: u8| match part.step(digit) {
-                Ok(Some(next)) => {
-                    std::mem::discriminant::<Number>(&next) == std::mem::discriminant(&part)
-                }
-                _ => false,
-            };
-            assert_eq!((b'0'..=b'9').all(is_kept), part.is_in_digits(), "{part:?}");
-        }
     }
 }

@@ -27,8 +27,8 @@ pub(crate) struct Scanner {
     /// Where the key or the model's value began that is being read.
     pub(super) token: u64,
     /// Whether the value at hand is the model's own.
-    in_model: bool,
-    model: Model,
+    pub(super) in_model: bool,
+    pub(super) model: Model,
     insertion: Option<Insertion>,
     error: Option<ScanError>,
 }
@@ -150,6 +150,11 @@ impl Scanner {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             match &mut self.state {
+                State::Start if byte == b'{' => {
+                    self.begin_document(at)
+                        .map_err(|reason| self.error_at(reason.into(), at))?;
+                    at += 1;
+                }
                 State::FirstKey | State::NextKey if byte == b'"' => {
                     at = self.members(engine, bytes, at)?;
                 }
@@ -211,7 +216,6 @@ impl Scanner {
             State::BeforeValue if !is_white_space(byte) => self.begin_value(byte, at)?,
             _ if is_white_space(byte) => {}
             state => match (&state, byte) {
-                (State::Start, b'{') => self.begin_document(at)?,
                 (State::FirstKey | State::NextKey, b'"') => self.begin_key(at),
                 (State::FirstKey, b'}') => {
                     if let Some(insertion) = &mut self.insertion {
@@ -228,6 +232,7 @@ impl Scanner {
         Ok(at + 1)
     }
 
+    #[inline(always)]
     fn begin_document(&mut self, brace: usize) -> Result<(), Reason> {
         self.nested.enter(Bracket::Object)?;
         self.insertion = Some(Insertion {

@@ -4,12 +4,18 @@
 //! them must be inlined into one (see [`dispatch!`]).
 
 mod block;
+mod seen;
+mod strings;
 
 use std::sync::LazyLock;
 
-use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x32};
+use fearless_simd::{Level, Simd, dispatch, prelude::*};
 
-use self::block::{BLOCK, Block, prefix_xor};
+use self::{
+    block::{BLOCK, Block},
+    seen::{Seen, Sight},
+    strings::{Found, Strings},
+};
 use super::{
     engine::{Bytewise, Engine},
     error::ScanError,
@@ -50,25 +56,35 @@ pub(super) fn scan_older(scanner: &mut Scanner, bytes: &[u8]) -> Result<(), Scan
 struct Blocks<S>(S);
 
 impl<S: Simd> Engine for Blocks<S> {
+    type Seen = Seen;
+
     #[inline(always)]
-    fn plain_string(self, bytes: &[u8], mut at: usize) -> Option<usize> {
-        const WINDOW: usize = 32;
+    fn plain_string(self, seen: &mut Seen, bytes: &[u8], mut at: usize) -> Option<usize> {
         while at < bytes.len() {
-            let start = at.min(bytes.len() - WINDOW);
-            let window = u8x32::from_slice(self.0, &bytes[start..start + WINDOW]);
-            let quotes = window.simd_eq(b'"').to_bitmask() >> (at - start);
-            let odd = window.simd_eq(b'\\') | window.simd_lt(0x20) | window.simd_ge(0x80);
-            let odd = odd.to_bitmask() >> (at - start);
-            let before = quotes.wrapping_sub(1) & !quotes;
-            if odd & before != 0 {
-                return None;
+            if at >= seen.end {
+                *seen = Seen::of(self.0, bytes, at);
             }
-            if quotes != 0 {
-                return Some(at + quotes.trailing_zeros() as usize);
+            match seen.string(at) {
+                Sight::EndsAt(quote) => return Some(quote),
+                Sight::GoesOn => at = seen.end,
+                Sight::NotPlain => return None,
             }
-            at = start + WINDOW;
         }
         None
+    }
+
+    #[inline(always)]
+    fn short_string(self, seen: &mut Seen, bytes: &[u8], at: usize) -> Option<usize> {
+        if at >= seen.end || matches!(seen.string(at), Sight::GoesOn) {
+            if at >= bytes.len() {
+                return None;
+            }
+            *seen = Seen::of(self.0, bytes, at);
+        }
+        match seen.string(at) {
+            Sight::EndsAt(quote) => Some(quote),
+            Sight::GoesOn | Sight::NotPlain => None,
+        }
     }
 
     #[inline(always)]
@@ -84,14 +100,15 @@ impl<S: Simd> Engine for Blocks<S> {
                 at += found;
                 clean = 0;
             }
-            let block = Block::load(self.0, bytes, at);
-            let backslashes = block.equal(b'\\');
-            let ends = block.quotes(backslashes, &mut carry);
+            let (ends, backslashes, len) = match bytes[at..].first_chunk() {
+                Some(whole) => string_ends(Block::whole(self.0, whole), &mut carry),
+                None => string_ends(Block::load(self.0, bytes, at), &mut carry),
+            };
             if ends != 0 {
                 text.escaped = false;
                 return Some(at + ends.trailing_zeros() as usize + 1);
             }
-            at += block.len;
+            at += len;
             clean = if backslashes == 0 { clean + 1 } else { 0 };
         }
         text.escaped = carry != 0;
@@ -108,64 +125,49 @@ impl<S: Simd> Engine for Blocks<S> {
             }
             nested.text = None;
         }
-        // All ones in a string, and the escape that carries over into a block.
-        let mut in_string = 0;
-        let mut carry = 0;
+        let mut strings = Strings::default();
         while at < bytes.len() {
-            let block = Block::load(self.0, bytes, at);
-            let before = carry;
-            let backslashes = block.equal(b'\\');
-            let quotes = block.quotes(backslashes, &mut carry);
-            if quotes == 0 && in_string != 0 {
-                at += block.len;
-                let mut text = Text {
-                    escaped: carry != 0,
-                    clean: 0,
-                };
-                match self.text(&mut text, bytes, at) {
-                    Some(end) => at = end,
-                    None => {
-                        nested.text = Some(text);
-                        return Ok(None);
+            let (found, len) = match bytes[at..].first_chunk() {
+                Some(whole) => strings.take(nested, Block::whole(self.0, whole)),
+                None => strings.take(nested, Block::load(self.0, bytes, at)),
+            };
+            match found {
+                Found::Taken => at += len,
+                Found::Brackets(brackets) => {
+                    if let Some(end) = nested.take_each(brackets, bytes, at)? {
+                        return Ok(Some(end));
                     }
+                    at += len;
                 }
-                (in_string, carry) = (0, 0);
-                continue;
+                Found::Text => {
+                    let mut text = strings.text();
+                    match self.text(&mut text, bytes, at + len) {
+                        Some(end) => at = end,
+                        None => {
+                            nested.text = Some(text);
+                            return Ok(None);
+                        }
+                    }
+                    strings = Strings::default();
+                }
+                Found::Numbers => at = self.skip_numbers(bytes, at + len),
+                Found::Strangers => {
+                    // An error, unless the value ends before it.
+                    nested.text = (strings.inside != 0).then(|| strings.text());
+                    return nested.scan(bytes, at);
+                }
             }
-            let numbers = block.numbers();
-            if quotes == 0 && block.bits(numbers) == block.valid() {
-                at = self.skip_numbers(bytes, at + block.len);
-                continue;
-            }
-            let strings = prefix_xor(quotes) ^ in_string;
-            let outside = !strings & block.valid();
-            let (opening, closing) = block.brackets();
-            let known = [numbers, opening, closing];
-            if block.has_strangers(known, outside, quotes) {
-                // An error, unless the value ends before it.
-                nested.text = (in_string != 0).then_some(Text {
-                    escaped: before != 0,
-                    clean: 0,
-                });
-                return nested.scan(bytes, at);
-            }
-            let closing = block.bits(closing);
-            let brackets = (block.bits(opening) | closing) & outside;
-            if brackets != 0
-                && !nested.brackets.take_all(brackets, closing, block.curly())
-                && let Some(end) = nested.take_each(brackets, bytes, at)?
-            {
-                return Ok(Some(end));
-            }
-            in_string = (strings as i64 >> 63) as u64;
-            at += block.len;
         }
-        nested.text = (in_string != 0).then_some(Text {
-            escaped: carry != 0,
-            clean: 0,
-        });
+        nested.text = (strings.inside != 0).then(|| strings.text());
         Ok(None)
     }
+}
+
+/// The quotes that end a string, the backslashes, and the block's length.
+#[inline(always)]
+fn string_ends<S: Simd>(block: Block<S>, carry: &mut u64) -> (u64, u64, usize) {
+    let backslashes = block.equal(b'\\');
+    (block.quotes(backslashes, carry), backslashes, block.len)
 }
 
 impl<S: Simd> Blocks<S> {
@@ -179,24 +181,6 @@ impl<S: Simd> Blocks<S> {
     }
 }
 
-impl Nested {
-    /// Takes the brackets of the block that begins here, one by one, and
-    /// returns the place past the one that ends the value.
-    fn take_each(&mut self, mut brackets: u64, bytes: &[u8], at: usize) -> NestedEnd {
-        while brackets != 0 {
-            let place = at + brackets.trailing_zeros() as usize;
-            if self
-                .outside(bytes[place])
-                .map_err(|reason| (place, reason))?
-            {
-                return Ok(Some(place + 1));
-            }
-            brackets &= brackets - 1;
-        }
-        Ok(None)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -204,7 +188,7 @@ mod tests {
     use super::*;
 
     fn plain_string(bytes: &[u8], at: usize) -> Option<usize> {
-        dispatch!(*LEVEL, simd => Blocks(simd).plain_string(bytes, at))
+        dispatch!(*LEVEL, simd => Blocks(simd).plain_string(&mut Seen::default(), bytes, at))
     }
 
     fn text(text: &mut Text, bytes: &[u8]) -> Option<usize> {
@@ -252,22 +236,59 @@ mod tests {
         }
     }
 
+    /// Looks for the ends of plain strings, each some bytes past the one before,
+    /// as far as there are any, and says where it looked and what it found.
+    fn looks(
+        bytes: &[u8],
+        gaps: &[usize],
+        look: impl Fn(&mut Seen, usize) -> Option<usize>,
+    ) -> Vec<(usize, Option<usize>)> {
+        let mut seen = Seen::default();
+        let mut looks = Vec::new();
+        let mut at = 0;
+        for gap in gaps {
+            at += gap;
+            if at > bytes.len() {
+                break;
+            }
+            let found = look(&mut seen, at);
+            looks.push((at, found));
+            match found {
+                Some(end) => at = end + 1,
+                None => break,
+            }
+        }
+        looks
+    }
+
     proptest! {
         #[test]
-        fn plain_strings_are_the_same_as_byte_by_byte(
-            plain in 64_usize..200,
+        fn plain_strings_are_the_same_as_byte_by_byte_whatever_was_seen_before(
+            plain in 64_usize..300,
             marks in prop::collection::vec(
-                (any::<prop::sample::Index>(), prop::sample::select(b"\"\\\x1f\x80".to_vec())),
-                0..4,
+                (any::<prop::sample::Index>(), prop::sample::select(b"\"\"\"\\\x1f\x80".to_vec())),
+                0..12,
             ),
-            at in any::<prop::sample::Index>(),
+            gaps in prop::collection::vec(0_usize..80, 1..8),
         ) {
             let mut bytes = vec![b' '; plain];
             for (place, mark) in marks {
                 bytes[place.index(plain)] = mark;
             }
-            let at = at.index(plain + 1);
-            prop_assert_eq!(plain_string(&bytes, at), Bytewise.plain_string(&bytes, at));
+            let bytes = &bytes[..];
+            let expected = |at| Bytewise.plain_string(&mut (), bytes, at);
+            let plain = |seen: &mut _, at| {
+                dispatch!(*LEVEL, simd => Blocks(simd).plain_string(seen, bytes, at))
+            };
+            for (at, found) in looks(bytes, &gaps, plain) {
+                prop_assert_eq!(found, expected(at));
+            }
+            let short = |seen: &mut _, at| {
+                dispatch!(*LEVEL, simd => Blocks(simd).short_string(seen, bytes, at))
+            };
+            for (at, found) in looks(bytes, &gaps, short) {
+                prop_assert_eq!(found, expected(at).filter(|end| end - at < BLOCK));
+            }
         }
     }
 }

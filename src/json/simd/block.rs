@@ -27,6 +27,15 @@ impl<S: Simd> Block<S> {
         }
     }
 
+    /// One that is not the last, for which the compiler leaves all shifts out.
+    #[inline(always)]
+    pub(super) fn whole(simd: S, bytes: &[u8; BLOCK]) -> Self {
+        Self {
+            bytes: u8x64::from_slice(simd, bytes),
+            len: BLOCK,
+        }
+    }
+
     #[inline(always)]
     pub(super) fn bits(&self, mask: Mask<S>) -> u64 {
         mask.to_bitmask() >> (BLOCK - self.len)
@@ -41,6 +50,13 @@ impl<S: Simd> Block<S> {
     #[inline(always)]
     pub(super) fn equal(&self, byte: u8) -> u64 {
         self.bits(self.bytes.simd_eq(byte))
+    }
+
+    /// What does not stand for itself in a string, or is beyond ASCII.
+    #[inline(always)]
+    pub(super) fn odd(&self) -> u64 {
+        let bytes = self.bytes;
+        self.bits(bytes.simd_eq(b'\\') | bytes.simd_lt(0x20) | bytes.simd_ge(0x80))
     }
 
     /// The quotes that are not escaped. For `carry` see [`escaped`].

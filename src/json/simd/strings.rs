@@ -1,0 +1,88 @@
+use fearless_simd::Simd;
+
+use super::{
+    super::{
+        nested::{Nested, NestedEnd},
+        text::Text,
+    },
+    block::{Block, prefix_xor},
+};
+
+/// What carries over from a block of a nested value into the next.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Strings {
+    /// All ones in a string.
+    pub(super) inside: u64,
+    /// Whether the next byte is escaped.
+    escape: u64,
+}
+
+/// What a block of a nested value is.
+pub(super) enum Found {
+    Taken,
+    /// Taken but for these brackets.
+    Brackets(u64),
+    /// Wholly inside a string.
+    Text,
+    Numbers,
+    /// Not taken: bytes that are not of JSON's alphabet.
+    Strangers,
+}
+
+impl Strings {
+    /// Takes a block, of the length returned.
+    #[inline(always)]
+    pub(super) fn take<S: Simd>(&mut self, nested: &mut Nested, block: Block<S>) -> (Found, usize) {
+        let mut escape = self.escape;
+        let backslashes = block.equal(b'\\');
+        let quotes = block.quotes(backslashes, &mut escape);
+        if quotes == 0 && self.inside != 0 {
+            self.escape = escape;
+            return (Found::Text, block.len);
+        }
+        let numbers = block.numbers();
+        if quotes == 0 && block.bits(numbers) == block.valid() {
+            return (Found::Numbers, block.len);
+        }
+        let strings = prefix_xor(quotes) ^ self.inside;
+        let outside = !strings & block.valid();
+        let (opening, closing) = block.brackets();
+        if block.has_strangers([numbers, opening, closing], outside, quotes) {
+            return (Found::Strangers, block.len);
+        }
+        self.inside = (strings as i64 >> 63) as u64;
+        self.escape = escape;
+        let closing = block.bits(closing);
+        let brackets = (block.bits(opening) | closing) & outside;
+        if brackets != 0 && !nested.brackets.take_all(brackets, closing, block.curly()) {
+            return (Found::Brackets(brackets), block.len);
+        }
+        (Found::Taken, block.len)
+    }
+
+    /// The string that goes on.
+    pub(super) fn text(&self) -> Text {
+        Text {
+            escaped: self.escape != 0,
+            clean: 0,
+        }
+    }
+}
+
+impl Nested {
+    /// Takes the brackets of the block that begins here, one by one, and
+    /// returns the place past the one that ends the value.
+    pub(super) fn take_each(&mut self, mut brackets: u64, bytes: &[u8], at: usize) -> NestedEnd {
+        while brackets != 0 {
+            let place = at + brackets.trailing_zeros() as usize;
+            if self
+                .outside(bytes[place])
+                .map_err(|reason| (place, reason))?
+            {
+                return Ok(Some(place + 1));
+            }
+            brackets &= brackets - 1;
+        }
+        Ok(None)
+    }
+}
