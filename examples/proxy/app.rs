@@ -42,8 +42,6 @@ impl App {
         let encoded = ServiceBuilder::new()
             .map_response(|response: Response<_>| response.map(BodyExt::boxed_unsync))
             .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
-            .map_request(|request: Request<_>| request.map(BodyExt::boxed_unsync))
-            .map_response(|response: Response<_>| response.map(BodyExt::boxed_unsync))
             .service(plain.clone());
         Self {
             pages,

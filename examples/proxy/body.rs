@@ -19,7 +19,8 @@ use tokio::{
 use tower_model_routing::{BoxError, RoutedModel};
 use tracing::Span;
 
-/// The body of every response within the proxy, and of most requests.
+/// A body of any kind: of each response within the proxy, and of requests whose
+/// kind differs.
 pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
 
 /// The body of a client's request.

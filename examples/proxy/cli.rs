@@ -237,7 +237,22 @@ fn upstream(url: &str) -> Result<Uri, &'static str> {
     if uri.query().is_some() {
         return Err("must not have a query; each request brings its own");
     }
-    Ok(uri)
+    without_default_port(uri).ok_or("has a host that is not valid")
+}
+
+/// As the upstream is to see its own name (RFC 9110, 4.2.3).
+fn without_default_port(uri: Uri) -> Option<Uri> {
+    let default = match uri.scheme_str() {
+        Some("http") => 80,
+        _ => 443,
+    };
+    if uri.port_u16() != Some(default) {
+        return Some(uri);
+    }
+    let authority = uri.host()?.parse().ok()?;
+    let mut parts = uri.into_parts();
+    parts.authority = Some(authority);
+    Uri::from_parts(parts).ok()
 }
 
 fn bytes(text: &str, variable: &str) -> Result<usize, String> {

@@ -79,6 +79,7 @@ impl Forward {
         authorization: Option<HeaderValue>,
         timeouts: Timeouts,
     ) -> Result<Self, BoxError> {
+        // It is what goes into HTTP/2's `:authority`, so that the two agree.
         let host = upstream.authority().ok_or("the upstream has no host")?;
         let host = HeaderValue::from_str(host.as_str())?;
         let connector = Timeout::new(connector(&upstream, timeouts)?, timeouts.connect);
@@ -121,7 +122,7 @@ impl Inner {
                 );
             }
         }
-        // hyper's client would make it anew for each request.
+        // hyper's client would make it anew for each request (of HTTP/1).
         head.headers.insert(HOST, self.host.clone());
         if let Some(authorization) = &self.authorization {
             head.headers.insert(AUTHORIZATION, authorization.clone());

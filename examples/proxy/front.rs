@@ -86,12 +86,18 @@ fn span<A>(request: &Request<A>, id: &HeaderValue) -> Span {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Ready;
+
     use http::StatusCode;
     use http_body_util::{BodyExt, Full};
 
     use super::*;
 
-    async fn panics(_: Request<()>) -> Response<Body> {
+    async fn panics_later(_: Request<()>) -> Response<Body> {
+        panic!("for a test")
+    }
+
+    fn panics_at_once(_: Request<()>) -> Ready<Response<Body>> {
         panic!("for a test")
     }
 
@@ -102,15 +108,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_an_error_object_with_a_request_id() {
-        let response = answer(Request::new(()), panics).await;
-        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        assert_eq!(response.headers()["content-type"], "application/json");
-        assert_eq!(response.headers()[ID].len(), 32);
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(body["error"]["code"], "internal_error");
-        assert_eq!(body["error"]["type"], "server_error");
-        assert!(!body.to_string().contains("for a test"));
+        let later = answer(Request::new(()), panics_later).await;
+        let at_once = answer(Request::new(()), panics_at_once).await;
+        for response in [later, at_once] {
+            assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            assert_eq!(response.headers()["content-type"], "application/json");
+            assert_eq!(response.headers()[ID].len(), 32);
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(body["error"]["code"], "internal_error");
+            assert_eq!(body["error"]["type"], "server_error");
+            assert!(!body.to_string().contains("for a test"));
+        }
     }
 
     #[tokio::test]

@@ -84,12 +84,11 @@ fn host(head: &Parts) -> Option<HeaderValue> {
 /// Tells the upstream where the request came from. Another proxy in front of
 /// this one knows better which protocol and host the client used, so what it
 /// says of them stays.
-fn add_forwarded(headers: &mut HeaderMap, client: Client, host: Option<HeaderValue>) {
+fn add_forwarded(headers: &mut HeaderMap, Client(client): Client, host: Option<HeaderValue>) {
     const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
     const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
     const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-    let Client(client) = client;
     let mut chain: Vec<_> = headers
         .get_all(&FOR)
         .iter()

@@ -2,17 +2,11 @@
 
 use std::{
     env,
-    fmt::{self, Debug},
     io::{self, IsTerminal},
 };
 
 use clap::ValueEnum;
-use tracing::field::Field;
-use tracing_subscriber::{
-    EnvFilter,
-    field::MakeExt,
-    fmt::format::{Writer, debug_fn},
-};
+use tracing_subscriber::EnvFilter;
 
 /// What a line of the log looks like.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -44,7 +38,7 @@ pub(crate) fn start(format: Format) -> Result<(), String> {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
     match format {
-        Format::Text => log.fmt_fields(debug_fn(write_field).delimited(" ")).init(),
+        Format::Text => log.init(),
         // The list of spans has the current one as well.
         Format::Json => log
             .json()
@@ -53,13 +47,4 @@ pub(crate) fn start(format: Format) -> Result<(), String> {
             .init(),
     }
     Ok(())
-}
-
-/// Writes a field as usual, but without colours: to choose them costs more than
-/// to write it, and each request's span has three fields.
-fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result {
-    match field.name() {
-        "message" => write!(writer, "{value:?}"),
-        name => write!(writer, "{name}={value:?}"),
-    }
 }

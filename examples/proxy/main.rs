@@ -124,8 +124,12 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
                 settings.timeouts,
             )?;
             let pages = Arc::clone(&pages);
-            let app = App::new(pages, &layer, forward, settings.client_idle_timeout);
-            let app = Arc::new(app);
+            let app = Arc::new(App::new(
+                pages,
+                &layer,
+                forward,
+                settings.client_idle_timeout,
+            ));
             let answer = move |request, client| Arc::clone(&app).answer(request, client);
             Ok((runtime, answer))
         })

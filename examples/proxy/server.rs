@@ -55,8 +55,9 @@ pub(crate) struct Limits {
     pub(crate) drain_timeout: Duration,
 }
 
-/// Serves with `answer`, which is told the client, until the first signal to stop; then what is under way, until that is
-/// done, it has taken too long, or the second signal comes.
+/// Serves with `answer`, which is told the client, until the first signal to stop;
+/// then what is under way, until that is done, it has taken too long, or the second
+/// signal comes.
 pub(crate) async fn serve<A, F, B>(
     listener: TcpListener,
     workers: &[(Handle, A)],

@@ -105,20 +105,23 @@ impl Progress {
     /// Waits until it has been the upstream's turn for this long. A slow upload
     /// is no fault of the upstream's, however long it takes.
     pub(crate) async fn upstream_silent(&self, patience: Duration) {
-        let mut slept_until = None;
-        loop {
-            let (waits_for_client, taken_at) =
-                self.with(|state| (state.waits_for_client, state.taken_at));
-            let since = match waits_for_client {
+        let deadline = || {
+            let since = self.with(|state| match state.waits_for_client {
                 true => Instant::now(),
-                false => taken_at,
-            };
-            let deadline = since + patience;
-            if slept_until == Some(deadline) {
+                false => state.taken_at,
+            });
+            since + patience
+        };
+        let mut end = deadline();
+        loop {
+            sleep_until(end).await;
+            // It is later now if the upstream has taken something since, or if it
+            // is the client's turn.
+            let next = deadline();
+            if next == end {
                 return;
             }
-            sleep_until(deadline).await;
-            slept_until = Some(deadline);
+            end = next;
         }
     }
 

@@ -7,17 +7,17 @@ use super::{
 ///
 /// All engines give the same results.
 pub(super) trait Engine: Copy {
-    /// What has been seen of the bytes at hand, for a look at the next string. It
-    /// must begin past the one that was found.
-    type Seen: Default;
+    /// What was seen of the bytes at hand around the string before: of one that
+    /// begins further on there may be nothing more to load.
+    type Window: Default;
 
     /// The place of the closing quote of a string that begins here, if the
     /// string is plain ASCII, without escapes. May be `None` if it's not worth
     /// it.
-    fn plain_string(self, seen: &mut Self::Seen, bytes: &[u8], at: usize) -> Option<usize>;
+    fn plain_string(self, window: &mut Self::Window, bytes: &[u8], at: usize) -> Option<usize>;
 
     /// The same, for strings of which most are short.
-    fn short_string(self, seen: &mut Self::Seen, bytes: &[u8], at: usize) -> Option<usize>;
+    fn short_string(self, window: &mut Self::Window, bytes: &[u8], at: usize) -> Option<usize>;
 
     /// See [`Text::skip`].
     fn text(self, text: &mut Text, bytes: &[u8], at: usize) -> Option<usize>;
@@ -31,7 +31,7 @@ pub(super) trait Engine: Copy {
 pub(super) struct Bytewise;
 
 impl Engine for Bytewise {
-    type Seen = ();
+    type Window = ();
 
     fn plain_string(self, (): &mut (), bytes: &[u8], at: usize) -> Option<usize> {
         let mut rest = bytes[at..].iter();

@@ -62,6 +62,23 @@ impl Nested {
         Ok(false)
     }
 
+    /// Takes the brackets of the block that begins here, one by one, and
+    /// returns the place past the one that ends the value.
+    #[cfg(feature = "simd")]
+    pub(super) fn take_each(&mut self, mut brackets: u64, bytes: &[u8], at: usize) -> NestedEnd {
+        while brackets != 0 {
+            let place = at + brackets.trailing_zeros() as usize;
+            if self
+                .outside(bytes[place])
+                .map_err(|reason| (place, reason))?
+            {
+                return Ok(Some(place + 1));
+            }
+            brackets &= brackets - 1;
+        }
+        Ok(None)
+    }
+
     fn close(&mut self, bracket: Bracket) -> Result<bool, Reason> {
         self.brackets.close(bracket)?;
         Ok(self.brackets.depth() == 1)

@@ -303,8 +303,7 @@ impl Scanner {
     }
 
     /// Takes the closing quote of the model's name.
-    #[inline(always)]
-    pub(super) fn end_name(&mut self, quote: usize, escaped: bool) {
+    fn end_name(&mut self, quote: usize, escaped: bool) {
         self.model = Model::String {
             start: self.token,
             end: self.offset_of(quote + 1),
@@ -314,8 +313,7 @@ impl Scanner {
     }
 
     /// Ends a word just before this place.
-    #[inline(always)]
-    pub(super) fn end_word(&mut self, end: usize) {
+    fn end_word(&mut self, end: usize) {
         if self.in_model && self.model == Model::Pending {
             let start = self.token;
             let end = self.offset_of(end);

@@ -4,8 +4,8 @@
 //! them must be inlined into one (see [`dispatch!`]).
 
 mod block;
-mod seen;
 mod strings;
+mod window;
 
 use std::sync::LazyLock;
 
@@ -13,8 +13,8 @@ use fearless_simd::{Level, Simd, dispatch, prelude::*};
 
 use self::{
     block::{BLOCK, Block},
-    seen::{Seen, Sight},
     strings::{Found, Strings},
+    window::{Look, Window},
 };
 use super::{
     engine::{Bytewise, Engine},
@@ -56,34 +56,34 @@ pub(super) fn scan_older(scanner: &mut Scanner, bytes: &[u8]) -> Result<(), Scan
 struct Blocks<S>(S);
 
 impl<S: Simd> Engine for Blocks<S> {
-    type Seen = Seen;
+    type Window = Window;
 
     #[inline(always)]
-    fn plain_string(self, seen: &mut Seen, bytes: &[u8], mut at: usize) -> Option<usize> {
+    fn plain_string(self, window: &mut Window, bytes: &[u8], mut at: usize) -> Option<usize> {
         while at < bytes.len() {
-            if at >= seen.end {
-                *seen = Seen::of(self.0, bytes, at);
+            if at >= window.end {
+                *window = Window::of(self.0, bytes, at);
             }
-            match seen.string(at) {
-                Sight::EndsAt(quote) => return Some(quote),
-                Sight::GoesOn => at = seen.end,
-                Sight::NotPlain => return None,
+            match window.string(at) {
+                Look::EndsAt(quote) => return Some(quote),
+                Look::GoesOn => at = window.end,
+                Look::NotPlain => return None,
             }
         }
         None
     }
 
     #[inline(always)]
-    fn short_string(self, seen: &mut Seen, bytes: &[u8], at: usize) -> Option<usize> {
-        if at >= seen.end || matches!(seen.string(at), Sight::GoesOn) {
+    fn short_string(self, window: &mut Window, bytes: &[u8], at: usize) -> Option<usize> {
+        if at >= window.end || matches!(window.string(at), Look::GoesOn) {
             if at >= bytes.len() {
                 return None;
             }
-            *seen = Seen::of(self.0, bytes, at);
+            *window = Window::of(self.0, bytes, at);
         }
-        match seen.string(at) {
-            Sight::EndsAt(quote) => Some(quote),
-            Sight::GoesOn | Sight::NotPlain => None,
+        match window.string(at) {
+            Look::EndsAt(quote) => Some(quote),
+            Look::GoesOn | Look::NotPlain => None,
         }
     }
 
@@ -118,48 +118,44 @@ impl<S: Simd> Engine for Blocks<S> {
 
     #[inline(always)]
     fn nested(self, nested: &mut Nested, bytes: &[u8], mut at: usize) -> NestedEnd {
-        if let Some(text) = &mut nested.text {
-            match self.text(text, bytes, at) {
-                Some(end) => at = end,
-                None => return Ok(None),
-            }
-            nested.text = None;
-        }
-        let mut strings = Strings::default();
-        while at < bytes.len() {
-            let (found, len) = match bytes[at..].first_chunk() {
-                Some(whole) => strings.take(nested, Block::whole(self.0, whole)),
-                None => strings.take(nested, Block::load(self.0, bytes, at)),
-            };
-            match found {
-                Found::Taken => at += len,
-                Found::Brackets(brackets) => {
-                    if let Some(end) = nested.take_each(brackets, bytes, at)? {
-                        return Ok(Some(end));
-                    }
-                    at += len;
+        'value: loop {
+            if let Some(text) = &mut nested.text {
+                match self.text(text, bytes, at) {
+                    Some(end) => at = end,
+                    None => return Ok(None),
                 }
-                Found::Text => {
-                    let mut text = strings.text();
-                    match self.text(&mut text, bytes, at + len) {
-                        Some(end) => at = end,
-                        None => {
-                            nested.text = Some(text);
-                            return Ok(None);
+                nested.text = None;
+            }
+            let mut strings = Strings::default();
+            while at < bytes.len() {
+                let (found, len) = match bytes[at..].first_chunk() {
+                    Some(whole) => strings.take(nested, Block::whole(self.0, whole)),
+                    None => strings.take(nested, Block::load(self.0, bytes, at)),
+                };
+                match found {
+                    Found::Taken => at += len,
+                    Found::Brackets(brackets) => {
+                        if let Some(end) = nested.take_each(brackets, bytes, at)? {
+                            return Ok(Some(end));
                         }
+                        at += len;
                     }
-                    strings = Strings::default();
-                }
-                Found::Numbers => at = self.skip_numbers(bytes, at + len),
-                Found::Strangers => {
-                    // An error, unless the value ends before it.
-                    nested.text = (strings.inside != 0).then(|| strings.text());
-                    return nested.scan(bytes, at);
+                    Found::Numbers => at = self.skip_numbers(bytes, at + len),
+                    Found::Text => {
+                        nested.text = strings.text();
+                        at += len;
+                        continue 'value;
+                    }
+                    Found::Strangers => {
+                        // An error, unless the value ends before it.
+                        nested.text = strings.text();
+                        return nested.scan(bytes, at);
+                    }
                 }
             }
+            nested.text = strings.text();
+            return Ok(None);
         }
-        nested.text = (strings.inside != 0).then(|| strings.text());
-        Ok(None)
     }
 }
 
@@ -188,7 +184,7 @@ mod tests {
     use super::*;
 
     fn plain_string(bytes: &[u8], at: usize) -> Option<usize> {
-        dispatch!(*LEVEL, simd => Blocks(simd).plain_string(&mut Seen::default(), bytes, at))
+        dispatch!(*LEVEL, simd => Blocks(simd).plain_string(&mut Window::default(), bytes, at))
     }
 
     fn text(text: &mut Text, bytes: &[u8]) -> Option<usize> {
@@ -241,9 +237,9 @@ mod tests {
     fn looks(
         bytes: &[u8],
         gaps: &[usize],
-        look: impl Fn(&mut Seen, usize) -> Option<usize>,
+        look: impl Fn(&mut Window, usize) -> Option<usize>,
     ) -> Vec<(usize, Option<usize>)> {
-        let mut seen = Seen::default();
+        let mut window = Window::default();
         let mut looks = Vec::new();
         let mut at = 0;
         for gap in gaps {
@@ -251,7 +247,7 @@ mod tests {
             if at > bytes.len() {
                 break;
             }
-            let found = look(&mut seen, at);
+            let found = look(&mut window, at);
             looks.push((at, found));
             match found {
                 Some(end) => at = end + 1,
@@ -277,14 +273,14 @@ mod tests {
             }
             let bytes = &bytes[..];
             let expected = |at| Bytewise.plain_string(&mut (), bytes, at);
-            let plain = |seen: &mut _, at| {
-                dispatch!(*LEVEL, simd => Blocks(simd).plain_string(seen, bytes, at))
+            let plain = |window: &mut _, at| {
+                dispatch!(*LEVEL, simd => Blocks(simd).plain_string(window, bytes, at))
             };
             for (at, found) in looks(bytes, &gaps, plain) {
                 prop_assert_eq!(found, expected(at));
             }
-            let short = |seen: &mut _, at| {
-                dispatch!(*LEVEL, simd => Blocks(simd).short_string(seen, bytes, at))
+            let short = |window: &mut _, at| {
+                dispatch!(*LEVEL, simd => Blocks(simd).short_string(window, bytes, at))
             };
             for (at, found) in looks(bytes, &gaps, short) {
                 prop_assert_eq!(found, expected(at).filter(|end| end - at < BLOCK));

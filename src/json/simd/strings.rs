@@ -1,10 +1,7 @@
 use fearless_simd::Simd;
 
 use super::{
-    super::{
-        nested::{Nested, NestedEnd},
-        text::Text,
-    },
+    super::{nested::Nested, text::Text},
     block::{Block, prefix_xor},
 };
 
@@ -12,7 +9,7 @@ use super::{
 #[derive(Clone, Copy, Default)]
 pub(super) struct Strings {
     /// All ones in a string.
-    pub(super) inside: u64,
+    inside: u64,
     /// Whether the next byte is escaped.
     escape: u64,
 }
@@ -61,28 +58,10 @@ impl Strings {
     }
 
     /// The string that goes on.
-    pub(super) fn text(&self) -> Text {
-        Text {
+    pub(super) fn text(&self) -> Option<Text> {
+        (self.inside != 0).then_some(Text {
             escaped: self.escape != 0,
             clean: 0,
-        }
-    }
-}
-
-impl Nested {
-    /// Takes the brackets of the block that begins here, one by one, and
-    /// returns the place past the one that ends the value.
-    pub(super) fn take_each(&mut self, mut brackets: u64, bytes: &[u8], at: usize) -> NestedEnd {
-        while brackets != 0 {
-            let place = at + brackets.trailing_zeros() as usize;
-            if self
-                .outside(bytes[place])
-                .map_err(|reason| (place, reason))?
-            {
-                return Ok(Some(place + 1));
-            }
-            brackets &= brackets - 1;
-        }
-        Ok(None)
+        })
     }
 }

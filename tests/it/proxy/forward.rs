@@ -258,17 +258,37 @@ async fn tls_upstream() -> u16 {
     port
 }
 
+const TRUSTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/tls/ca.pem");
+
+#[tokio::test]
+async fn an_upstream_is_not_told_its_default_port() {
+    for (url, name) in [
+        ("http://127.0.0.1:80", "http://127.0.0.1/"),
+        ("http://127.0.0.1:443/v1", "http://127.0.0.1:443/v1"),
+        ("https://[::1]:443/v1", "https://[::1]/v1"),
+        ("https://[::1]:80", "https://[::1]:80/"),
+    ] {
+        let mut setup = Setup::with(|proxy| {
+            proxy
+                .args(["--upstream", url])
+                .env("SSL_CERT_FILE", TRUSTED);
+        })
+        .await;
+        let name = format!("upstream={name} ");
+        setup.proxy.logged(&["starting", &name]).await;
+    }
+}
+
 // The environment decides about certificates on this platform only.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn tls_and_http2_work_behind() {
     let port = tls_upstream().await;
     let url = format!("https://localhost:{port}");
-    let trusted = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/tls/ca.pem");
     let setup = Setup::with(|proxy| {
         proxy
             .args(["--upstream", &url])
-            .env("SSL_CERT_FILE", trusted);
+            .env("SSL_CERT_FILE", TRUSTED);
         proxy.env_remove("SSL_CERT_DIR");
     })
     .await;

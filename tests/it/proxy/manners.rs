@@ -80,6 +80,8 @@ async fn a_log_in_json_is_an_object_per_line_with_the_id() {
         assert_eq!(line["spans"][0]["path"], CHAT, "{line}");
         assert!(line["timestamp"].is_string() && line["level"].is_string());
     }
+    let finished: Value = serde_json::from_str(&finished).unwrap();
+    assert!(finished["seconds"].is_f64(), "{finished}");
     let log = setup.proxy.log();
     assert!(log.lines().count() > 2);
     for line in log.lines() {
@@ -121,7 +123,8 @@ async fn an_answer_that_breaks_off_is_logged_with_the_id() {
     );
     let request = head(&lines) + BODY;
     stream.write_all(request.as_bytes()).await.unwrap();
-    let parts = ["WARN", "broke off its answer", "find-me"];
+    let cause = "end of file before message length reached";
+    let parts = ["WARN", "broke off its answer", "find-me", cause];
     setup.proxy.logged(&parts).await;
 }
 

@@ -4,7 +4,7 @@ use super::block::Block;
 
 /// What a block says of strings: several short ones fit in.
 #[derive(Default)]
-pub(in super::super) struct Seen {
+pub(in super::super) struct Window {
     /// Where the block begins and ends.
     begin: usize,
     pub(super) end: usize,
@@ -14,7 +14,7 @@ pub(in super::super) struct Seen {
 }
 
 /// What is to be seen of a string.
-pub(super) enum Sight {
+pub(super) enum Look {
     /// It is plain, and this is the place of its closing quote.
     EndsAt(usize),
     /// It is plain as far as the block goes.
@@ -22,7 +22,7 @@ pub(super) enum Sight {
     NotPlain,
 }
 
-impl Seen {
+impl Window {
     #[inline(always)]
     pub(super) fn of<S: Simd>(simd: S, bytes: &[u8], at: usize) -> Self {
         let block = Block::load(simd, bytes, at);
@@ -36,16 +36,16 @@ impl Seen {
 
     /// Looks at the string that begins here, or goes on, before the block's end.
     #[inline(always)]
-    pub(super) fn string(&self, at: usize) -> Sight {
+    pub(super) fn string(&self, at: usize) -> Look {
         let quotes = self.quotes >> (at - self.begin);
         let odd = self.odd >> (at - self.begin);
         let before = quotes.wrapping_sub(1) & !quotes;
         if odd & before != 0 {
-            Sight::NotPlain
+            Look::NotPlain
         } else if quotes != 0 {
-            Sight::EndsAt(at + quotes.trailing_zeros() as usize)
+            Look::EndsAt(at + quotes.trailing_zeros() as usize)
         } else {
-            Sight::GoesOn
+            Look::GoesOn
         }
     }
 }
