@@ -82,8 +82,8 @@ impl Scanner {
         skip_white_space(bytes, at + 1)
     }
 
-    /// Takes a value that begins here, and returns the place past
-    /// it, if it's a short one that ends in `bytes`. Otherwise nothing changes.
+    /// Takes a value that begins here, and returns the place past it, if it's a
+    /// short one that ends in `bytes`. Otherwise nothing changes.
     #[inline(always)]
     fn short_value<E: Engine>(
         &mut self,
@@ -170,10 +170,11 @@ mod tests {
             ("} ", "End"),
             (" ]", "AfterValue"),
             (",]", "NextKey"),
-            (", \"f\" ]", "AfterKey"),
-            (", \"f\" : ", "BeforeValue"),
+            (", \"g\" ]", "AfterKey"),
+            (", \"g\" : ", "BeforeValue"),
         ] {
-            let members = r#""a": -1.50 , "b":true,"c" :null,"model":"x","d":false, "e":0"#;
+            let members = r#""a": -1.50 , "b":true,"c" :null,"model":"x","d":false, "e":"",
+                "f":0"#;
             let members = [members, rest].concat();
             let mut scanner = Scanner::new();
             scanner.feed(b"{").unwrap();
