@@ -40,7 +40,10 @@ impl Engine for Bytewise {
     }
 
     fn short_string(self, (): &mut (), bytes: &[u8], at: usize) -> Option<usize> {
-        let short = &bytes[..bytes.len().min(at + 32)];
+        // To go over all of a long one would be in vain.
+        const SHORT: usize = 32;
+
+        let short = &bytes[..bytes.len().min(at + SHORT)];
         self.plain_string(&mut (), short, at)
     }
 

@@ -2,7 +2,6 @@ use super::{
     engine::Engine,
     error::ScanError,
     key::{Likeness, likeness},
-    model::Model,
     scanner::{Scanner, State, is_white_space},
 };
 
@@ -105,11 +104,8 @@ impl Scanner {
             _ => return None,
         };
         if self.in_model {
-            self.model = Model::String {
-                start: self.offset_of(at),
-                end: self.offset_of(end),
-                escaped: false,
-            };
+            self.token = self.offset_of(at);
+            self.end_name(end - 1, false);
         }
         Some(end)
     }

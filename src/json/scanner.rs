@@ -28,7 +28,7 @@ pub(crate) struct Scanner {
     pub(super) token: u64,
     /// Whether the value at hand is the model's own.
     pub(super) in_model: bool,
-    pub(super) model: Model,
+    model: Model,
     insertion: Option<Insertion>,
     error: Option<ScanError>,
 }
@@ -303,7 +303,7 @@ impl Scanner {
     }
 
     /// Takes the closing quote of the model's name.
-    fn end_name(&mut self, quote: usize, escaped: bool) {
+    pub(super) fn end_name(&mut self, quote: usize, escaped: bool) {
         self.model = Model::String {
             start: self.token,
             end: self.offset_of(quote + 1),
