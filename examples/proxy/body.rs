@@ -3,6 +3,7 @@
 use std::{
     error::Error,
     fmt,
+    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -12,12 +13,11 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
-use tokio::{
-    runtime::Handle,
-    time::{Instant, Sleep, sleep_until, timeout},
-};
+use tokio::{runtime::Handle, time::timeout};
 use tower_model_routing::{BoxError, RoutedModel};
 use tracing::Span;
+
+use super::timers::{self, Sleep};
 
 /// A body of any kind: of each response within the proxy, and of requests whose
 /// kind differs.
@@ -73,10 +73,8 @@ struct Timed<B> {
     body: B,
     peer: &'static str,
     patience: Duration,
-    /// Since when somebody waits for a frame.
-    waiting_since: Option<Instant>,
-    /// Made when it is needed first: what has come whole needs none.
-    sleep: Option<Pin<Box<Sleep>>>,
+    /// There while somebody waits for a frame.
+    sleep: Option<Sleep>,
 }
 
 impl<B> Timed<B> {
@@ -85,7 +83,6 @@ impl<B> Timed<B> {
             body,
             peer,
             patience,
-            waiting_since: None,
             sleep: None,
         }
     }
@@ -104,22 +101,12 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
-            this.waiting_since = None;
+            this.sleep = None;
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         let (peer, patience) = (this.peer, this.patience);
-        let since = *this.waiting_since.get_or_insert_with(Instant::now);
-        let deadline = since + patience;
-        let sleep = this
-            .sleep
-            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        // Its deadline may be of an earlier wait: to set it anew for each frame
-        // would cost more.
-        ready!(sleep.as_mut().poll(cx));
-        while sleep.deadline() < deadline {
-            sleep.as_mut().reset(deadline);
-            ready!(sleep.as_mut().poll(cx));
-        }
+        let sleep = this.sleep.get_or_insert_with(|| timers::sleep(patience));
+        ready!(Pin::new(sleep).poll(cx));
         Poll::Ready(Some(Err(Idle { peer, patience }.into())))
     }
 

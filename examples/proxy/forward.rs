@@ -20,21 +20,12 @@ use http::{
     uri::PathAndQuery,
 };
 use http_body::Body as HttpBody;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
-use tower::{
-    Service,
-    timeout::{self, Timeout},
-    util::MapFuture,
-};
+use tower::Service;
 use tower_model_routing::{BoxError, RoutedModel};
 
 use crate::{
     body::{self, Body},
+    connections::{self, Connections},
     headers,
     hop_by_hop::remove_hop_by_hop,
     reply,
@@ -49,19 +40,13 @@ pub(crate) struct Timeouts {
     pub(crate) idle: Duration,
 }
 
-type Connecting =
-    timeout::future::ResponseFuture<<HttpsConnector<HttpConnector> as Service<Uri>>::Future>;
-/// hyper's client wants futures that are `Unpin`.
-type Connector =
-    MapFuture<Timeout<HttpsConnector<HttpConnector>>, fn(Connecting) -> Pin<Box<Connecting>>>;
-
 /// Forwards requests to one upstream. What goes wrong becomes an answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Forward(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    client: Client<Connector, Upload>,
+    connections: Connections<Upload>,
     upstream: Uri,
     /// The upstream's, for each request.
     host: HeaderValue,
@@ -82,20 +67,9 @@ impl Forward {
         // It is what goes into HTTP/2's `:authority`, so that the two agree.
         let host = upstream.authority().ok_or("the upstream has no host")?;
         let host = HeaderValue::from_str(host.as_str())?;
-        let connector = Timeout::new(connector(&upstream, timeouts)?, timeouts.connect);
-        // A request is sent again only if nothing of it has been sent: when its
-        // pooled connection turns out to be closed already.
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(60))
-            // All requests share one connection in HTTP/2: a dead one must be
-            // noticed before TCP does so.
-            .http2_keep_alive_interval(Duration::from_secs(20))
-            .http2_keep_alive_timeout(Duration::from_secs(10))
-            .build(MapFuture::new(connector, Box::pin as fn(_) -> _));
+        let connections = Connections::new(upstream.clone(), timeouts.connect)?;
         Ok(Self(Arc::new(Inner {
-            client,
+            connections,
             upstream,
             host,
             authorization,
@@ -112,8 +86,8 @@ impl Inner {
         let (mut head, body) = request.into_parts();
         // A tunnel is none of a reverse proxy's business.
         let is_tunnel = head.method == Method::CONNECT;
-        match self.uri(head.uri.path_and_query().cloned()) {
-            Some(uri) if !is_tunnel => head.uri = uri,
+        match self.path(head.uri.path_and_query().cloned()) {
+            Some(path) if !is_tunnel => head.uri = path.into(),
             _ => {
                 return reply::error(
                     StatusCode::BAD_REQUEST,
@@ -122,7 +96,6 @@ impl Inner {
                 );
             }
         }
-        // hyper's client would make it anew for each request (of HTTP/1).
         head.headers.insert(HOST, self.host.clone());
         if let Some(authorization) = &self.authorization {
             head.headers.insert(AUTHORIZATION, authorization.clone());
@@ -130,7 +103,7 @@ impl Inner {
         head.version = Version::HTTP_11;
         let routed = head.extensions.get::<RoutedModel>().cloned();
         let (body, progress) = Upload::new(body);
-        let exchange = self.client.request(Request::from_parts(head, body));
+        let exchange = self.connections.request(Request::from_parts(head, body));
         let result = tokio::select! {
             biased;
             result = exchange => result,
@@ -167,25 +140,22 @@ impl Inner {
     }
 
     /// Where the request goes: the upstream's path, then the request's.
-    fn uri(&self, target: Option<PathAndQuery>) -> Option<Uri> {
+    fn path(&self, target: Option<PathAndQuery>) -> Option<PathAndQuery> {
         let target = target.unwrap_or(PathAndQuery::from_static("/"));
         let prefix = self.upstream.path().trim_end_matches('/');
-        let target = match target.as_str().as_bytes().first() {
-            Some(b'/') if prefix.is_empty() => target,
-            Some(b'/') => format!("{prefix}{target}").parse().ok()?,
-            Some(b'?') => format!("{prefix}/{target}").parse().ok()?,
+        match target.as_str().as_bytes().first() {
+            Some(b'/') if prefix.is_empty() => Some(target),
+            Some(b'/') => format!("{prefix}{target}").parse().ok(),
+            Some(b'?') => format!("{prefix}/{target}").parse().ok(),
             // `OPTIONS *` is about this server, not about the upstream.
-            _ => return None,
-        };
-        let mut parts = self.upstream.clone().into_parts();
-        parts.path_and_query = Some(target);
-        Uri::from_parts(parts).ok()
+            _ => None,
+        }
     }
 
     /// The answer when the upstream did not give one.
     fn explain(
         &self,
-        error: &hyper_util::client::legacy::Error,
+        error: &connections::Failure,
         routed: Option<&RoutedModel>,
     ) -> Response<Body> {
         let model = routed.map(RoutedModel::name);
@@ -193,11 +163,14 @@ impl Inner {
         if sources(error).any(is_timeout) {
             return timed_out();
         }
-        let message = if error.is_connect() {
-            "The server behind this gateway cannot be reached. Try again shortly."
-        } else {
-            "The server behind this gateway broke off before it answered. The request may have \
-             been carried out or not."
+        let message = match error {
+            connections::Failure::Connect(_) => {
+                "The server behind this gateway cannot be reached. Try again shortly."
+            }
+            connections::Failure::Exchange(_) => {
+                "The server behind this gateway broke off before it answered. The request may \
+                 have been carried out or not."
+            }
         };
         unavailable(message)
     }
@@ -219,35 +192,6 @@ where
         let this = Arc::clone(&self.0);
         Box::pin(async move { Ok(this.forward(request).await) })
     }
-}
-
-fn connector(
-    upstream: &Uri,
-    timeouts: Timeouts,
-) -> Result<HttpsConnector<HttpConnector>, BoxError> {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_keepalive(Some(Duration::from_secs(60)));
-    // For each of the host's addresses its share.
-    tcp.set_connect_timeout(Some(timeouts.connect));
-    let provider = ring::default_provider();
-    let builder = HttpsConnectorBuilder::new();
-    let builder = if upstream.scheme_str() == Some("https") {
-        builder
-            .with_provider_and_native_roots(provider)
-            .map_err(|error| format!("no CA certificates for the upstream: {error}"))?
-    } else {
-        // Nothing is to be trusted, so no certificates are needed.
-        let config = ClientConfig::builder_with_provider(Arc::new(provider))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(RootCertStore::empty());
-        builder.with_tls_config(config.with_no_client_auth())
-    };
-    Ok(builder
-        .https_or_http()
-        .enable_all_versions()
-        .wrap_connector(tcp))
 }
 
 /// The answer to a request whose body could not be read.
@@ -279,7 +223,7 @@ fn timed_out() -> Response<Body> {
 }
 
 fn is_timeout(error: &(dyn Error + 'static)) -> bool {
-    error.is::<tower::timeout::error::Elapsed>()
+    error.is::<tokio::time::error::Elapsed>()
         || error
             .downcast_ref::<io::Error>()
             .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)

@@ -4,7 +4,7 @@
 use std::{array, future::Future, panic::AssertUnwindSafe, time::Instant};
 
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header::Entry};
 use tracing::{Instrument, Level, Span};
 
 use super::{body::Body, reply};
@@ -45,15 +45,15 @@ where
 /// The request's ID: a new one, unless it has one that somebody could want in a
 /// log.
 fn request_id(headers: &mut HeaderMap) -> HeaderValue {
-    let mut ids = headers.get_all(ID).iter();
-    if let (Some(id), None) = (ids.next(), ids.next())
-        && is_sensible(id.as_bytes())
-    {
-        return id.clone();
+    match headers.entry(ID) {
+        Entry::Vacant(entry) => entry.insert(random_id()).clone(),
+        Entry::Occupied(mut entry) => {
+            if entry.iter().count() > 1 || !is_sensible(entry.get().as_bytes()) {
+                entry.insert(random_id());
+            }
+            entry.get().clone()
+        }
     }
-    let id = random_id();
-    headers.insert(ID, id.clone());
-    id
 }
 
 fn is_sensible(id: &[u8]) -> bool {
@@ -78,7 +78,7 @@ fn random_id() -> HeaderValue {
 fn span<A>(request: &Request<A>, id: &HeaderValue) -> Span {
     tracing::error_span!(
         "request",
-        request_id = id.to_str().ok(),
+        request_id = %id.to_str().unwrap_or_default(),
         method = %request.method(),
         path = request.uri().path(),
     )

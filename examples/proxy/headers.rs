@@ -2,7 +2,12 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request::Parts, uri::Authority};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Version,
+    header::{self, Entry},
+    request::Parts,
+    uri::Authority,
+};
 
 use crate::{
     front,
@@ -89,19 +94,17 @@ fn add_forwarded(headers: &mut HeaderMap, Client(client): Client, host: Option<H
     const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
     const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-    let mut chain: Vec<_> = headers
-        .get_all(&FOR)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .collect();
-    let chain = match chain.is_empty() {
-        true => client,
-        false => {
-            chain.push(client.as_bytes());
-            HeaderValue::from_bytes(&chain.join(&b", "[..])).unwrap_or(client)
+    match headers.entry(FOR) {
+        Entry::Vacant(entry) => {
+            entry.insert(client);
         }
-    };
-    headers.insert(FOR, chain);
+        Entry::Occupied(mut entry) => {
+            let mut chain: Vec<_> = entry.iter().map(HeaderValue::as_bytes).collect();
+            chain.push(client.as_bytes());
+            let chain = HeaderValue::from_bytes(&chain.join(&b", "[..]));
+            entry.insert(chain.unwrap_or(client));
+        }
+    }
     headers
         .entry(PROTO)
         .or_insert(HeaderValue::from_static("http"));

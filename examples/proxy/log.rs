@@ -1,9 +1,6 @@
 //! The log on stderr.
 
-use std::{
-    env,
-    io::{self, IsTerminal},
-};
+use std::{env, io};
 
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
@@ -35,8 +32,7 @@ pub(crate) fn start(format: Format) -> Result<(), String> {
     };
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
+        .with_writer(io::stderr);
     match format {
         Format::Text => log.init(),
         // The list of spans has the current one as well.

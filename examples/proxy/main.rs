@@ -11,6 +11,7 @@
 mod app;
 mod body;
 mod cli;
+mod connections;
 mod demo;
 mod forward;
 mod front;
@@ -23,11 +24,13 @@ mod reply;
 mod server;
 mod stop;
 mod tasks;
+mod timers;
 mod upload;
 mod workers;
 
 use std::{
     io::{self, Write},
+    mem::ManuallyDrop,
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -35,7 +38,11 @@ use std::{
 
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use mimalloc::MiMalloc;
-use tokio::{net::TcpListener, runtime::Handle, time::interval};
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Handle},
+    time::interval,
+};
 use tower_model_routing::{BoxError, ModelRoutingLayer};
 
 use crate::{
@@ -75,8 +82,14 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn run(settings: Settings) -> Result<(), BoxError> {
+fn run(settings: Settings) -> Result<(), BoxError> {
+    // Until the process ends, the workers' timers are this runtime's.
+    let runtime = ManuallyDrop::new(Builder::new_current_thread().enable_all().build()?);
+    timers::keep_on(runtime.handle().clone());
+    runtime.block_on(serve(settings))
+}
+
+async fn serve(settings: Settings) -> Result<(), BoxError> {
     let listener = TcpListener::bind(&settings.listen)
         .await
         .map_err(|error| format!("cannot listen on {} (--listen): {error}", settings.listen))?;

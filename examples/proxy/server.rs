@@ -19,7 +19,7 @@ use http::{HeaderValue, Request, Response, Version, header::CONNECTION};
 use http_body::Body;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
 use tokio::{
@@ -31,7 +31,12 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tower_model_routing::BoxError;
 
-use crate::{gather::Gathered, headers::Client, stop::StopSignals};
+use crate::{
+    gather::Gathered,
+    headers::Client,
+    stop::StopSignals,
+    timers::{self, Timer},
+};
 
 /// The largest head of a request. hyper's read buffers get no larger either, so
 /// that a request of up to this size can be read in one go.
@@ -196,7 +201,7 @@ impl Connection {
         });
         // hyper's own timeout for heads begins once the protocol is known, for which
         // a first byte must come.
-        let mut patience = pin!(sleep(limits.header_timeout));
+        let mut patience = pin!(timers::sleep(limits.header_timeout));
         let silent = poll_fn(|cx| match in_use.load(Ordering::Relaxed) {
             true => Poll::Pending,
             false => patience.as_mut().poll(cx),
@@ -226,12 +231,12 @@ fn protocol(limits: Limits) -> auto::Builder<TokioExecutor> {
     let mut protocol = auto::Builder::new(TokioExecutor::new());
     protocol
         .http1()
-        .timer(TokioTimer::new())
+        .timer(Timer)
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(MAX_HEAD_BYTES as usize);
     protocol
         .http2()
-        .timer(TokioTimer::new())
+        .timer(Timer)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20))
         .max_header_list_size(MAX_HEAD_BYTES)

@@ -10,12 +10,13 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tower_model_routing::BoxError;
 
 use crate::{
     body::{Body, Idle},
     forward::Chain,
+    timers,
 };
 
 /// The body that the client sends upstream.
@@ -114,7 +115,7 @@ impl Progress {
         };
         let mut end = deadline();
         loop {
-            sleep_until(end).await;
+            timers::sleep_until(end).await;
             // It is later now if the upstream has taken something since, or if it
             // is the client's turn.
             let next = deadline();

@@ -5,9 +5,13 @@
 
 #[path = "../../../examples/proxy/body.rs"]
 mod body;
+#[path = "../../../examples/proxy/connections.rs"]
+mod connections;
 #[path = "../../../examples/proxy/front.rs"]
 mod front;
 #[path = "../../../examples/proxy/gather.rs"]
 mod gather;
 #[path = "../../../examples/proxy/reply.rs"]
 mod reply;
+#[path = "../../../examples/proxy/timers.rs"]
+mod timers;

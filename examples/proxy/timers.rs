@@ -1,0 +1,193 @@
+//! Timers that cost next to nothing until they end.
+//!
+//! Each request sets several, of a minute or more, and none of them ever ends. To
+//! set and unset tokio's takes two locks each; and while a thread has one, each of
+//! its sleeps costs the system an alarm, which makes a small request a tenth more
+//! expensive. So one thread keeps the alarms of all, and an alarm that is not
+//! needed any more stays set for the next timer. If it ends too early for that
+//! one, it is set anew.
+
+use std::{
+    cell::RefCell,
+    future::Future,
+    pin::Pin,
+    sync::OnceLock,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use hyper::rt;
+use tokio::{
+    runtime::Handle,
+    time::{self, Instant},
+};
+
+type Alarm = Pin<Box<time::Sleep>>;
+
+static KEEPER: OnceLock<Handle> = OnceLock::new();
+
+thread_local! {
+    static SPARE: RefCell<Spare> = const { RefCell::new(Spare(Vec::new())) };
+}
+
+/// Has this runtime keep the alarms of all threads. It must not end before the
+/// process does. Without one, alarms are of the runtime that waits for them, and
+/// none serves twice.
+pub(crate) fn keep_on(runtime: Handle) {
+    // The first one stays.
+    let _ = KEEPER.set(runtime);
+}
+
+/// Like [`tokio::time::sleep`].
+pub(crate) fn sleep(duration: Duration) -> Sleep {
+    sleep_until(Instant::now() + duration)
+}
+
+/// Like [`tokio::time::sleep_until`].
+pub(crate) fn sleep_until(deadline: Instant) -> Sleep {
+    Sleep {
+        deadline,
+        alarm: None,
+    }
+}
+
+/// Completes at its deadline.
+#[derive(Debug)]
+pub(crate) struct Sleep {
+    deadline: Instant,
+    /// There once somebody has waited; set to the deadline or to an earlier time.
+    alarm: Option<Alarm>,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let deadline = self.deadline;
+        let alarm = self.alarm.get_or_insert_with(|| alarm(deadline));
+        loop {
+            ready!(alarm.as_mut().poll(cx));
+            if alarm.deadline() >= deadline {
+                return Poll::Ready(());
+            }
+            alarm.as_mut().reset(deadline);
+        }
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let (Some(alarm), Some(_)) = (self.alarm.take(), KEEPER.get()) {
+            // The thread may be ending.
+            let _ = SPARE.try_with(|spare| spare.borrow_mut().put(alarm));
+        }
+    }
+}
+
+/// An alarm for this time or an earlier one.
+fn alarm(deadline: Instant) -> Alarm {
+    let Some(keeper) = KEEPER.get() else {
+        return Box::pin(time::sleep_until(deadline));
+    };
+    let spare = SPARE.try_with(|spare| spare.borrow_mut().take(deadline));
+    spare.ok().flatten().unwrap_or_else(|| {
+        let _entered = keeper.enter();
+        Box::pin(time::sleep_until(deadline))
+    })
+}
+
+/// Alarms that are set and that nobody waits for.
+struct Spare(Vec<Alarm>);
+
+impl Spare {
+    /// A burst of requests leaves no more than this.
+    const MAX: usize = 256;
+
+    fn take(&mut self, deadline: Instant) -> Option<Alarm> {
+        let mut alarm = self.0.pop()?;
+        if alarm.deadline() > deadline {
+            alarm.as_mut().reset(deadline);
+        }
+        Some(alarm)
+    }
+
+    fn put(&mut self, alarm: Alarm) {
+        if self.0.len() < Self::MAX {
+            self.0.push(alarm);
+        }
+    }
+}
+
+/// The timers of hyper's connections.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timer;
+
+impl rt::Timer for Timer {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn rt::Sleep>> {
+        Box::pin(sleep(duration))
+    }
+
+    fn sleep_until(&self, deadline: std::time::Instant) -> Pin<Box<dyn rt::Sleep>> {
+        Box::pin(sleep_until(deadline.into()))
+    }
+
+    fn now(&self) -> std::time::Instant {
+        Instant::now().into()
+    }
+}
+
+impl rt::Sleep for Sleep {}
+
+#[cfg(test)]
+mod tests {
+    use tokio_test::{assert_pending, assert_ready, task::spawn};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn set(duration: Duration) -> Alarm {
+        Box::pin(time::sleep(duration))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sleep_completes_at_its_deadline() {
+        let start = Instant::now();
+        sleep(2 * SECOND).await;
+        assert_eq!(start.elapsed(), 2 * SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_alarm_that_ends_early_is_set_anew() {
+        let alarm = Some(set(SECOND));
+        let deadline = Instant::now() + 3 * SECOND;
+        let mut sleep = spawn(Sleep { deadline, alarm });
+        for _ in 0..3 {
+            assert_pending!(sleep.poll());
+            time::advance(SECOND).await;
+        }
+        assert!(sleep.is_woken());
+        assert_ready!(sleep.poll());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_spare_alarm_ends_no_later_than_it_should() {
+        let now = Instant::now();
+        for (was_set, wanted, ends) in [(1, 5, 1), (5, 5, 5), (9, 5, 5)] {
+            let mut spare = Spare(Vec::new());
+            spare.put(set(was_set * SECOND));
+            let alarm = spare.take(now + wanted * SECOND).unwrap();
+            assert_eq!(alarm.deadline(), now + ends * SECOND);
+            assert!(spare.take(now).is_none(), "it serves one at a time");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn spare_alarms_are_bounded() {
+        let mut spare = Spare(Vec::new());
+        for _ in 0..Spare::MAX + 1 {
+            spare.put(set(SECOND));
+        }
+        assert_eq!(spare.0.len(), Spare::MAX);
+    }
+}
