@@ -3,14 +3,10 @@
 //! hyper-util's client does the same for any number of hosts, for an eighth of the
 //! instructions that a small request takes. What it is to be built from one day,
 //! `hyper_util::client::pool`, keeps connections that are still busy with a
-//! request that was given up.
+//! request that was given up. Unlike both, and like nginx, a request for which a
+//! connection is being made does not take another one that comes free meanwhile.
 
-use std::{
-    error::Error,
-    mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::Duration,
-};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use http::{Request, Response, Uri};
 use http_body::Body;
@@ -24,14 +20,14 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
 };
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
-use tokio::{
-    io::BufWriter,
-    time::{interval, timeout},
-};
+use tokio::{io::BufWriter, time::timeout};
 use tower::ServiceExt;
 use tower_model_routing::BoxError;
 
-use super::timers::Timer;
+use super::{
+    kept::{Connection, Kept},
+    timers::Timer,
+};
 
 /// Why the upstream did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +60,7 @@ where
     /// The upstream is `https`, and this system has no CA certificates.
     pub(crate) fn new(upstream: Uri, connect_timeout: Duration) -> Result<Self, BoxError> {
         let connector = connector(&upstream, connect_timeout)?;
-        let kept = Arc::new(Kept(Mutex::new(Vec::new())));
+        let kept = Arc::new(Kept::new());
         tokio::spawn(Kept::age(Arc::downgrade(&kept)));
         Ok(Self {
             connector,
@@ -91,7 +87,10 @@ where
             match self.exchange(connection, request).await {
                 Ok(response) => return Ok(response),
                 Err(mut error) => match error.take_message() {
-                    Some(unsent) => request = unsent,
+                    Some(mut unsent) => {
+                        *unsent.uri_mut() = path(unsent.uri());
+                        request = unsent;
+                    }
                     None => return Err(Failure::Exchange(error.into_error())),
                 },
             }
@@ -149,8 +148,7 @@ where
                 .handshake(stream)
                 .await?;
             run(connection);
-            self.kept.put(Connection::Http2(sender.clone()));
-            Ok(Connection::Http2(sender))
+            Ok(Connection::Http2(self.kept.share(sender)))
         } else {
             // A head and the start of its body leave together, by a cheaper call of
             // the system than the one for several buffers.
@@ -160,6 +158,12 @@ where
             Ok(Connection::Http1(sender))
         }
     }
+}
+
+/// What HTTP/1 has for an absolute URI.
+fn path(absolute: &Uri) -> Uri {
+    let path = absolute.path_and_query().cloned();
+    path.map(Uri::from).unwrap_or_default()
 }
 
 fn connector(
@@ -201,131 +205,21 @@ fn run(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
     });
 }
 
-#[derive(Debug)]
-enum Connection<B> {
-    /// For one request at a time.
-    Http1(http1::SendRequest<B>),
-    /// For all requests.
-    Http2(http2::SendRequest<B>),
-}
-
-/// The connections that the next request may take, the one used last at the end.
-#[derive(Debug)]
-struct Kept<B>(Mutex<Vec<Idle<B>>>);
-
-#[derive(Debug)]
-struct Idle<B> {
-    connection: Connection<B>,
-    /// Whether it was here already when all were looked through last.
-    is_old: bool,
-}
-
-impl<B> Kept<B> {
-    /// Twice this is how long a connection is kept at most without being used.
-    const LOOK_INTERVAL: Duration = Duration::from_secs(30);
-
-    fn take(&self) -> Option<Connection<B>> {
-        let mut kept = self.lock();
-        while let Some(Idle { connection, .. }) = kept.pop() {
-            match connection {
-                Connection::Http1(sender) if !sender.is_closed() => {
-                    return Some(Connection::Http1(sender));
-                }
-                Connection::Http2(sender) if !sender.is_closed() => {
-                    kept.push(Idle::new(Connection::Http2(sender.clone())));
-                    return Some(Connection::Http2(sender));
-                }
-                _ => {}
-            }
-        }
-        None
-    }
-
-    fn put(&self, connection: Connection<B>) {
-        self.lock().push(Idle::new(connection));
-    }
-
-    /// Closes what nobody has taken for a while.
-    async fn age(kept: Weak<Self>) {
-        let mut look = interval(Self::LOOK_INTERVAL);
-        loop {
-            look.tick().await;
-            let Some(kept) = kept.upgrade() else { return };
-            kept.lock()
-                .retain_mut(|idle| !mem::replace(&mut idle.is_old, true));
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Idle<B>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<B> Idle<B> {
-    fn new(connection: Connection<B>) -> Self {
-        Self {
-            connection,
-            is_old: false,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use http::Version;
     use http_body_util::{BodyExt, Empty};
     use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+        io::{AsyncReadExt, AsyncWriteExt},
         net::{TcpListener, TcpStream},
         task::yield_now,
-        time::{Instant, sleep_until},
     };
     use tokio_test::{assert_pending, task::spawn};
 
-    use super::*;
+    use super::{super::kept::tests::http2_peer, *};
 
     const SECOND: Duration = Duration::from_secs(1);
-
-    /// A connection of HTTP/1, and its other end.
-    async fn connection() -> (Connection<Empty<Bytes>>, DuplexStream) {
-        let (stream, peer) = duplex(1024);
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
-        run(connection);
-        sender.ready().await.unwrap();
-        (Connection::Http1(sender), peer)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_nobody_takes_for_a_minute_is_closed() {
-        let kept = Arc::new(Kept(Mutex::new(Vec::new())));
-        tokio::spawn(Kept::age(Arc::downgrade(&kept)));
-        let start = Instant::now();
-        for (put_at, look_at, is_there) in [(1, 31, true), (32, 91, false), (92, 121, true)] {
-            sleep_until(start + put_at * SECOND).await;
-            let (connection, mut peer) = connection().await;
-            kept.put(connection);
-            sleep_until(start + (look_at * SECOND) + SECOND / 2).await;
-            assert_eq!(kept.take().is_some(), is_there, "{put_at} to {look_at}");
-            if !is_there {
-                assert_eq!(peer.read(&mut [0]).await.unwrap(), 0);
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn what_the_upstream_has_closed_is_not_taken() {
-        let kept = Kept(Mutex::new(Vec::new()));
-        let (open, _peer) = connection().await;
-        kept.put(open);
-        let (closed, peer) = connection().await;
-        drop(peer);
-        while !matches!(&closed, Connection::Http1(sender) if sender.is_closed()) {
-            yield_now().await;
-        }
-        kept.put(closed);
-        assert!(kept.take().is_some(), "the open one");
-        assert!(kept.take().is_none());
-    }
 
     struct Upstream {
         listener: TcpListener,
@@ -348,17 +242,22 @@ mod tests {
         }
 
         async fn request(&self) -> Response<Incoming> {
-            let request = Request::get("/").header("host", "a").body(Empty::new());
+            self.request_for("/").await
+        }
+
+        async fn request_for(&self, path: &str) -> Response<Incoming> {
+            let request = Request::get(path).header("host", "a").body(Empty::new());
             self.connections.request(request.unwrap()).await.unwrap()
         }
     }
 
     /// Reads the head of a request.
-    async fn read_head(stream: &mut TcpStream) {
+    async fn read_head(stream: &mut TcpStream) -> String {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(stream.read_u8().await.unwrap());
         }
+        String::from_utf8(head).unwrap()
     }
 
     async fn answer(stream: &mut TcpStream, answer: &str) {
@@ -423,5 +322,45 @@ mod tests {
         assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
         let serve = async { answer(&mut upstream.accept().await, NOTHING).await };
         tokio::join!(serve, upstream.request());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_requests_share_a_connection_of_http2() {
+        let upstream = Upstream::new().await;
+        let (sender, _stop) = http2_peer().await;
+        upstream.connections.kept.share(sender);
+        let held = upstream.request_for("/held");
+        let others = async { [upstream.request().await, upstream.request().await] };
+        tokio::select! {
+            _ = held => panic!("it is never answered"),
+            others = timeout(SECOND, others) => for response in others.unwrap() {
+                assert_eq!(response.version(), Version::HTTP_2);
+            },
+        }
+    }
+
+    #[tokio::test]
+    async fn what_http2_takes_no_more_is_sent_over_another_connection() {
+        let upstream = Upstream::new().await;
+        let (sender, stop) = http2_peer().await;
+        upstream.connections.kept.share(sender);
+        let mut held = spawn(upstream.request_for("/held"));
+        assert_pending!(held.poll());
+        upstream.request().await;
+        stop.send(()).unwrap();
+        // Until both ends know of it.
+        for _ in 0..100 {
+            yield_now().await;
+        }
+        assert_pending!(held.poll());
+        let serve = async {
+            let mut stream = upstream.accept().await;
+            let head = read_head(&mut stream).await;
+            assert!(head.starts_with("GET / HTTP/1.1\r\n"), "{head}");
+            stream.write_all(NOTHING.as_bytes()).await.unwrap();
+            stream
+        };
+        let (_stream, response) = tokio::join!(serve, upstream.request());
+        assert_eq!(response.version(), Version::HTTP_11);
     }
 }

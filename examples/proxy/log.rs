@@ -32,7 +32,8 @@ pub(crate) fn start(format: Format) -> Result<(), String> {
     };
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr);
+        .with_writer(io::stderr)
+        .with_ansi(false);
     match format {
         Format::Text => log.init(),
         // The list of spans has the current one as well.

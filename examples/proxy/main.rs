@@ -19,6 +19,7 @@ mod gather;
 mod headers;
 mod health;
 mod hop_by_hop;
+mod kept;
 mod log;
 mod reply;
 mod server;
@@ -30,7 +31,6 @@ mod workers;
 
 use std::{
     io::{self, Write},
-    mem::ManuallyDrop,
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -38,11 +38,7 @@ use std::{
 
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use mimalloc::MiMalloc;
-use tokio::{
-    net::TcpListener,
-    runtime::{Builder, Handle},
-    time::interval,
-};
+use tokio::{net::TcpListener, runtime::Handle, time::interval};
 use tower_model_routing::{BoxError, ModelRoutingLayer};
 
 use crate::{
@@ -82,14 +78,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(settings: Settings) -> Result<(), BoxError> {
-    // Until the process ends, the workers' timers are this runtime's.
-    let runtime = ManuallyDrop::new(Builder::new_current_thread().enable_all().build()?);
-    timers::keep_on(runtime.handle().clone());
-    runtime.block_on(serve(settings))
-}
-
-async fn serve(settings: Settings) -> Result<(), BoxError> {
+#[tokio::main(flavor = "current_thread")]
+async fn run(settings: Settings) -> Result<(), BoxError> {
     let listener = TcpListener::bind(&settings.listen)
         .await
         .map_err(|error| format!("cannot listen on {} (--listen): {error}", settings.listen))?;
@@ -124,6 +114,7 @@ async fn serve(settings: Settings) -> Result<(), BoxError> {
     });
     let layer = ModelRoutingLayer::new(config);
     let registry = layer.registry().clone();
+    timers::start()?;
     let runtimes = workers::start()?;
     let tasks = Tasks::of([&[Handle::current()], &*runtimes].concat());
     let pages = Arc::new(Pages::new(layer.clone(), fallbacks, metrics, tasks));

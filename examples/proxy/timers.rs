@@ -1,15 +1,17 @@
 //! Timers that cost next to nothing until they end.
 //!
-//! Each request sets several, of a minute or more, and none of them ever ends. To
-//! set and unset tokio's takes two locks each; and while a thread has one, each of
-//! its sleeps costs the system an alarm, which makes a small request a tenth more
-//! expensive. So one thread keeps the alarms of all, and an alarm that is not
-//! needed any more stays set for the next timer. If it ends too early for that
-//! one, it is set anew.
+//! Each request sets several, of a minute or more, and hardly any of them ever
+//! ends. To set and unset one of tokio's takes two locks; and as long as a runtime
+//! has any, each sleep of its thread costs the system an alarm, which makes a small
+//! request a tenth more expensive. So a thread that does nothing else keeps the
+//! alarms of all, and one that is not needed any more stays set for the next timer.
+//! If it ends too early for that one, it is set anew. (Until it ends it also holds
+//! on to the memory of the task that waited for it last.)
 
 use std::{
     cell::RefCell,
     future::Future,
+    io,
     pin::Pin,
     sync::OnceLock,
     task::{Context, Poll, ready},
@@ -22,20 +24,29 @@ use tokio::{
     time::{self, Instant},
 };
 
+use super::workers;
+
 type Alarm = Pin<Box<time::Sleep>>;
 
+/// The runtime that keeps all alarms.
 static KEEPER: OnceLock<Handle> = OnceLock::new();
 
 thread_local! {
     static SPARE: RefCell<Spare> = const { RefCell::new(Spare(Vec::new())) };
 }
 
-/// Has this runtime keep the alarms of all threads. It must not end before the
-/// process does. Without one, alarms are of the runtime that waits for them, and
-/// none serves twice.
-pub(crate) fn keep_on(runtime: Handle) {
+/// Starts the thread that keeps the alarms; it lasts as long as the process.
+/// Without it, alarms are of the runtime that waits for them, and none serves
+/// twice.
+///
+/// # Errors
+///
+/// The system gives no more threads or files.
+pub(crate) fn start() -> io::Result<()> {
+    let keeper = workers::start_one("timers")?;
     // The first one stays.
-    let _ = KEEPER.set(runtime);
+    let _ = KEEPER.set(keeper);
+    Ok(())
 }
 
 /// Like [`tokio::time::sleep`].
@@ -79,7 +90,9 @@ impl Drop for Sleep {
     fn drop(&mut self) {
         if let (Some(alarm), Some(_)) = (self.alarm.take(), KEEPER.get()) {
             // The thread may be ending.
-            let _ = SPARE.try_with(|spare| spare.borrow_mut().put(alarm));
+            let rejected = SPARE.try_with(|spare| spare.borrow_mut().put(alarm));
+            // Not before: to drop one may run the code of others.
+            drop(rejected);
         }
     }
 }
@@ -89,11 +102,21 @@ fn alarm(deadline: Instant) -> Alarm {
     let Some(keeper) = KEEPER.get() else {
         return Box::pin(time::sleep_until(deadline));
     };
-    let spare = SPARE.try_with(|spare| spare.borrow_mut().take(deadline));
-    spare.ok().flatten().unwrap_or_else(|| {
-        let _entered = keeper.enter();
-        Box::pin(time::sleep_until(deadline))
-    })
+    let spare = SPARE.try_with(|spare| spare.borrow_mut().0.pop());
+    match spare.ok().flatten() {
+        Some(alarm) => no_later(alarm, deadline),
+        None => {
+            let _entered = keeper.enter();
+            Box::pin(time::sleep_until(deadline))
+        }
+    }
+}
+
+fn no_later(mut alarm: Alarm, deadline: Instant) -> Alarm {
+    if alarm.deadline() > deadline {
+        alarm.as_mut().reset(deadline);
+    }
+    alarm
 }
 
 /// Alarms that are set and that nobody waits for.
@@ -103,18 +126,13 @@ impl Spare {
     /// A burst of requests leaves no more than this.
     const MAX: usize = 256;
 
-    fn take(&mut self, deadline: Instant) -> Option<Alarm> {
-        let mut alarm = self.0.pop()?;
-        if alarm.deadline() > deadline {
-            alarm.as_mut().reset(deadline);
+    /// Gives the alarm back if there are enough of them.
+    fn put(&mut self, alarm: Alarm) -> Option<Alarm> {
+        if self.0.len() == Self::MAX {
+            return Some(alarm);
         }
-        Some(alarm)
-    }
-
-    fn put(&mut self, alarm: Alarm) {
-        if self.0.len() < Self::MAX {
-            self.0.push(alarm);
-        }
+        self.0.push(alarm);
+        None
     }
 }
 
@@ -171,23 +189,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_spare_alarm_ends_no_later_than_it_should() {
+    async fn an_alarm_for_another_timer_ends_no_later_than_that() {
         let now = Instant::now();
         for (was_set, wanted, ends) in [(1, 5, 1), (5, 5, 5), (9, 5, 5)] {
-            let mut spare = Spare(Vec::new());
-            spare.put(set(was_set * SECOND));
-            let alarm = spare.take(now + wanted * SECOND).unwrap();
+            let alarm = no_later(set(was_set * SECOND), now + wanted * SECOND);
             assert_eq!(alarm.deadline(), now + ends * SECOND);
-            assert!(spare.take(now).is_none(), "it serves one at a time");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn spare_alarms_are_bounded() {
         let mut spare = Spare(Vec::new());
-        for _ in 0..Spare::MAX + 1 {
-            spare.put(set(SECOND));
-        }
-        assert_eq!(spare.0.len(), Spare::MAX);
+        let kept = (0..1_000).filter(|_| spare.put(set(SECOND)).is_none());
+        assert_eq!(kept.count(), 256);
+        assert_eq!(spare.0.len(), 256);
     }
 }

@@ -15,14 +15,21 @@ use tokio::runtime::{Builder, Handle};
 /// The system gives no more threads or files.
 pub(crate) fn start() -> io::Result<Vec<Handle>> {
     let count = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    (0..count).map(worker).collect()
+    (0..count)
+        .map(|index| start_one(&format!("worker-{index}")))
+        .collect()
 }
 
-fn worker(index: usize) -> io::Result<Handle> {
+/// Starts a thread with a runtime; it lasts as long as the process.
+///
+/// # Errors
+///
+/// As for all of them.
+pub(crate) fn start_one(name: &str) -> io::Result<Handle> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
     thread::Builder::new()
-        .name(format!("worker-{index}"))
+        .name(name.to_owned())
         .spawn(move || runtime.block_on(pending::<()>()))?;
     Ok(handle)
 }

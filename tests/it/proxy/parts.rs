@@ -11,7 +11,11 @@ mod connections;
 mod front;
 #[path = "../../../examples/proxy/gather.rs"]
 mod gather;
+#[path = "../../../examples/proxy/kept.rs"]
+mod kept;
 #[path = "../../../examples/proxy/reply.rs"]
 mod reply;
 #[path = "../../../examples/proxy/timers.rs"]
 mod timers;
+#[path = "../../../examples/proxy/workers.rs"]
+mod workers;
