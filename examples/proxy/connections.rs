@@ -339,6 +339,17 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_may_take_longer_than_its_connection_is_kept() {
+        let upstream = Upstream::new().await;
+        let kept = &upstream.connections.kept;
+        let (sender, _stop) = http2_peer().await;
+        drop(kept.share(sender));
+        let body = upstream.request().await.into_body();
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "late");
+        assert!(kept.take().is_none());
+    }
+
     #[tokio::test]
     async fn what_http2_takes_no_more_is_sent_over_another_connection() {
         let upstream = Upstream::new().await;

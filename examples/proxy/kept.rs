@@ -109,15 +109,17 @@ pub(crate) mod tests {
     use std::{convert::Infallible, future::pending, pin::pin, sync::Arc};
 
     use bytes::Bytes;
+    use futures_util::stream::once;
     use http::{Request, Response};
-    use http_body_util::Empty;
+    use http_body::Frame;
+    use http_body_util::{Empty, StreamBody};
     use hyper::{body::Incoming, server, service::service_fn};
     use hyper_util::rt::{TokioExecutor, TokioIo};
     use tokio::{
         io::{AsyncReadExt, DuplexStream, duplex},
         sync::oneshot,
         task::yield_now,
-        time::{Instant, sleep_until, timeout},
+        time::{Instant, sleep, sleep_until, timeout},
     };
 
     use super::*;
@@ -165,8 +167,9 @@ pub(crate) mod tests {
         assert!(kept.take().is_none());
     }
 
-    /// A connection of HTTP/2, whose other end never answers requests for `/held`,
-    /// and what tells that end to take no more requests.
+    /// A connection of HTTP/2, and what tells its other end to take no more
+    /// requests. That end never answers requests for `/held`, and takes ten minutes
+    /// for the bodies of the other answers.
     pub(crate) async fn http2_peer() -> (http2::SendRequest<Empty<Bytes>>, oneshot::Sender<()>) {
         let (stream, peer) = duplex(1024);
         let (stop, stopped) = oneshot::channel();
@@ -174,7 +177,11 @@ pub(crate) mod tests {
             if request.uri().path() == "/held" {
                 pending::<()>().await;
             }
-            Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+            let body = once(Box::pin(async {
+                sleep(600 * SECOND).await;
+                Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"late")))
+            }));
+            Ok::<_, Infallible>(Response::new(StreamBody::new(body)))
         });
         tokio::spawn(async move {
             let server = server::conn::http2::Builder::new(TokioExecutor::new());
