@@ -3,8 +3,8 @@
 //! hyper-util's client does the same for any number of hosts, for an eighth of the
 //! instructions that a small request takes. What it is to be built from one day,
 //! `hyper_util::client::pool`, keeps connections that are still busy with a
-//! request that was given up. Unlike both, and like nginx, a request for which a
-//! connection is being made does not take another one that comes free meanwhile.
+//! request that was given up. Here, as in nginx and unlike in both, a request for
+//! which a connection is being made takes no other one that comes free meanwhile.
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -29,15 +29,24 @@ use super::{
     timers::Timer,
 };
 
-/// Why the upstream did not answer.
+/// Why there is no answer from the upstream.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
+pub(crate) enum NoAnswer {
     /// It has seen nothing of the request.
     #[error("no connection")]
     Connect(#[source] BoxError),
     /// It may have received the request.
     #[error("no answer")]
     Exchange(#[source] hyper::Error),
+}
+
+impl NoAnswer {
+    fn of<B>(mut error: TrySendError<Request<B>>) -> Self {
+        match error.take_message() {
+            Some(_unsent) => Self::Connect(error.into_error().into()),
+            None => Self::Exchange(error.into_error()),
+        }
+    }
 }
 
 /// All connections to one upstream, for requests with bodies of one kind.
@@ -53,11 +62,15 @@ impl<B> Connections<B>
 where
     B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
-    /// To be called on a runtime, which closes what is not used any more.
+    /// The runtime on which this is called closes what is not used any more.
     ///
     /// # Errors
     ///
     /// The upstream is `https`, and this system has no CA certificates.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime.
     pub(crate) fn new(upstream: Uri, connect_timeout: Duration) -> Result<Self, BoxError> {
         let connector = connector(&upstream, connect_timeout)?;
         let kept = Arc::new(Kept::new());
@@ -75,6 +88,10 @@ where
     /// It is sent again only if nothing of it has been sent: when a kept
     /// connection turns out to be closed already.
     ///
+    /// # Errors
+    ///
+    /// No connection could be made, or it ended before the answer began.
+    ///
     /// # Cancel safety
     ///
     /// A request that is given up is cancelled at the upstream as well: it takes
@@ -82,7 +99,7 @@ where
     pub(crate) async fn request(
         &self,
         mut request: Request<B>,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> Result<Response<Incoming>, NoAnswer> {
         if let Some(connection) = self.kept.take() {
             match self.exchange(connection, request).await {
                 Ok(response) => return Ok(response),
@@ -91,15 +108,15 @@ where
                         *unsent.uri_mut() = path(unsent.uri());
                         request = unsent;
                     }
-                    None => return Err(Failure::Exchange(error.into_error())),
+                    None => return Err(NoAnswer::Exchange(error.into_error())),
                 },
             }
         }
         // Boxed, because it is large and rarely needed.
         let connecting = Box::pin(self.connect());
-        let connection = connecting.await.map_err(Failure::Connect)?;
+        let connection = connecting.await.map_err(NoAnswer::Connect)?;
         let exchanged = self.exchange(connection, request).await;
-        exchanged.map_err(|error| Failure::Exchange(error.into_error()))
+        exchanged.map_err(NoAnswer::of)
     }
 
     async fn exchange(
@@ -265,6 +282,18 @@ mod tests {
         stream.write_all(answer.as_bytes()).await.unwrap();
     }
 
+    /// Lets all tasks do what they can.
+    async fn settle() {
+        for _ in 0..100 {
+            yield_now().await;
+        }
+    }
+
+    /// What never ends is to fail.
+    async fn within<T>(exchange: impl Future<Output = T>) -> T {
+        timeout(10 * SECOND, exchange).await.unwrap()
+    }
+
     const NOTHING: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
     #[tokio::test]
@@ -282,7 +311,7 @@ mod tests {
                 upstream.request().await;
             }
         };
-        tokio::join!(serve, ask);
+        within(async { tokio::join!(serve, ask) }).await;
     }
 
     #[tokio::test]
@@ -296,18 +325,17 @@ mod tests {
             answer(&mut second, NOTHING).await;
             first.write_all(b"2").await.unwrap();
             // And then both do.
-            for stream in [&mut first, &mut second] {
-                answer(stream, start).await;
-            }
+            tokio::join!(answer(&mut first, start), answer(&mut second, start));
             (first, second)
         };
         let ask = async {
             let first = upstream.request().await;
             upstream.request().await;
             assert_eq!(first.into_body().collect().await.unwrap().to_bytes(), "12");
-            [upstream.request().await, upstream.request().await]
+            settle().await;
+            tokio::join!(upstream.request(), upstream.request())
         };
-        tokio::join!(serve, ask);
+        within(async { tokio::join!(serve, ask) }).await;
     }
 
     #[tokio::test]
@@ -321,7 +349,7 @@ mod tests {
         drop(given_up);
         assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
         let serve = async { answer(&mut upstream.accept().await, NOTHING).await };
-        tokio::join!(serve, upstream.request());
+        within(async { tokio::join!(serve, upstream.request()) }).await;
     }
 
     #[tokio::test(start_paused = true)]
@@ -359,10 +387,7 @@ mod tests {
         assert_pending!(held.poll());
         upstream.request().await;
         stop.send(()).unwrap();
-        // Until both ends know of it.
-        for _ in 0..100 {
-            yield_now().await;
-        }
+        settle().await;
         assert_pending!(held.poll());
         let serve = async {
             let mut stream = upstream.accept().await;
@@ -371,7 +396,8 @@ mod tests {
             stream.write_all(NOTHING.as_bytes()).await.unwrap();
             stream
         };
-        let (_stream, response) = tokio::join!(serve, upstream.request());
+        let exchange = async { tokio::join!(serve, upstream.request()) };
+        let (_stream, response) = within(exchange).await;
         assert_eq!(response.version(), Version::HTTP_11);
     }
 }

@@ -25,7 +25,7 @@ use tower_model_routing::{BoxError, RoutedModel};
 
 use crate::{
     body::{self, Body},
-    connections::{self, Connections},
+    connections::{Connections, NoAnswer},
     headers,
     hop_by_hop::remove_hop_by_hop,
     reply,
@@ -153,21 +153,17 @@ impl Inner {
     }
 
     /// The answer when the upstream did not give one.
-    fn explain(
-        &self,
-        error: &connections::Failure,
-        routed: Option<&RoutedModel>,
-    ) -> Response<Body> {
+    fn explain(&self, error: &NoAnswer, routed: Option<&RoutedModel>) -> Response<Body> {
         let model = routed.map(RoutedModel::name);
         tracing::warn!(upstream = %self.upstream, model, error = %Chain(error), "the upstream failed");
         if sources(error).any(is_timeout) {
             return timed_out();
         }
         let message = match error {
-            connections::Failure::Connect(_) => {
+            NoAnswer::Connect(_) => {
                 "The server behind this gateway cannot be reached. Try again shortly."
             }
-            connections::Failure::Exchange(_) => {
+            NoAnswer::Exchange(_) => {
                 "The server behind this gateway broke off before it answered. The request may \
                  have been carried out or not."
             }

@@ -26,7 +26,8 @@ impl<B> Connection<B> {
     }
 }
 
-/// They are open, the one used last at the end.
+/// The one used last is at the end. The upstream may have closed any of them
+/// meanwhile.
 #[derive(Debug)]
 pub(crate) struct Kept<B>(Mutex<Vec<Idle<B>>>);
 

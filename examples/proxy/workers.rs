@@ -24,7 +24,7 @@ pub(crate) fn start() -> io::Result<Vec<Handle>> {
 ///
 /// # Errors
 ///
-/// As for all of them.
+/// The system gives no more threads or files.
 pub(crate) fn start_one(name: &str) -> io::Result<Handle> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
