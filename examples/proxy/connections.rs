@@ -264,7 +264,8 @@ mod tests {
 
         async fn request_for(&self, path: &str) -> Response<Incoming> {
             let request = Request::get(path).header("host", "a").body(Empty::new());
-            self.connections.request(request.unwrap()).await.unwrap()
+            let answer = self.connections.request(request.unwrap());
+            within(answer).await.unwrap()
         }
     }
 
