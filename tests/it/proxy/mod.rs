@@ -21,11 +21,13 @@ mod shutdown;
 mod story;
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tokio::process::Command;
 
 use crate::support::{
-    client::get,
+    client::{PATIENCE, get},
     process::{Process, command},
     registry_server::{RegistryServer, Reply},
     upstream::{Act, Upstream},
@@ -78,6 +80,20 @@ impl Setup {
     /// Waits until the proxy has a list of models.
     async fn warm_up(&self) {
         assert_eq!(get(self.address(), "/v1/models").await.status(), 200);
+    }
+}
+
+/// Asks until the answer is as expected: a registry is tried again after a
+/// pause of its own.
+async fn until(setup: &Setup, path: &str, expected: impl Fn(&Value) -> bool) -> Value {
+    let start = Instant::now();
+    loop {
+        let answer = get(setup.address(), path).await.json();
+        if expected(&answer) {
+            return answer;
+        }
+        assert!(start.elapsed() < PATIENCE, "{answer}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

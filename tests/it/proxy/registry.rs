@@ -1,32 +1,16 @@
 //! The registry's bad days.
 
-use std::time::{Duration, Instant};
-
 use serde_json::Value;
 
-use super::{CHAT, MODELS, Setup, VENICE, models, proxy};
+use super::{CHAT, MODELS, Setup, VENICE, models, proxy, until};
 use crate::support::{
-    client::{PATIENCE, get, post},
+    client::{get, post},
     process::Process,
     registry_server::{RegistryServer, Reply},
     upstream::Upstream,
 };
 
 const BODY: &str = r#"{"model":"venice-uncensored"}"#;
-
-/// Asks until the answer is as expected: a registry is tried again after a
-/// pause of its own.
-async fn until(setup: &Setup, path: &str, expected: impl Fn(&Value) -> bool) -> Value {
-    let start = Instant::now();
-    loop {
-        let answer = get(setup.address(), path).await.json();
-        if expected(&answer) {
-            return answer;
-        }
-        assert!(start.elapsed() < PATIENCE, "{answer}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
 
 #[tokio::test]
 async fn the_list_is_fetched_at_the_start_and_not_for_each_request() {

@@ -6,7 +6,7 @@ use http::Request;
 use http_body_util::{BodyExt, Full};
 use serde_json::json;
 
-use super::{CHAT, Setup, forward::h2_client};
+use super::{CHAT, Setup, forward::h2_client, until};
 use crate::support::{
     client::{get, post_chunked, post_with},
     registry_server::Reply,
@@ -90,35 +90,41 @@ async fn secrets_reach_no_log_at_trace_level() {
     assert_eq!(response.status(), 200);
     response.into_body().collect().await.unwrap();
 
-    // Whatever the upstream and the registry do.
+    // Whatever the upstream does.
     setup
         .upstream
         .script(vec![Act::send("s3cret, but no HTTP\r\n\r\n"), Act::Close]);
     let answer = post_with(setup.address(), &path, &HEADERS, BODY).await;
     assert_eq!(answer.status(), 502);
-    setup
-        .upstream
-        .script(vec![Act::answer(200, answer_head, "{}")]);
+    for expected in ["TRACE h2::", "TRACE hyper_util::", "reqwest::connect"] {
+        setup.proxy.logged(&[expected]).await;
+    }
+    setup.proxy.logged(&["the upstream failed"]).await;
+    assert_clean(&setup.proxy.log());
+}
+
+#[tokio::test]
+async fn a_registry_that_fails_puts_no_secret_into_log_or_health() {
     for reply in [
         Reply::new(500, "s3cret-document"),
         Reply::new(200, r#"{"models":"s3cret-document"}"#),
         Reply::redirect(302, "http://user:s3cret@127.0.0.1:1/?s3cret"),
         Reply::redirect(302, "/elsewhere?s3cret"),
     ] {
-        setup.registry.push(reply);
-        // By now the list has expired, so this fetches it, or is told to wait.
-        let answer = post_with(setup.address(), &path, &HEADERS, BODY).await;
-        assert_eq!(answer.status(), 200);
-        for path in ["/health", "/health/models", "/metrics"] {
+        // Another proxy for each, as a failure is followed by a pause.
+        let mut setup = tracing_setup().await;
+        setup.warm_up().await;
+        setup.registry.reply(reply.clone());
+        let health = until(&setup, "/health", |health| health["status"] == "degraded").await;
+        let answer = post_with(setup.address(), CHAT, &HEADERS, BODY).await;
+        assert_eq!(answer.status(), 200, "{reply:?}");
+        assert!(!health.to_string().contains(SECRET), "{health}");
+        for path in ["/health/models", "/metrics"] {
             assert!(!get(setup.address(), path).await.text().contains(SECRET));
         }
+        setup.proxy.logged(&["WARN", "catalog not refreshed"]).await;
+        assert_clean(&setup.proxy.log());
     }
-    setup.proxy.logged(&["WARN", "catalog not refreshed"]).await;
-    for expected in ["TRACE h2::", "TRACE hyper_util::", "reqwest::connect"] {
-        setup.proxy.logged(&[expected]).await;
-    }
-    setup.proxy.logged(&["the upstream failed"]).await;
-    assert_clean(&setup.proxy.log());
 }
 
 #[tokio::test]
