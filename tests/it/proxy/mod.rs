@@ -19,6 +19,8 @@ mod secrets;
 mod settings;
 mod shutdown;
 mod story;
+#[cfg(target_os = "linux")]
+mod threads;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
