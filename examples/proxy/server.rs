@@ -26,6 +26,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Handle,
     sync::watch,
+    task::yield_now,
     time::{sleep, timeout},
 };
 use tokio_io_timeout::TimeoutStream;
@@ -207,11 +208,16 @@ impl Connection {
             false => patience.as_mut().poll(cx),
         });
         let mut connection = pin!(protocol.serve_connection(stream, service));
+        let closing = async {
+            let _ = close.changed().await;
+            // A new connection learns only now that something has come.
+            yield_now().await;
+        };
         let ended = tokio::select! {
             // What has come is read before the connection is closed.
             biased;
             ended = connection.as_mut() => ended,
-            _ = close.changed() => {
+            () = closing => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
