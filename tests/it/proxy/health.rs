@@ -164,6 +164,9 @@ async fn the_tasks_of_connections_are_counted_until_these_end() {
         let count = lines.find_map(|line| line.strip_prefix("proxy_tasks "));
         count.unwrap().parse::<usize>().unwrap()
     };
+    setup.warm_up().await;
+    // Those of the process itself come and go, but there are few of them.
+    let many = tasks().await + CONNECTIONS / 2;
     let mut kept = Vec::new();
     for _ in 0..CONNECTIONS {
         let mut stream = BufReader::new(TcpStream::connect(setup.address()).await.unwrap());
@@ -172,10 +175,10 @@ async fn the_tasks_of_connections_are_counted_until_these_end() {
         answer(&mut stream).await.unwrap();
         kept.push(stream);
     }
-    assert!(tasks().await >= CONNECTIONS);
+    assert!(tasks().await >= many);
     drop(kept);
     let start = Instant::now();
-    while tasks().await >= CONNECTIONS {
+    while tasks().await >= many {
         assert!(start.elapsed() < PATIENCE, "they are still there");
         sleep(Duration::from_millis(5)).await;
     }

@@ -152,7 +152,8 @@ async fn bodies_that_drip_take_little_more_than_what_is_held_and_free_it() {
     const CONNECTIONS: u64 = 100;
     const OVERHEAD: u64 = 128 * 1024;
 
-    let (setup, before) = warm(&[]).await;
+    // However long the drops take.
+    let (setup, before) = warm(&["--held-timeout", "600"]).await;
     let mut files = Vec::new();
     for round in 0..2 {
         files.push(
@@ -190,7 +191,7 @@ async fn bodies_that_drip_take_little_more_than_what_is_held_and_free_it() {
 
 #[tokio::test]
 async fn dripping_bodies_stay_within_the_bound_for_all() {
-    let (setup, _) = warm(&["--max-total-held-bytes", "100"]).await;
+    let (setup, _) = warm(&["--max-total-held-bytes", "100", "--held-timeout", "600"]).await;
     let dripping = Dripping::start(&setup, 50).await;
     let mut one_more = TcpStream::connect(setup.address()).await.unwrap();
     one_more

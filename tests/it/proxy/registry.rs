@@ -112,7 +112,7 @@ async fn a_registry_that_fails_later_degrades_health_and_nothing_else() {
             proxy.env("MODELS_FETCH_TIMEOUT_SECONDS", "0.5");
         })
         .await;
-        setup.warm_up().await;
+        until(&setup, "/health", |health| health["status"] == "healthy").await;
         setup.registry.reply(failure.clone());
         let health = until(&setup, "/health", |health| health["status"] == "degraded").await;
         assert!(health["model_service"]["cache_info"]["last_error"].is_string());

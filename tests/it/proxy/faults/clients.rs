@@ -92,7 +92,7 @@ pub(super) fn rows() -> Vec<Row> {
             "a closed connection",
             nothing,
         )
-        .settings(&["--client-header-timeout 1"]),
+        .settings(&["--client-header-timeout 3"]),
         row("stalls before the model", unknown(), TIMED_OUT, nothing)
             .settings(&["--held-timeout 1"]),
         row("drips before the model", unknown(), TIMED_OUT, nothing)

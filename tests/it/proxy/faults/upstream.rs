@@ -78,7 +78,7 @@ pub(super) fn rows() -> Vec<Row> {
     const TIMEOUT: &str = "504 `upstream_timeout`";
     const CUT_OFF: &str = "200, visibly cut off";
     const ONCE: Sees = Sees::Whole(1);
-    const HURRY: &[&str] = &["--upstream-first-byte-timeout 1"];
+    const HURRY: &[&str] = &["--upstream-first-byte-timeout 3"];
     vec![
         row("refuses connections", BAD_GATEWAY, Sees::Nothing).settings(&[NOBODY]),
         row(
