@@ -21,7 +21,7 @@ use support::{example, is_measuring, process};
 
 const MAX_TOTAL_HELD: u64 = 64 * MIB;
 /// What a connection may take besides what it holds: mostly its read buffer,
-/// which may grow to 128 KiB, and those that its first small frames keep alive.
+/// which may grow to 256 KiB, and those that its first small frames keep alive.
 const MAX_OVERHEAD: u64 = 128 * 1024;
 /// How much longer the slowest 1 % of small requests may take under attack.
 const MAX_SLOWDOWN: f64 = 3.0;
