@@ -54,6 +54,10 @@ use crate::{
 
 /// A request takes some sixty allocations, most of them freed on the thread that
 /// made them.
+///
+/// Without huge pages (feature `no_thp`): one takes all of its memory once a byte
+/// of it is used, and read buffers are used in part. With them, connections took
+/// up to ten times as much besides what they held, and no less time.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -147,10 +147,12 @@ impl Dripping {
     }
 }
 
+/// What a connection may take besides what it holds.
+const OVERHEAD: u64 = 96 * 1024;
+
 #[tokio::test]
 async fn bodies_that_drip_take_little_more_than_what_is_held_and_free_it() {
     const CONNECTIONS: u64 = 100;
-    const OVERHEAD: u64 = 128 * 1024;
 
     // However long the drops take.
     let (setup, before) = warm(&["--held-timeout", "600"]).await;
@@ -187,6 +189,31 @@ async fn bodies_that_drip_take_little_more_than_what_is_held_and_free_it() {
         );
         sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Read buffers grow with what comes at once.
+#[tokio::test]
+async fn bodies_that_come_fast_and_stop_take_little_more_than_what_is_held() {
+    const CONNECTIONS: u64 = 100;
+
+    let (setup, before) = warm(&["--held-timeout", "600"]).await;
+    let start = format!("{{\"a\":\"{}", "x".repeat(300_000));
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
+         content-length: 1000000\r\n\r\n{start}"
+    );
+    let mut streams = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut stream = TcpStream::connect(setup.address()).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        streams.push(stream);
+    }
+    let held = start.len() as u64 * CONNECTIONS;
+    until_held(&setup, held as usize).await;
+    let growth = memory(&setup, "VmRSS").saturating_sub(before + held);
+    let each = growth / CONNECTIONS;
+    println!("{} KiB for each connection", each / 1024);
+    assert!(each < OVERHEAD, "{} KiB", each / 1024);
 }
 
 #[tokio::test]
