@@ -39,8 +39,8 @@ use crate::{
     timers::{self, Timer},
 };
 
-/// The largest head of a request. hyper's read buffers get no larger either: half
-/// of this makes large bodies a tenth more expensive when many come together.
+/// The largest head of a request. hyper's buffers for HTTP/1 get no larger either:
+/// half of this makes large bodies a tenth more expensive when many come together.
 const MAX_HEAD_BYTES: u32 = 256 * 1024;
 /// How long to wait after a connection could not be accepted: there may be too
 /// many open files, and the next attempt would fail as well.

@@ -99,10 +99,19 @@ async fn a_client_that_is_slow_to_ask_is_hung_up_on() {
 async fn a_head_may_be_large_but_not_too_large() {
     let setup = Setup::new().await;
     setup.warm_up().await;
-    for (len, status) in [(200 * 1024, 200), (270 * 1024, 431)] {
+    for (len, status) in [(200 * 1024, 200), (600 * 1024, 431)] {
         let large = "x".repeat(len);
         let request = format!("GET /health HTTP/1.1\r\nhost: test\r\nx-large: {large}\r\n\r\n");
         assert_eq!(send(setup.address(), request).await.status(), status);
+    }
+}
+
+#[tokio::test]
+async fn the_head_of_an_answer_may_be_large_but_not_too_large() {
+    for (len, status) in [(100 * 1024, 200), (300 * 1024, 502)] {
+        let large = format!("x-large: {}\r\n", "x".repeat(len));
+        let setup = Setup::scripted(vec![Act::answer(200, &large, "{}")]).await;
+        assert_eq!(post(setup.address(), CHAT, BODY).await.status(), status);
     }
 }
 

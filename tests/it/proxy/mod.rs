@@ -22,8 +22,10 @@ mod story;
 #[cfg(target_os = "linux")]
 mod threads;
 
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 use tokio::process::Command;

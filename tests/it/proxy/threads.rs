@@ -7,7 +7,7 @@ use tokio::time::{Duration, Instant, sleep};
 use super::Setup;
 use crate::support::client::PATIENCE;
 
-/// The names of the threads that last, in order.
+/// The names of the workers and of who keeps the timers, in order.
 fn threads(setup: &Setup) -> Vec<String> {
     let threads = fs::read_dir(format!("/proc/{}/task", setup.proxy.id())).unwrap();
     let mut names: Vec<_> = threads

@@ -136,7 +136,7 @@ async fn fields(from: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Vec<(Strin
 
 async fn line(from: &mut (impl AsyncBufRead + Unpin)) -> io::Result<String> {
     let mut line = Vec::new();
-    from.take(64 * 1024).read_until(b'\n', &mut line).await?;
+    from.take(1024 * 1024).read_until(b'\n', &mut line).await?;
     let line = String::from_utf8(line).map_err(io::Error::other)?;
     Ok(line.trim_end().to_owned())
 }

@@ -222,7 +222,7 @@ pub(super) fn rows() -> Vec<Row> {
         ),
         row(
             "sends too large a head",
-            with(&format!("x-large: {}", "x".repeat(300 * 1024))),
+            with(&format!("x-large: {}", "x".repeat(600 * 1024))),
             "431",
             nothing,
         ),
