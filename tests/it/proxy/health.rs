@@ -1,16 +1,13 @@
 //! The proxy's own pages.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncWriteExt, BufReader},
     net::TcpStream,
-    time::{Instant, sleep},
 };
 
-use super::{MISTRAL, Setup, VENICE};
-use crate::support::client::{PATIENCE, answer, get, post, send};
+use super::{MISTRAL, Setup, VENICE, until};
+use crate::support::client::{answer, get, post, send};
 
 fn keys(value: &Value) -> Vec<&str> {
     let mut keys: Vec<_> = value
@@ -177,11 +174,7 @@ async fn the_tasks_of_connections_are_counted_until_these_end() {
     }
     assert!(tasks().await >= many);
     drop(kept);
-    let start = Instant::now();
-    while tasks().await >= many {
-        assert!(start.elapsed() < PATIENCE, "they are still there");
-        sleep(Duration::from_millis(5)).await;
-    }
+    until("they have ended", async || tasks().await < many).await;
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tokio::process::Command;
+use tokio::{process::Command, time::sleep};
 
 use crate::support::{
     client::{PATIENCE, get},
@@ -87,9 +87,18 @@ impl Setup {
     }
 }
 
+/// Waits until it is so.
+async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let start = Instant::now();
+    while !is_so().await {
+        assert!(start.elapsed() < PATIENCE, "{what}: in vain");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// Asks until the answer is as expected: a registry is tried again after a
 /// pause of its own.
-async fn until(setup: &Setup, path: &str, expected: impl Fn(&Value) -> bool) -> Value {
+async fn until_page(setup: &Setup, path: &str, expected: impl Fn(&Value) -> bool) -> Value {
     let start = Instant::now();
     loop {
         let answer = get(setup.address(), path).await.json();
@@ -97,7 +106,7 @@ async fn until(setup: &Setup, path: &str, expected: impl Fn(&Value) -> bool) -> 
             return answer;
         }
         assert!(start.elapsed() < PATIENCE, "{answer}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        sleep(Duration::from_millis(50)).await;
     }
 }
 

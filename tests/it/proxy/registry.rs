@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{CHAT, MODELS, Setup, VENICE, models, proxy, until};
+use super::{CHAT, MODELS, Setup, VENICE, models, proxy, until_page};
 use crate::support::{
     client::{get, post},
     process::Process,
@@ -30,7 +30,7 @@ async fn a_list_that_has_not_changed_is_confirmed_by_its_etag() {
         proxy.env("MODELS_TTL_SECONDS", "0.1");
     })
     .await;
-    let health = until(&setup, "/health/models", |health| {
+    let health = until_page(&setup, "/health/models", |health| {
         health["cache_stats"]["refreshes_unchanged"].as_u64() > Some(1)
     })
     .await;
@@ -83,7 +83,7 @@ async fn a_registry_that_is_down_at_the_start_is_a_503_until_it_is_back() {
     assert_eq!(get(setup.address(), "/v1/files").await.status(), 200);
 
     setup.registry.reply(models());
-    until(&setup, "/health", |health| health["status"] == "healthy").await;
+    until_page(&setup, "/health", |health| health["status"] == "healthy").await;
     assert_eq!(post(setup.address(), CHAT, BODY).await.status(), 200);
 }
 
@@ -112,9 +112,9 @@ async fn a_registry_that_fails_later_degrades_health_and_nothing_else() {
             proxy.env("MODELS_FETCH_TIMEOUT_SECONDS", "0.5");
         })
         .await;
-        until(&setup, "/health", |health| health["status"] == "healthy").await;
+        until_page(&setup, "/health", |health| health["status"] == "healthy").await;
         setup.registry.reply(failure.clone());
-        let health = until(&setup, "/health", |health| health["status"] == "degraded").await;
+        let health = until_page(&setup, "/health", |health| health["status"] == "degraded").await;
         assert!(health["model_service"]["cache_info"]["last_error"].is_string());
         assert_eq!(health["model_service"]["model_count"], 11);
         for _ in 0..5 {
@@ -125,7 +125,7 @@ async fn a_registry_that_fails_later_degrades_health_and_nothing_else() {
         assert_eq!(get(setup.address(), "/health").await.status(), 200);
 
         setup.registry.reply(models());
-        until(&setup, "/health", |health| health["status"] == "healthy").await;
+        until_page(&setup, "/health", |health| health["status"] == "healthy").await;
     }
 }
 
@@ -157,7 +157,7 @@ async fn nobody_waits_for_a_registry_that_hangs() {
     setup.warm_up().await;
     setup.registry.reply(Reply::silent());
     // The fetch takes longer than any of these is willing to.
-    until(&setup, "/health", |health| {
+    until_page(&setup, "/health", |health| {
         health["model_service"]["cache_info"]["seconds_until_expiry"] == 0.0
     })
     .await;

@@ -6,7 +6,7 @@ use http::Request;
 use http_body_util::{BodyExt, Full};
 use serde_json::json;
 
-use super::{CHAT, Setup, forward::h2_client, until};
+use super::{CHAT, Setup, forward::h2_client, until_page};
 use crate::support::{
     client::{get, post_chunked, post_with},
     registry_server::Reply,
@@ -115,8 +115,9 @@ async fn a_registry_that_fails_puts_no_secret_into_log_or_health() {
         let mut setup = tracing_setup().await;
         setup.warm_up().await;
         setup.registry.reply(reply.clone());
-        let health = until(&setup, "/health", |health| health["status"] == "degraded").await;
-        let answer = post_with(setup.address(), CHAT, &HEADERS, BODY).await;
+        let health = until_page(&setup, "/health", |health| health["status"] == "degraded").await;
+        let path = format!("{CHAT}?key=s3cret-uri");
+        let answer = post_with(setup.address(), &path, &HEADERS, BODY).await;
         assert_eq!(answer.status(), 200, "{reply:?}");
         assert!(!health.to_string().contains(SECRET), "{health}");
         for path in ["/health/models", "/metrics"] {

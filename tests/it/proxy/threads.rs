@@ -2,10 +2,7 @@
 
 use std::{fs, num::NonZeroUsize, thread::available_parallelism};
 
-use tokio::time::{Duration, Instant, sleep};
-
-use super::Setup;
-use crate::support::client::PATIENCE;
+use super::{Setup, until};
 
 /// The names of the workers and of who keeps the timers, in order.
 fn threads(setup: &Setup) -> Vec<String> {
@@ -27,9 +24,5 @@ async fn there_is_a_thread_for_each_core_and_one_for_the_timers() {
     expected.push("timers".to_owned());
     expected.sort_unstable();
     // Threads name themselves, once they run.
-    let start = Instant::now();
-    while threads(&setup) != expected {
-        assert!(start.elapsed() < PATIENCE, "{:?}", threads(&setup));
-        sleep(Duration::from_millis(5)).await;
-    }
+    until("a thread for each", async || threads(&setup) == expected).await;
 }

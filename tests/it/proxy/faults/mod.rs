@@ -21,10 +21,10 @@ use futures_util::{FutureExt, StreamExt, stream};
 use tokio::{
     io::{AsyncWriteExt, BufReader},
     net::TcpStream,
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 
-use super::{CHAT, VENICE, models, proxy};
+use super::{CHAT, VENICE, models, proxy, until};
 use crate::support::{
     client::{Answer, PATIENCE, get, post},
     fault::{Fault, Link},
@@ -174,14 +174,6 @@ impl Lab {
                 .any(|line| line == "model_routing_held_bytes 0")
         })
         .await;
-    }
-}
-
-async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
-    let start = Instant::now();
-    while !is_so().await {
-        assert!(start.elapsed() < PATIENCE, "{what}: in vain");
-        sleep(Duration::from_millis(20)).await;
     }
 }
 
