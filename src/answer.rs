@@ -6,13 +6,10 @@ use http::{
 };
 use http_body::Body;
 
+use model_scan::restore::{AnswerFormat, Restorer};
+
 use crate::{
-    body::ResponseBody,
-    endpoint::Target,
-    head, inspect,
-    resolve::RoutedModel,
-    restore::{AnswerFormat, Restorer},
-    shared::Shared,
+    body::ResponseBody, endpoint::Target, head, inspect, resolve::RoutedModel, shared::Shared,
 };
 
 /// What outer services and the client are told of the model that served.

@@ -109,19 +109,13 @@ mod body;
 mod config;
 mod endpoint;
 mod future;
-#[cfg(fuzzing)]
-#[doc(hidden)]
-pub mod fuzzing;
 mod head;
 mod inspect;
-mod json;
 mod layer;
 mod models;
-mod multipart;
 mod registry;
 mod rejection;
 mod resolve;
-mod restore;
 mod routing;
 mod scan;
 mod service;

@@ -7,12 +7,10 @@ use http::{
     HeaderValue, Response, StatusCode, Uri,
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
+use model_scan::{json, multipart};
 use serde_json::json;
 
-use crate::{
-    endpoint::Endpoint, json, multipart, registry::Unavailable, resolve::ResolveError,
-    text::abridge,
-};
+use crate::{endpoint::Endpoint, registry::Unavailable, resolve::ResolveError, text::abridge};
 
 /// An answer that the layer gave itself, without the inner service or in place
 /// of its answer.

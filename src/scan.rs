@@ -4,8 +4,9 @@
 use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
+use model_scan::{json, multipart};
 
-use crate::{inspect::Format, json, multipart, rejection::Rejection};
+use crate::{inspect::Format, rejection::Rejection};
 
 /// Finds the model of a body that is fed to it frame by frame.
 #[derive(Debug)]

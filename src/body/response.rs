@@ -12,7 +12,7 @@ use http_body_util::Full;
 use pin_project_lite::pin_project;
 
 use super::{into_bytes, restoring::Restoring};
-use crate::restore::Restorer;
+use model_scan::restore::Restorer;
 
 pin_project! {
     /// The response body of [`ModelRouting`](crate::ModelRouting): the inner

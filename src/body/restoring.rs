@@ -10,7 +10,9 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::into_bytes;
-use crate::{head, restore::Restorer};
+use model_scan::restore::Restorer;
+
+use crate::head;
 
 pin_project! {
     /// The inner body's frames, one for one, with the model's name restored in

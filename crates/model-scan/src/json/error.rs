@@ -1,0 +1,178 @@
+use std::{error::Error, fmt};
+
+/// Why a document was refused, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScanError {
+    kind: ScanErrorKind,
+    offset: u64,
+}
+
+impl ScanError {
+    pub(super) fn new(kind: ScanErrorKind, offset: u64) -> Self {
+        Self { kind, offset }
+    }
+
+    /// What was wrong.
+    pub fn kind(&self) -> ScanErrorKind {
+        self.kind
+    }
+
+    /// The byte at which it was noticed, counted from 0: the first one that no
+    /// acceptable document could have there, or, for a key that must not be,
+    /// the key's opening quote.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+}
+
+impl fmt::Display for ScanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, remedy) = self.kind.texts();
+        write!(f, "{what} at byte {}: {remedy}", self.offset)
+    }
+}
+
+impl Error for ScanError {}
+
+/// The kinds of errors that callers tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScanErrorKind {
+    /// A second top-level `model` key.
+    DuplicateModel,
+    /// A top-level key that some parsers take for `model`, and others not.
+    AmbiguousModel,
+    /// Not a JSON object, or one that two parsers might read differently.
+    Invalid(Reason),
+}
+
+impl ScanErrorKind {
+    fn texts(self) -> (&'static str, &'static str) {
+        match self {
+            Self::DuplicateModel => ("a second top-level `model` key", "send exactly one `model`"),
+            Self::AmbiguousModel => (
+                "a top-level key that differs from `model` only in letter case",
+                "spell it `model`, or remove it",
+            ),
+            Self::Invalid(reason) => reason.texts(),
+        }
+    }
+}
+
+impl From<Reason> for ScanErrorKind {
+    fn from(reason: Reason) -> Self {
+        Self::Invalid(reason)
+    }
+}
+
+/// What makes a document invalid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    UnexpectedByte,
+    UnexpectedEnd,
+    EmptyBody,
+    NotAnObject,
+    TrailingData,
+    TrailingComma,
+    ControlCharacter,
+    Escape,
+    Utf8,
+    Surrogate,
+    NulInKey,
+    Bracket,
+    TooDeep,
+    Number,
+    /// An unquoted word other than `true`, `false` and `null`; `NaN` and
+    /// `Infinity` among them.
+    Word,
+    Comment,
+    SingleQuote,
+    ByteOrderMark,
+    /// A zero byte outside strings.
+    WideText,
+}
+
+impl Reason {
+    /// The reason to give for a byte that has no place outside a string.
+    ///
+    /// Bytes that show what the sender had in mind get a reason of their own.
+    pub(super) fn of_unexpected(byte: u8) -> Self {
+        match byte {
+            0 => Self::WideText,
+            b'/' | b'#' => Self::Comment,
+            b'\'' | b'`' => Self::SingleQuote,
+            b'a'..=b'z' | b'A'..=b'Z' => Self::Word,
+            _ => Self::UnexpectedByte,
+        }
+    }
+
+    /// What was wrong, and how to mend it.
+    fn texts(self) -> (&'static str, &'static str) {
+        match self {
+            Self::UnexpectedByte => (
+                "a byte that JSON does not allow",
+                "check the punctuation just before it",
+            ),
+            Self::UnexpectedEnd => (
+                "the JSON ends too early",
+                "send the whole object, up to its closing brace",
+            ),
+            Self::EmptyBody => ("the body is empty", "send a JSON object"),
+            Self::NotAnObject => (
+                "the body is not a JSON object",
+                "send one object, which starts with `{`",
+            ),
+            Self::TrailingData => (
+                "data after the end of the JSON object",
+                "send one object and nothing after it",
+            ),
+            Self::TrailingComma => (
+                "a comma after the last member of the object",
+                "remove the comma",
+            ),
+            Self::ControlCharacter => (
+                "a raw control character in a string",
+                "escape it, a line feed as `\\n` and others like `\\u0001`",
+            ),
+            Self::Escape => (
+                "a bad escape in a string",
+                "use only \\\" \\\\ \\/ \\b \\f \\n \\r \\t and \\u with four hex digits",
+            ),
+            Self::Utf8 => (
+                "a string that is not valid UTF-8",
+                "encode the body as UTF-8",
+            ),
+            Self::Surrogate => (
+                "an unpaired surrogate in a string",
+                "write a character beyond U+FFFF as UTF-8, or as a high and a low `\\u` escape",
+            ),
+            Self::NulInKey => ("an escaped NUL in a key", "remove it from the key"),
+            Self::Bracket => (
+                "a closing bracket of the wrong kind",
+                "close `[` with `]` and `{` with `}`",
+            ),
+            Self::TooDeep => (
+                "more than 1,024 levels of nesting",
+                "send a flatter document",
+            ),
+            Self::Number => (
+                "a malformed number",
+                "write numbers like `-1`, `0.5` or `2e10`, without a plus sign or leading zeros",
+            ),
+            Self::Word => (
+                "an unquoted word",
+                "put keys and texts in double quotes; of bare words JSON knows only `true`, \
+                 `false` and `null`, but no `NaN` or `Infinity`",
+            ),
+            Self::Comment => ("a comment", "remove it, as JSON has no comments"),
+            Self::SingleQuote => (
+                "a single quote or back-tick outside a string",
+                "put keys and texts in double quotes",
+            ),
+            Self::ByteOrderMark => ("a byte order mark", "encode the body as UTF-8 without BOM"),
+            Self::WideText => (
+                "a zero byte, as in UTF-16 or UTF-32",
+                "encode the body as UTF-8 without BOM",
+            ),
+        }
+    }
+}

@@ -1,0 +1,360 @@
+#[cfg(not(feature = "simd"))]
+use super::engine::Bytewise;
+#[cfg(feature = "simd")]
+use super::simd;
+use super::{
+    brackets::Bracket,
+    engine::Engine,
+    error::{Reason, ScanError, ScanErrorKind},
+    key::{KeyMatch, Likeness, TARGET},
+    model::{Insertion, Model, ValueKind},
+    nested::Nested,
+    number::Number,
+    string::{Step, StrictString},
+    text::Text,
+};
+
+/// Finds the top-level `model` of a JSON object that comes in pieces.
+///
+/// See the [module](super) for what is checked.
+#[derive(Clone, Debug)]
+pub struct Scanner {
+    pub(super) target: &'static [u8],
+    pub(super) state: State,
+    nested: Nested,
+    /// How many bytes earlier calls took.
+    offset: u64,
+    /// Where the key or the model's value began that is being read.
+    pub(super) token: u64,
+    /// Whether the value at hand is the model's own.
+    pub(super) in_model: bool,
+    model: Model,
+    insertion: Option<Insertion>,
+    error: Option<ScanError>,
+}
+
+/// What the next byte belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum State {
+    Start,
+    FirstKey,
+    NextKey,
+    Key(StrictString, KeyMatch),
+    AfterKey,
+    BeforeValue,
+    /// A string that is not the model's.
+    Text(Text),
+    /// The model's own string.
+    Name {
+        text: StrictString,
+        escaped: bool,
+    },
+    Nested,
+    Number(Number),
+    /// A word, of which this is missing.
+    Word(&'static [u8]),
+    AfterValue,
+    End,
+}
+
+impl Scanner {
+    /// A scanner that looks for the top-level key `model`.
+    pub fn new() -> Self {
+        Self::for_bytes(TARGET)
+    }
+
+    /// A scanner that looks for this top-level key instead, and reports on it
+    /// as if it were `model`.
+    pub fn for_key(key: &'static str) -> Self {
+        Self::for_bytes(key.as_bytes())
+    }
+
+    fn for_bytes(target: &'static [u8]) -> Self {
+        Self {
+            target,
+            state: State::Start,
+            nested: Nested::default(),
+            offset: 0,
+            token: 0,
+            in_model: false,
+            model: Model::Unseen,
+            insertion: None,
+            error: None,
+        }
+    }
+
+    /// Takes the next bytes of the document, however many.
+    ///
+    /// # Errors
+    ///
+    /// When the document is invalid or its `model` is not unique. The error is
+    /// the same however the document is cut, and every later call returns it
+    /// again.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), ScanError> {
+        #[cfg(feature = "simd")]
+        return self.feed_with(bytes, simd::scan);
+        #[cfg(not(feature = "simd"))]
+        return self.feed_with(bytes, |scanner, bytes| scanner.scan(Bytewise, bytes));
+    }
+
+    /// [`feed`](Self::feed) with a choice of how to [`scan`](Self::scan).
+    #[inline(always)]
+    pub(super) fn feed_with(
+        &mut self,
+        bytes: &[u8],
+        scan: impl FnOnce(&mut Self, &[u8]) -> Result<(), ScanError>,
+    ) -> Result<(), ScanError> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let result = scan(self, bytes);
+        self.offset += bytes.len() as u64;
+        self.error = result.err();
+        result
+    }
+
+    /// Says that the document has ended.
+    ///
+    /// # Errors
+    ///
+    /// When that is too early, or an earlier call returned an error.
+    pub fn finish(&mut self) -> Result<(), ScanError> {
+        let reason = match self.state {
+            _ if self.error.is_some() => Reason::UnexpectedEnd,
+            State::End => return Ok(()),
+            State::Start => Reason::EmptyBody,
+            _ => Reason::UnexpectedEnd,
+        };
+        let end = ScanError::new(reason.into(), self.offset);
+        Err(*self.error.get_or_insert(end))
+    }
+
+    /// The top-level `model`, as far as it has been seen.
+    pub fn model(&self) -> Model {
+        self.model
+    }
+
+    /// Whether the document's closing brace has been seen.
+    pub fn is_complete(&self) -> bool {
+        matches!(self.state, State::End)
+    }
+
+    /// Where a member can be inserted; `None` before the opening brace.
+    pub fn insertion(&self) -> Option<Insertion> {
+        self.insertion
+    }
+
+    /// Takes all bytes: as many at once as can be, and otherwise one by one.
+    #[inline(always)]
+    pub(super) fn scan<E: Engine>(&mut self, engine: E, bytes: &[u8]) -> Result<(), ScanError> {
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            match &mut self.state {
+                State::Start if byte == b'{' => {
+                    self.begin_document(at)
+                        .map_err(|reason| self.error_at(reason.into(), at))?;
+                    at += 1;
+                }
+                State::FirstKey | State::NextKey if byte == b'"' => {
+                    at = self.members(engine, bytes, at)?;
+                }
+                State::Text(text) => match engine.text(text, bytes, at) {
+                    Some(end) => at = self.comma(bytes, end),
+                    None => break,
+                },
+                State::Nested => match engine.nested(&mut self.nested, bytes, at) {
+                    Ok(Some(end)) => at = self.comma(bytes, end),
+                    Ok(None) => break,
+                    Err((at, reason)) => return Err(self.error_at(reason.into(), at)),
+                },
+                _ => match self.step(byte, at) {
+                    Ok(next) => at = next,
+                    Err(kind) => return Err(self.error_at(kind, at)),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the byte at this place, and returns the place of the next one,
+    /// which is the same if the byte's only meaning was that a number ended
+    /// before it.
+    fn step(&mut self, byte: u8, at: usize) -> Result<usize, ScanErrorKind> {
+        match &mut self.state {
+            State::Key(text, key) => match text.step(byte)? {
+                Step::Part => {}
+                Step::Unit(0) => return Err(Reason::NulInKey.into()),
+                Step::Unit(unit) => key.push(unit, self.target),
+                Step::End => {
+                    let likeness = key.likeness(self.target);
+                    self.end_key(likeness)?;
+                }
+            },
+            State::Name { text, escaped } => {
+                *escaped |= byte == b'\\';
+                let escaped = *escaped;
+                if text.step(byte)? == Step::End {
+                    self.end_name(at, escaped);
+                }
+            }
+            State::Number(number) => match number.step(byte)? {
+                Some(next) => *number = next,
+                None => {
+                    self.state = State::AfterValue;
+                    return Ok(at);
+                }
+            },
+            State::Word(missing) => match missing.split_first() {
+                Some((&expected, rest)) if expected == byte => {
+                    *missing = rest;
+                    if rest.is_empty() {
+                        self.end_word(at + 1);
+                    }
+                }
+                _ => return Err(Reason::Word.into()),
+            },
+            State::BeforeValue if !is_white_space(byte) => self.begin_value(byte, at)?,
+            _ if is_white_space(byte) => {}
+            state => match (&state, byte) {
+                (State::FirstKey | State::NextKey, b'"') => self.begin_key(at),
+                (State::FirstKey, b'}') => {
+                    if let Some(insertion) = &mut self.insertion {
+                        insertion.object_is_empty = true;
+                    }
+                    self.state = State::End;
+                }
+                (State::AfterKey, b':') => self.state = State::BeforeValue,
+                (State::AfterValue, b',') => self.state = State::NextKey,
+                (State::AfterValue, b'}') => self.state = State::End,
+                (state, _) => return Err(state.refusal(byte).into()),
+            },
+        }
+        Ok(at + 1)
+    }
+
+    #[inline(always)]
+    fn begin_document(&mut self, brace: usize) -> Result<(), Reason> {
+        self.nested.enter(Bracket::Object)?;
+        self.insertion = Some(Insertion {
+            at: self.offset_of(brace + 1),
+            object_is_empty: false,
+        });
+        self.state = State::FirstKey;
+        Ok(())
+    }
+
+    #[inline(always)]
+    pub(super) fn begin_key(&mut self, quote: usize) {
+        self.token = self.offset_of(quote);
+        self.state = State::Key(StrictString::new(), KeyMatch::default());
+    }
+
+    #[inline(always)]
+    pub(super) fn end_key(&mut self, likeness: Likeness) -> Result<(), ScanErrorKind> {
+        self.in_model = match likeness {
+            Likeness::Different => false,
+            Likeness::SameButForCase => return Err(ScanErrorKind::AmbiguousModel),
+            Likeness::Same if self.model != Model::Unseen => {
+                return Err(ScanErrorKind::DuplicateModel);
+            }
+            Likeness::Same => {
+                self.model = Model::Pending;
+                true
+            }
+        };
+        self.state = State::AfterKey;
+        Ok(())
+    }
+
+    /// Takes the first byte of a value.
+    #[inline(always)]
+    pub(super) fn begin_value(&mut self, byte: u8, at: usize) -> Result<(), Reason> {
+        let kind;
+        (self.state, kind) = match byte {
+            b'"' if self.in_model => {
+                let text = StrictString::new();
+                let escaped = false;
+                (State::Name { text, escaped }, None)
+            }
+            b'"' => (State::Text(Text::default()), None),
+            b'[' => {
+                self.nested.enter(Bracket::Array)?;
+                (State::Nested, Some(ValueKind::Array))
+            }
+            b'{' => {
+                self.nested.enter(Bracket::Object)?;
+                (State::Nested, Some(ValueKind::Object))
+            }
+            b't' => (State::Word(b"rue"), Some(ValueKind::Boolean)),
+            b'f' => (State::Word(b"alse"), Some(ValueKind::Boolean)),
+            b'n' => (State::Word(b"ull"), None),
+            b'+' | b'.' => return Err(Reason::Number),
+            _ => match Number::start(byte) {
+                Some(number) => (State::Number(number), Some(ValueKind::Number)),
+                None => return Err(Reason::of_unexpected(byte)),
+            },
+        };
+        self.token = self.offset_of(at);
+        if let (true, Some(kind)) = (self.in_model, kind) {
+            let start = self.token;
+            self.model = Model::Other { start, kind };
+        }
+        Ok(())
+    }
+
+    /// Takes the closing quote of the model's name.
+    pub(super) fn end_name(&mut self, quote: usize, escaped: bool) {
+        self.model = Model::String {
+            start: self.token,
+            end: self.offset_of(quote + 1),
+            escaped,
+        };
+        self.state = State::AfterValue;
+    }
+
+    /// Ends a word just before this place.
+    fn end_word(&mut self, end: usize) {
+        if self.in_model && self.model == Model::Pending {
+            let start = self.token;
+            let end = self.offset_of(end);
+            self.model = Model::Null { start, end };
+        }
+        self.state = State::AfterValue;
+    }
+
+    /// The offset in the document of a place among the bytes at hand.
+    #[inline(always)]
+    pub(super) fn offset_of(&self, at: usize) -> u64 {
+        self.offset + at as u64
+    }
+
+    /// The error of this kind that was noticed at this place.
+    #[cold]
+    pub(super) fn error_at(&self, kind: ScanErrorKind, at: usize) -> ScanError {
+        let offset = match kind {
+            ScanErrorKind::Invalid(_) => self.offset_of(at),
+            ScanErrorKind::DuplicateModel | ScanErrorKind::AmbiguousModel => self.token,
+        };
+        ScanError::new(kind, offset)
+    }
+}
+
+impl State {
+    /// Why the byte has no place here.
+    fn refusal(&self, byte: u8) -> Reason {
+        match (self, byte) {
+            (State::Start, 0xef | 0xfe | 0xff) => Reason::ByteOrderMark,
+            (State::Start, 0 | b'/' | b'#') => Reason::of_unexpected(byte),
+            (State::Start, _) => Reason::NotAnObject,
+            (State::NextKey, b'}') => Reason::TrailingComma,
+            (State::AfterValue, b']') => Reason::Bracket,
+            (State::End, _) => Reason::TrailingData,
+            _ => Reason::of_unexpected(byte),
+        }
+    }
+}
+
+#[inline(always)]
+pub(super) fn is_white_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}

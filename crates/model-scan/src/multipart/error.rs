@@ -1,0 +1,282 @@
+use std::fmt;
+
+/// Why a form was refused, and where.
+///
+/// Its `Display` says what was wrong, at which byte, and how to mend it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FormError {
+    kind: FormErrorKind,
+    offset: u64,
+}
+
+impl FormError {
+    pub(super) fn new(kind: FormErrorKind, offset: u64) -> Self {
+        Self { kind, offset }
+    }
+
+    pub(super) fn invalid(reason: Reason, offset: u64) -> Self {
+        Self::new(FormErrorKind::Invalid(reason), offset)
+    }
+
+    pub fn kind(&self) -> FormErrorKind {
+        self.kind
+    }
+
+    /// Zero-based: the first byte of the form that is at fault, or the form's length where it
+    /// ended too early. For [`Reason::Boundary`], an index into the boundary itself.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+}
+
+impl fmt::Display for FormError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (wrong, remedy) = self.kind.text();
+        let place = match self.kind {
+            FormErrorKind::Invalid(Reason::Boundary) => "boundary",
+            _ => "form",
+        };
+        write!(f, "{wrong} (byte {} of the {place}); {remedy}", self.offset)
+    }
+}
+
+impl std::error::Error for FormError {}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormErrorKind {
+    /// A second part named `model`.
+    DuplicateModel,
+    /// A part whose name some servers read as `model`, and others do not.
+    AmbiguousModel,
+    Invalid(Reason),
+}
+
+impl FormErrorKind {
+    /// What is wrong, and how to mend it.
+    fn text(self) -> (&'static str, &'static str) {
+        match self {
+            Self::DuplicateModel => (
+                "the form has more than one `model` part",
+                "send exactly one",
+            ),
+            Self::AmbiguousModel => (
+                "a part's name is nearly `model`, and servers differ in how they read it",
+                "spell it `name=\"model\"`",
+            ),
+            Self::Invalid(reason) => reason.text(),
+        }
+    }
+}
+
+/// What makes a form invalid, or open to more than one reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The boundary is empty, too long, or has a character that RFC 2046 does not allow.
+    Boundary,
+    /// Something other than one line end stands before the first delimiter.
+    Preamble,
+    /// A delimiter is followed by something other than a line end or `--`.
+    DelimiterLine,
+    /// White space between a delimiter and its line end.
+    DelimiterPadding,
+    /// `--` and the boundary within a part's content, not as a delimiter.
+    DelimiterInContent,
+    /// `--` and the boundary within a part's head.
+    DelimiterInHead,
+    /// The close delimiter is followed by something other than line ends.
+    AfterClose,
+    /// The input ended before the close delimiter, or within its line end.
+    Truncated,
+    /// A carriage return or a line feed alone in a part's head.
+    BareLineEnd,
+    /// A control character, or a Unicode line separator, in a part's head.
+    ControlCharacter,
+    /// A part's head is not UTF-8.
+    HeadEncoding,
+    /// A header continued on the next line.
+    FoldedHeader,
+    /// A line of a part's head that is no header.
+    HeaderSyntax,
+    /// A part's head of more than 16 KiB or more than 32 headers.
+    HeadTooLong,
+    /// A header that must be unique, twice in one part, or within another.
+    RepeatedHeader,
+    /// A part without a Content-Disposition.
+    MissingDisposition,
+    /// A disposition other than `form-data`.
+    NotFormData,
+    /// A Content-Disposition that does not follow the grammar.
+    DispositionSyntax,
+    /// A parameter twice in one Content-Disposition.
+    RepeatedParameter,
+    /// A Content-Disposition without a `name`.
+    MissingName,
+    /// An extended `name*` parameter, or a name with an encoded word.
+    EncodedName,
+    /// Something that reads like a second `name` parameter.
+    HiddenName,
+    /// A `model` part with a file name, or with any other parameter.
+    ModelParameter,
+    /// A `model` part that is not plain text in UTF-8.
+    ModelType,
+    /// A `model` part with a transfer or content encoding.
+    ModelEncoding,
+    /// A `model` part of more than 64 KiB.
+    ModelTooLong,
+    /// A `_charset_` part.
+    CharsetField,
+    /// A part that is itself a multipart.
+    NestedMultipart,
+    /// A Content-Length in a part's head that is no number or not the content's length.
+    ContentLength,
+}
+
+impl Reason {
+    fn text(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Boundary => (
+                "the boundary is not a valid one",
+                "use 1 to 70 letters, digits or characters of '()+_,-./:=?, and quote it in Content-Type",
+            ),
+            Self::Preamble => (
+                "the form does not begin with its boundary",
+                "send `--`, the boundary of the Content-Type header and CRLF first",
+            ),
+            Self::DelimiterLine => (
+                "a boundary is not followed by a line end",
+                "end the line with CRLF, or the form with `--`, and choose a boundary that no content has",
+            ),
+            Self::DelimiterPadding => (
+                "a boundary is followed by white space",
+                "end the line with CRLF right after the boundary",
+            ),
+            Self::DelimiterInContent => (
+                "a part's content has the boundary in it, not as a line of its own",
+                "begin boundary lines with CRLF, and choose a boundary that no content has",
+            ),
+            Self::DelimiterInHead => (
+                "a part's head has the boundary in it",
+                "end the head with an empty line, and choose a boundary that no head has",
+            ),
+            Self::AfterClose => (
+                "something follows the final boundary",
+                "send CRLF or nothing after the final `--boundary--`",
+            ),
+            Self::Truncated => (
+                "the form ends before its final boundary",
+                "end it with `--boundary--` and, if anything, CRLF",
+            ),
+            Self::BareLineEnd => (
+                "a part's head has a line end other than CRLF",
+                "end every line of it with CRLF",
+            ),
+            Self::ControlCharacter => (
+                "a part's head has a control character",
+                "percent-encode it, or leave it out",
+            ),
+            Self::HeadEncoding => ("a part's head is not UTF-8", "encode names as UTF-8"),
+            Self::FoldedHeader => (
+                "a header of a part begins with white space",
+                "write each header on one line",
+            ),
+            Self::HeaderSyntax => (
+                "a line of a part's head is not a header",
+                "write `Name: value`, without white space before the colon",
+            ),
+            Self::HeadTooLong => (
+                "a part's head is too long",
+                "keep it within 16 KiB and 32 headers",
+            ),
+            Self::RepeatedHeader => (
+                "a part has the same header twice, or one within another",
+                "send Content-Disposition, Content-Type, Content-Transfer-Encoding and Content-Length at most once",
+            ),
+            Self::MissingDisposition => (
+                "a part has no Content-Disposition",
+                "send `Content-Disposition: form-data; name=\"...\"`",
+            ),
+            Self::NotFormData => (
+                "a part's Content-Disposition is not `form-data`",
+                "send `Content-Disposition: form-data; name=\"...\"`",
+            ),
+            Self::DispositionSyntax => (
+                "a part's Content-Disposition is malformed",
+                "send `form-data; name=\"...\"`, with every value a token or in double quotes",
+            ),
+            Self::RepeatedParameter => (
+                "a part's Content-Disposition has the same parameter twice",
+                "send each at most once",
+            ),
+            Self::MissingName => (
+                "a part has no name",
+                "send `Content-Disposition: form-data; name=\"...\"`",
+            ),
+            Self::EncodedName => (
+                "a part's name is encoded",
+                "send it as plain UTF-8 in `name=\"...\"`",
+            ),
+            Self::HiddenName => (
+                "a part's Content-Disposition has a second `name=` in it",
+                "leave it out of file names and other parameters",
+            ),
+            Self::ModelParameter => (
+                "the `model` part is sent as a file or with further parameters",
+                "send only `form-data; name=\"model\"`",
+            ),
+            Self::ModelType => (
+                "the `model` part is not plain text in UTF-8",
+                "send it without a Content-Type, or as `text/plain; charset=utf-8`",
+            ),
+            Self::ModelEncoding => (
+                "the `model` part is encoded",
+                "send it as it is, with no encoding but 7bit, 8bit or binary",
+            ),
+            Self::ModelTooLong => ("the `model` part is longer than 64 KiB", "send a name"),
+            Self::CharsetField => (
+                "the form has a `_charset_` part",
+                "leave it out, and send UTF-8",
+            ),
+            Self::NestedMultipart => (
+                "a part is itself a multipart",
+                "send each file as a part of its own",
+            ),
+            Self::ContentLength => (
+                "a part's Content-Length is not the length of its content",
+                "leave it out, or send the right one",
+            ),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) const ALL: [Self; 29] = [
+        Self::Boundary,
+        Self::Preamble,
+        Self::DelimiterLine,
+        Self::DelimiterPadding,
+        Self::DelimiterInContent,
+        Self::DelimiterInHead,
+        Self::AfterClose,
+        Self::Truncated,
+        Self::BareLineEnd,
+        Self::ControlCharacter,
+        Self::HeadEncoding,
+        Self::FoldedHeader,
+        Self::HeaderSyntax,
+        Self::HeadTooLong,
+        Self::RepeatedHeader,
+        Self::MissingDisposition,
+        Self::NotFormData,
+        Self::DispositionSyntax,
+        Self::RepeatedParameter,
+        Self::MissingName,
+        Self::EncodedName,
+        Self::HiddenName,
+        Self::ModelParameter,
+        Self::ModelType,
+        Self::ModelEncoding,
+        Self::ModelTooLong,
+        Self::CharsetField,
+        Self::NestedMultipart,
+        Self::ContentLength,
+    ];
+}

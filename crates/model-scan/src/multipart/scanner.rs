@@ -1,0 +1,396 @@
+use memchr::{memchr, memmem};
+
+use super::head::{ContentLength, Head};
+use super::{FormError, FormErrorKind, Reason};
+
+/// The longest part head, with its line ends and its empty line.
+const MAX_HEAD: usize = 16 * 1024;
+/// The longest content of the `model` part.
+const MAX_MODEL: u64 = 64 * 1024;
+
+/// Where the model is. Offsets are absolute, of the part's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Model {
+    /// No `model` part has begun.
+    Unseen,
+    /// Its head has been read, its end has not.
+    Pending,
+    /// Complete: the delimiter that ends it has been read.
+    Value { start: u64, end: u64 },
+}
+
+/// An incremental scanner of a multipart/form-data body.
+///
+/// See the [module page](super) for what it accepts. Memory: the boundary, at most 16 KiB of an
+/// unfinished header line, and as many bytes of content as a boundary has. Time: linear, and that
+/// of one substring search where there is content.
+#[derive(Debug)]
+pub struct Scanner {
+    /// Searches for `--boundary`.
+    dashed: memmem::Finder<'static>,
+    state: State,
+    /// How many bytes have been consumed.
+    at: u64,
+    /// A header line, or the end of the content, that began in an earlier frame.
+    carry: Vec<u8>,
+    part: Current,
+    model: Model,
+    model_length: Option<ContentLength>,
+    insertion: Option<u64>,
+    is_complete: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// At the first byte, or after the CR of a first line that is empty.
+    Start,
+    StartLf,
+    /// In the first delimiter: so many bytes of `--boundary` have been read.
+    Opening(usize),
+    /// After `--boundary`, and after the CR or the `-` that may follow it.
+    Delimited,
+    DelimitedCr,
+    DelimitedDash,
+    /// In a part's head, which began at this offset.
+    Head(Head, u64),
+    Content,
+    /// After the close delimiter, and after the CR that may follow it.
+    Closed,
+    ClosedCr,
+    /// After both.
+    Epilogue,
+    Failed(FormError),
+}
+
+/// The part whose content is being read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Current {
+    /// Offset of the content.
+    start: u64,
+    /// Offset of the CRLF of the delimiter that ends it, once that has begun.
+    end: Option<u64>,
+    is_model: bool,
+    content_length: Option<ContentLength>,
+}
+
+impl Scanner {
+    /// `boundary` is the value of the Content-Type's parameter, less its quotes.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::Boundary`], unless it is one to 70 `bchars` that do not end in a space (RFC 2046,
+    /// section 5.1.1).
+    pub fn new(boundary: &[u8]) -> Result<Self, FormError> {
+        check_boundary(boundary)?;
+        let dashed = [b"--", boundary].concat();
+        Ok(Self {
+            dashed: memmem::Finder::new(&dashed).into_owned(),
+            state: State::Start,
+            at: 0,
+            carry: Vec::new(),
+            part: Current::default(),
+            model: Model::Unseen,
+            model_length: None,
+            insertion: None,
+            is_complete: false,
+        })
+    }
+
+    /// Feeds the next bytes.
+    ///
+    /// # Errors
+    ///
+    /// When the form is invalid, or could be read in more than one way. The same error comes back
+    /// from then on. It does not depend on how the form was cut.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), FormError> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let read = match &self.state {
+                State::Head(..) => self.head(rest),
+                State::Content => self.content(rest),
+                _ => self.byte(rest[0]).map(|()| 1),
+            };
+            let read = self.stick(read)?;
+            self.at += read as u64;
+            rest = &rest[read..];
+        }
+        Ok(())
+    }
+
+    /// The input has ended.
+    ///
+    /// # Errors
+    ///
+    /// When [`feed`](Self::feed) failed, or the close delimiter (`--boundary--`) is missing.
+    /// Without it, some servers take the parts they have, and others refuse the form.
+    pub fn finish(&mut self) -> Result<(), FormError> {
+        let ended = match self.state {
+            State::Closed | State::Epilogue => Ok(()),
+            State::Failed(error) => Err(error),
+            _ => Err(FormError::invalid(Reason::Truncated, self.at)),
+        };
+        self.stick(ended)
+    }
+
+    pub fn model(&self) -> Model {
+        self.model
+    }
+
+    /// The close delimiter has been seen.
+    pub fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// Offset of the first delimiter line, where a whole [`model_part`](super::model_part) can be
+    /// inserted, once known.
+    pub fn insertion(&self) -> Option<u64> {
+        self.insertion
+    }
+
+    /// Offsets of the digits of the `model` part's own Content-Length, if it has one.
+    ///
+    /// OkHttp and Ktor send it. RFC 7578, section 4.8 has servers ignore it, but old versions of
+    /// aiohttp read by it: it must change with the content. Known when the model is `Pending`.
+    pub fn model_length(&self) -> Option<(u64, u64)> {
+        self.model_length.map(|length| (length.start, length.end))
+    }
+
+    /// How many bytes are carried over to the next frame.
+    #[cfg(test)]
+    pub(super) fn carried(&self) -> usize {
+        self.carry.len()
+    }
+
+    fn stick<T>(&mut self, result: Result<T, FormError>) -> Result<T, FormError> {
+        if let Err(error) = result {
+            self.state = State::Failed(error);
+        }
+        result
+    }
+
+    /// The states in which each byte counts.
+    fn byte(&mut self, byte: u8) -> Result<(), FormError> {
+        let invalid = |reason| Err(FormError::invalid(reason, self.at));
+        self.state = match (&self.state, byte) {
+            // A preamble may be anything (RFC 2046, section 5.1.1), but busboy and Go skip it,
+            // python-multipart refuses it, and some take its first line for the boundary.
+            (State::Start, b'\r') => State::StartLf,
+            (State::StartLf, b'\n') => State::Opening(0),
+            (State::StartLf, _) => return invalid(Reason::Preamble),
+            (State::Start, _) => return self.opening(0, byte),
+            (&State::Opening(read), _) => return self.opening(read, byte),
+
+            (State::Delimited, b'\r') => State::DelimitedCr,
+            (State::Delimited, b'-') => State::DelimitedDash,
+            // Transport padding, which RFC 2046 has receivers accept and senders not add. Go and
+            // Werkzeug see a delimiter, busboy and formidable content. HTTP adds none.
+            (State::Delimited, b' ' | b'\t') => return invalid(Reason::DelimiterPadding),
+            (State::DelimitedCr, b'\n') => {
+                self.end_part()?;
+                State::Head(Head::default(), self.at + 1)
+            }
+            (State::DelimitedDash, b'-') => {
+                self.end_part()?;
+                self.is_complete = true;
+                State::Closed
+            }
+            // A bare LF (good for Werkzeug, and in part for Go), or a longer boundary.
+            (State::Delimited | State::DelimitedCr | State::DelimitedDash, _) => {
+                return invalid(Reason::DelimiterLine);
+            }
+
+            // Most ignore what follows. But Go wants a line end here; Django does not look for the
+            // `--` and reads one more part, if there is one; and Tornado looks for the last close
+            // delimiter. Nobody sends an epilogue: only empty lines pass.
+            (State::Closed, b'\r') => State::ClosedCr,
+            (State::ClosedCr, b'\n') => State::Epilogue,
+            (State::Epilogue, b'\r' | b'\n') => State::Epilogue,
+            (State::Closed | State::ClosedCr | State::Epilogue, _) => {
+                return invalid(Reason::AfterClose);
+            }
+
+            (&State::Failed(error), _) => return Err(error),
+            (State::Head(..) | State::Content, _) => unreachable!("read by `head` and `content`"),
+        };
+        Ok(())
+    }
+
+    fn opening(&mut self, read: usize, byte: u8) -> Result<(), FormError> {
+        let dashed = self.dashed.needle();
+        if dashed[read] != byte {
+            return Err(FormError::invalid(Reason::Preamble, self.at));
+        }
+        self.state = if read + 1 < dashed.len() {
+            State::Opening(read + 1)
+        } else {
+            self.insertion = Some(self.at + 1 - dashed.len() as u64);
+            State::Delimited
+        };
+        Ok(())
+    }
+
+    /// Reads at most one line of a head.
+    fn head(&mut self, bytes: &[u8]) -> Result<usize, FormError> {
+        let State::Head(head, start) = &mut self.state else {
+            unreachable!("called in a head only")
+        };
+        let room = MAX_HEAD - (self.at - *start) as usize;
+        let bytes = &bytes[..bytes.len().min(room)];
+        let line_at = self.at - self.carry.len() as u64;
+        let Some(lf) = memchr(b'\n', bytes) else {
+            if bytes.len() == room {
+                let end = self.at + room as u64;
+                return Err(FormError::invalid(Reason::HeadTooLong, end));
+            }
+            self.carry.extend_from_slice(bytes);
+            return Ok(bytes.len());
+        };
+        self.carry.extend_from_slice(&bytes[..lf]);
+        let Some((b'\r', line)) = self.carry.split_last() else {
+            // Go and Werkzeug end a line here, python-multipart does not.
+            let at = self.at + lf as u64;
+            return Err(FormError::invalid(Reason::BareLineEnd, at));
+        };
+        // Django and Tornado look for delimiters first, wherever they are.
+        if let Some(i) = self.dashed.find(line) {
+            let at = line_at + i as u64;
+            return Err(FormError::invalid(Reason::DelimiterInHead, at));
+        }
+        let end = self.at + lf as u64 + 1;
+        if !line.is_empty() {
+            head.line(line, line_at)?;
+        } else {
+            let part = head.finish(line_at)?;
+            if part.is_model {
+                if self.model != Model::Unseen {
+                    return Err(FormError::new(FormErrorKind::DuplicateModel, part.name_at));
+                }
+                self.model = Model::Pending;
+                self.model_length = part.content_length;
+            }
+            self.part = Current {
+                start: end,
+                end: None,
+                is_model: part.is_model,
+                content_length: part.content_length,
+            };
+            self.state = State::Content;
+        }
+        self.carry.clear();
+        Ok(lf + 1)
+    }
+
+    /// Reads up to the next `--boundary`, which must be the delimiter's.
+    fn content(&mut self, bytes: &[u8]) -> Result<usize, FormError> {
+        let found = self.search(bytes);
+        if self.part.is_model {
+            self.check_model_len(bytes, found)?;
+        }
+        let Some((dashes, before)) = found else {
+            self.remember(bytes);
+            return Ok(bytes.len());
+        };
+        // Delimiters stand on a line of their own, and what is not one must not have the boundary
+        // in it (RFC 2046, section 5.1.1). Readers differ when it does: Werkzeug takes a bare LF
+        // or CR before it, PHP a bare LF, Django and Tornado anything, and Go and Werkzeug take
+        // a delimiter right after the head.
+        if before != *b"\r\n" {
+            return Err(FormError::invalid(Reason::DelimiterInContent, dashes));
+        }
+        self.part.end = Some(dashes - 2);
+        self.carry.clear();
+        self.state = State::Delimited;
+        Ok((dashes + self.dashed.needle().len() as u64 - self.at) as usize)
+    }
+
+    /// The offset of the first `--boundary` that ends in `bytes`, and the two bytes of content
+    /// before it (zeros where there are fewer).
+    fn search(&mut self, bytes: &[u8]) -> Option<(u64, [u8; 2])> {
+        let carried = self.carry.len();
+        let across = bytes.len().min(self.dashed.needle().len() - 1);
+        self.carry.extend_from_slice(&bytes[..across]);
+        let (i, carried) = match self.dashed.find(&self.carry) {
+            Some(i) => (i, carried),
+            None => (carried + self.dashed.find(bytes)?, carried),
+        };
+        // `carry` reaches past the start of `bytes`, and two bytes further back than a match.
+        let byte = |i: usize| match i.checked_sub(carried) {
+            Some(k) => bytes[k],
+            None => self.carry[i],
+        };
+        let before = match i {
+            0 | 1 => [0; 2],
+            _ => [byte(i - 2), byte(i - 1)],
+        };
+        Some((self.at + i as u64 - carried as u64, before))
+    }
+
+    /// Carries the end of the content over to the next frame: a possible start of `--boundary`,
+    /// and the two bytes before it. `search` has appended the front of `bytes` already.
+    fn remember(&mut self, bytes: &[u8]) {
+        let needle = self.dashed.needle().len();
+        let keep = needle + 1;
+        if bytes.len() >= keep {
+            self.carry.clear();
+            self.carry.extend_from_slice(&bytes[bytes.len() - keep..]);
+        } else {
+            let appended = bytes.len().min(needle - 1);
+            self.carry.extend_from_slice(&bytes[appended..]);
+            let surplus = self.carry.len().saturating_sub(keep);
+            self.carry.drain(..surplus);
+        }
+    }
+
+    /// Refuses a model as soon as no delimiter can end it in time, however the form is cut.
+    fn check_model_len(
+        &self,
+        bytes: &[u8],
+        found: Option<(u64, [u8; 2])>,
+    ) -> Result<(), FormError> {
+        let last = self.part.start + MAX_MODEL + 2;
+        let searched = self.at + bytes.len() as u64;
+        let in_time = match found {
+            Some((dashes, _)) => dashes <= last,
+            None => searched < last + self.dashed.needle().len() as u64,
+        };
+        if in_time {
+            Ok(())
+        } else {
+            let at = self.part.start + MAX_MODEL;
+            Err(FormError::invalid(Reason::ModelTooLong, at))
+        }
+    }
+
+    /// A delimiter has been read to its end; if a part came before it, that has ended.
+    fn end_part(&mut self) -> Result<(), FormError> {
+        let part = std::mem::take(&mut self.part);
+        let Some(end) = part.end else {
+            return Ok(());
+        };
+        if let Some(length) = part.content_length
+            && length.value != end - part.start
+        {
+            // Old versions of aiohttp would look for the delimiter where this says.
+            return Err(FormError::invalid(Reason::ContentLength, length.start));
+        }
+        if part.is_model {
+            self.model = Model::Value {
+                start: part.start,
+                end,
+            };
+        }
+        Ok(())
+    }
+}
+
+/// RFC 2046, section 5.1.1: `boundary := 0*69<bchars> bcharsnospace`.
+fn check_boundary(boundary: &[u8]) -> Result<(), FormError> {
+    let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(b);
+    let bad = match boundary.iter().position(|b| !allowed(b)) {
+        Some(i) => i,
+        None if boundary.len() > 70 => 70,
+        None if boundary.last().is_none_or(|&b| b == b' ') => boundary.len().saturating_sub(1),
+        None => return Ok(()),
+    };
+    Err(FormError::invalid(Reason::Boundary, bad as u64))
+}

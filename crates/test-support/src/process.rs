@@ -1,0 +1,200 @@
+//! An example as a process.
+
+use std::{
+    env,
+    ffi::OsStr,
+    net::SocketAddr,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    sync::watch,
+    time::timeout,
+};
+
+use super::client::PATIENCE;
+
+/// What the examples read, and what could change how they behave.
+const VARIABLES: [&str; 23] = [
+    "LISTEN_ADDR",
+    "LOG_FORMAT",
+    "UPSTREAM_AUTHORIZATION",
+    "UPSTREAM_URL",
+    "ACTIVE_MODELS_URL",
+    "DEFAULT_FALLBACK_MODEL",
+    "DEFAULT_FALLBACK_EMBEDDINGS_MODEL",
+    "DEFAULT_FALLBACK_TTS_MODEL",
+    "DEFAULT_FALLBACK_STT_MODEL",
+    "MODELS_TTL_SECONDS",
+    "MODELS_FETCH_TIMEOUT_SECONDS",
+    "MODELS_MISS_REFRESH_SECONDS",
+    "MAX_HELD_BYTES",
+    "MAX_TOTAL_HELD_BYTES",
+    "HELD_TIMEOUT_SECONDS",
+    "RUST_LOG",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "RUST_BACKTRACE",
+];
+
+/// An example that listens, until it is dropped.
+pub struct Process {
+    child: Child,
+    address: SocketAddr,
+    stdout: Lines<BufReader<ChildStdout>>,
+    stderr: watch::Receiver<Arc<Mutex<String>>>,
+}
+
+/// What a process left behind.
+#[derive(Debug)]
+pub struct Remains {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// The command that runs an example in an environment without settings.
+pub fn command(example: &str) -> Command {
+    let mut command = Command::new(path(example));
+    for variable in VARIABLES {
+        command.env_remove(variable);
+    }
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// Runs an example that is expected to end by itself.
+pub async fn run(command: &mut Command) -> Remains {
+    let output = timeout(PATIENCE, command.output()).await;
+    let output = output.expect("an end in time").unwrap();
+    Remains {
+        status: output.status,
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Examples are built before the tests run, next to them.
+fn path(example: &str) -> PathBuf {
+    let test = env::current_exe().unwrap();
+    let profile = test.ancestors().nth(2).unwrap();
+    let name = format!("{example}{}", env::consts::EXE_SUFFIX);
+    let path = profile.join("examples").join(name);
+    assert!(
+        path.exists(),
+        "{} is missing: `cargo test` builds it, `cargo test --test it` does not; \
+         run `cargo build --examples` first",
+        path.display()
+    );
+    path
+}
+
+impl Process {
+    /// Starts an example and waits until it listens.
+    pub async fn start(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let (changes, log) = watch::channel(Arc::new(Mutex::new(String::new())));
+        tokio::spawn(async move {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = stderr.read(&mut buffer).await {
+                let text = String::from_utf8_lossy(&buffer[..count]);
+                changes.send_modify(|log| log.lock().unwrap().push_str(&text));
+            }
+        });
+        let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        let first = timeout(PATIENCE, stdout.next_line()).await;
+        let first = first.expect("the first line in time").unwrap();
+        let Some(address) = first
+            .as_deref()
+            .and_then(|line| line.strip_prefix("listening on http://"))
+        else {
+            let log = log.borrow().lock().unwrap().clone();
+            panic!("the first line is {first:?}; on stderr: {log}");
+        };
+        Self {
+            address: address.parse().unwrap(),
+            child,
+            stdout,
+            stderr: log,
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
+    /// What it has written to stderr so far.
+    pub fn log(&self) -> String {
+        self.stderr.borrow().lock().unwrap().clone()
+    }
+
+    /// Waits until stderr has all of these in one line; the line.
+    pub async fn logged(&mut self, parts: &[&str]) -> String {
+        let search = async {
+            loop {
+                let log = self.stderr.borrow_and_update().lock().unwrap().clone();
+                let line = log
+                    .lines()
+                    .find(|line| parts.iter().all(|part| line.contains(part)));
+                if let Some(line) = line {
+                    return line.to_owned();
+                }
+                if self.stderr.changed().await.is_err() {
+                    panic!("{parts:?} are not in {log}");
+                }
+            }
+        };
+        match timeout(PATIENCE, search).await {
+            Ok(line) => line,
+            Err(_) => panic!("{parts:?} are not in {}", self.log()),
+        }
+    }
+
+    /// Sends a signal such as `TERM`.
+    pub async fn signal(&self, signal: impl AsRef<OsStr>) {
+        let mut kill = Command::new("sh");
+        kill.args(["-c", "kill -s \"$0\" \"$1\""])
+            .arg(signal.as_ref());
+        assert!(
+            kill.arg(self.id().to_string())
+                .status()
+                .await
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn end(mut self) -> Remains {
+        let status = timeout(PATIENCE, self.child.wait()).await;
+        let status = status.expect("an end in time").unwrap();
+        let mut stdout = String::new();
+        while let Some(line) = self.stdout.next_line().await.unwrap() {
+            stdout += &line;
+            stdout.push('\n');
+        }
+        while self.stderr.changed().await.is_ok() {}
+        Remains {
+            status,
+            stdout,
+            stderr: self.log(),
+        }
+    }
+}

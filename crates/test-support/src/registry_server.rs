@@ -1,0 +1,289 @@
+//! A scripted HTTP registry on a real socket.
+//!
+//! ```ignore
+//! let server = RegistryServer::start(Reply::catalog(&[("gpt", "0x1")]).etag("\"1\"")).await;
+//! server.push(Reply::status(500));             // for the next request only
+//! server.reply(Reply::catalog(&[("gpt", "0x2")])); // from then on
+//! assert_eq!(server.requests()[0].header("accept"), Some("application/json"));
+//! ```
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// A registry that answers as told, until it is dropped.
+pub struct RegistryServer {
+    address: SocketAddr,
+    script: Arc<Mutex<Script>>,
+    task: JoinHandle<()>,
+}
+
+struct Script {
+    next: VecDeque<Reply>,
+    always: Reply,
+    requests: Vec<Received>,
+}
+
+impl RegistryServer {
+    pub const PATH: &'static str = "/active_models.json";
+
+    /// Listens on a free port of the loopback address and gives this reply to every request.
+    pub async fn start(always: Reply) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let script = Arc::new(Mutex::new(Script {
+            next: VecDeque::new(),
+            always,
+            requests: Vec::new(),
+        }));
+        let task = tokio::spawn({
+            let script = Arc::clone(&script);
+            async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    let script = Arc::clone(&script);
+                    // A client that goes away is no concern of the script.
+                    tokio::spawn(async move { serve(stream, &script).await.ok() });
+                }
+            }
+        });
+        Self {
+            address,
+            script,
+            task,
+        }
+    }
+
+    pub fn url(&self) -> String {
+        self.url_of(Self::PATH)
+    }
+
+    pub fn url_of(&self, target: &str) -> String {
+        format!("http://{}{target}", self.address)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The reply to every request for which no other is queued.
+    pub fn reply(&self, reply: Reply) {
+        self.script.lock().unwrap().always = reply;
+    }
+
+    /// The reply to one request, after those queued before.
+    pub fn push(&self, reply: Reply) {
+        self.script.lock().unwrap().next.push_back(reply);
+    }
+
+    pub fn requests(&self) -> Vec<Received> {
+        self.script.lock().unwrap().requests.clone()
+    }
+
+    pub fn last_request(&self) -> Received {
+        self.requests().pop().unwrap()
+    }
+}
+
+impl Drop for RegistryServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+pub struct Received {
+    pub method: String,
+    pub target: String,
+    headers: Vec<(String, String)>,
+}
+
+impl Received {
+    /// The value of a header; its name in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let header = self.headers.iter().find(|(key, _)| key == name);
+        header.map(|(_, value)| value.as_str())
+    }
+
+    fn parse(head: &str) -> Self {
+        let mut lines = head.lines();
+        let mut start = lines.next().unwrap_or_default().split(' ');
+        let headers = lines.filter_map(|line| line.split_once(':'));
+        Self {
+            method: start.next().unwrap_or_default().to_owned(),
+            target: start.next().unwrap_or_default().to_owned(),
+            headers: headers
+                .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+                .collect(),
+        }
+    }
+}
+
+/// A scripted reply.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: Vec<u8>,
+    etag: Option<String>,
+    delay: Duration,
+    ending: Ending,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Ending {
+    /// The whole body.
+    Complete,
+    /// Half of the body, then the end of the connection.
+    Truncated,
+    /// Half of the body, then a reset.
+    Reset,
+    /// Not even a head, and the connection stays open.
+    Silent,
+    /// The body over and over, in chunks.
+    Endless,
+}
+
+impl Reply {
+    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            body: body.into(),
+            etag: None,
+            delay: Duration::ZERO,
+            ending: Ending::Complete,
+        }
+    }
+
+    /// 200 with the models of these names and IDs.
+    pub fn catalog(models: &[(&str, &str)]) -> Self {
+        let models: Vec<_> = models
+            .iter()
+            .map(|(name, id)| format!(r#"{{"Id":"{id}","Name":"{name}","ModelType":"LLM"}}"#))
+            .collect();
+        Self::new(200, format!(r#"{{"models":[{}]}}"#, models.join(",")))
+    }
+
+    pub fn status(status: u16) -> Self {
+        Self::new(status, "")
+    }
+
+    pub fn redirect(status: u16, location: impl Into<String>) -> Self {
+        Self::status(status).header("location", location)
+    }
+
+    pub fn silent() -> Self {
+        Self::new(200, "").ending(Ending::Silent)
+    }
+
+    pub fn endless(part: Vec<u8>) -> Self {
+        Self::new(200, part).ending(Ending::Endless)
+    }
+
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Sends this ETag, and 304 without a body to a request that has it already.
+    pub fn etag(mut self, etag: &str) -> Self {
+        self.etag = Some(etag.to_owned());
+        self
+    }
+
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+
+    pub fn truncated(self) -> Self {
+        self.ending(Ending::Truncated)
+    }
+
+    pub fn reset(self) -> Self {
+        self.ending(Ending::Reset)
+    }
+
+    fn ending(mut self, ending: Ending) -> Self {
+        self.ending = ending;
+        self
+    }
+
+    async fn send(&self, stream: &mut TcpStream, request: &Received) -> io::Result<()> {
+        tokio::time::sleep(self.delay).await;
+        if self.ending == Ending::Silent {
+            return std::future::pending().await;
+        }
+        let unchanged = self.etag.is_some() && request.header("if-none-match") == self.sent_etag();
+        let status = if unchanged { 304 } else { self.status };
+        let mut head = format!("HTTP/1.1 {status} Scripted\r\nconnection: close\r\n");
+        for (name, value) in &self.headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        if let Some(etag) = self.sent_etag() {
+            head += &format!("etag: {etag}\r\n");
+        }
+        let length = self
+            .headers
+            .iter()
+            .any(|(name, _)| *name == "content-length");
+        match self.ending {
+            Ending::Endless => head += "transfer-encoding: chunked\r\n",
+            _ if length || unchanged => {}
+            _ => head += &format!("content-length: {}\r\n", self.body.len()),
+        }
+        stream.write_all((head + "\r\n").as_bytes()).await?;
+        if unchanged {
+            return stream.shutdown().await;
+        }
+        let half = &self.body[..self.body.len() / 2];
+        match self.ending {
+            Ending::Complete => stream.write_all(&self.body).await?,
+            Ending::Truncated => stream.write_all(half).await?,
+            Ending::Reset => {
+                stream.write_all(half).await?;
+                stream.set_zero_linger()?;
+                return Ok(());
+            }
+            Ending::Endless => loop {
+                let size = format!("{:x}\r\n", self.body.len());
+                stream.write_all(size.as_bytes()).await?;
+                stream.write_all(&self.body).await?;
+                stream.write_all(b"\r\n").await?;
+            },
+            Ending::Silent => {}
+        }
+        stream.shutdown().await
+    }
+
+    fn sent_etag(&self) -> Option<&str> {
+        self.etag.as_deref()
+    }
+}
+
+async fn serve(mut stream: TcpStream, script: &Mutex<Script>) -> io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    let request = Received::parse(&String::from_utf8_lossy(&head));
+    let reply = {
+        let mut script = script.lock().unwrap();
+        script.requests.push(request.clone());
+        let next = script.next.pop_front();
+        next.unwrap_or_else(|| script.always.clone())
+    };
+    reply.send(&mut stream, &request).await
+}
