@@ -13,7 +13,10 @@ use crate::registry::ReqwestSource;
 use crate::{
     endpoint::{Endpoint, EndpointTable, normalize},
     head::are_alike,
-    registry::{Catalog, RegistryPolicy, RegistrySource},
+    registry::{
+        Catalog, MIN_DURATION, PolicyError, Registry, RegistryBuilder, RegistryPolicy,
+        RegistrySource, check_bounds,
+    },
     rejection::{Rejection, RejectionHook},
     resolve::{Fallbacks, Policy, UnknownModel},
 };
@@ -21,9 +24,6 @@ use crate::{
 /// Where the production catalog of the Morpheus marketplace is published.
 #[cfg(feature = "reqwest")]
 const DEFAULT_MODELS_URL: &str = "https://active.mor.org/active_models.json";
-
-/// No setting may be longer, so that no time computed from it overflows.
-const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The settings of a [`ModelRoutingLayer`](crate::ModelRoutingLayer): valid
 /// once built.
@@ -49,9 +49,7 @@ const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// ```
 #[derive(Debug)]
 pub struct RoutingConfig {
-    pub(crate) source: SharedSource,
-    pub(crate) registry_policy: RegistryPolicy,
-    pub(crate) initial_catalog: Option<Catalog>,
+    pub(crate) registry: Registry,
     pub(crate) policy: Policy,
     pub(crate) endpoints: EndpointTable,
     pub(crate) max_held_bytes: usize,
@@ -88,7 +86,7 @@ impl RoutingConfig {
 
     /// How long the catalog is kept, and how long requests wait for it.
     pub fn registry_policy(&self) -> &RegistryPolicy {
-        &self.registry_policy
+        self.registry.policy()
     }
 }
 
@@ -98,7 +96,7 @@ impl RoutingConfig {
 pub struct RoutingConfigBuilder {
     source: Source,
     registry_policy: RegistryPolicy,
-    initial_catalog: Option<Catalog>,
+    initial_catalog: Option<Arc<Catalog>>,
     policy: Policy,
     endpoints: Vec<(String, Endpoint)>,
     max_held_bytes: usize,
@@ -208,7 +206,7 @@ impl RoutingConfigBuilder {
         ] {
             if let Some(text) = get(variable)? {
                 *duration = seconds(variable, &text)?;
-                in_bounds(variable, *duration, min)?;
+                check_bounds(variable, *duration, min)?;
             }
         }
         Ok(builder)
@@ -236,8 +234,8 @@ impl RoutingConfigBuilder {
     /// A catalog to start with, so that not even the first requests wait for a
     /// fetch. Its age is unknown: the first request refreshes it in the
     /// background.
-    pub fn initial_catalog(mut self, catalog: Catalog) -> Self {
-        self.initial_catalog = Some(catalog);
+    pub fn initial_catalog(mut self, catalog: impl Into<Arc<Catalog>>) -> Self {
+        self.initial_catalog = Some(catalog.into());
         self
     }
 
@@ -409,16 +407,9 @@ impl RoutingConfigBuilder {
     /// When one has a value that is not allowed. The error names it and says
     /// what is.
     pub fn build(self) -> Result<RoutingConfig, ConfigError> {
-        let policy = &self.registry_policy;
-        in_bounds("ttl", policy.ttl, MIN_DURATION)?;
-        in_bounds("fetch_timeout", policy.fetch_timeout, MIN_DURATION)?;
-        in_bounds("miss_refresh", policy.miss_refresh, Duration::ZERO)?;
-        in_bounds("max_refresh_wait", policy.max_refresh_wait, Duration::ZERO)?;
-        if let Some(max_stale) = policy.max_stale {
-            in_bounds("max_stale", max_stale, policy.ttl)?;
-        }
+        self.registry_policy.validate()?;
         if let Some(timeout) = self.held_timeout {
-            in_bounds("held_timeout", timeout, MIN_DURATION)?;
+            check_bounds("held_timeout", timeout, MIN_DURATION)?;
         }
         if let Some(name) = &self.id_header
             && [
@@ -460,10 +451,12 @@ impl RoutingConfigBuilder {
             }
             Source::Custom(source) => source,
         };
+        let mut registry = RegistryBuilder::new(source.0).policy(self.registry_policy);
+        if let Some(catalog) = self.initial_catalog {
+            registry = registry.initial_catalog(catalog);
+        }
         Ok(RoutingConfig {
-            source,
-            registry_policy: self.registry_policy,
-            initial_catalog: self.initial_catalog,
+            registry: registry.build()?,
             policy: self.policy,
             endpoints,
             // A request past the bound for all would never find room.
@@ -535,8 +528,11 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// The shortest time that is not "no time at all".
-const MIN_DURATION: Duration = Duration::from_millis(1);
+impl From<PolicyError> for ConfigError {
+    fn from(error: PolicyError) -> Self {
+        Self::new(error.setting(), error.into_reason())
+    }
+}
 
 fn seconds(setting: &'static str, text: &str) -> Result<Duration, ConfigError> {
     text.trim()
@@ -548,19 +544,6 @@ fn seconds(setting: &'static str, text: &str) -> Result<Duration, ConfigError> {
                 format!("is {text:?}; it must be a number of seconds, such as 300 or 0.5");
             ConfigError::new(setting, problem)
         })
-}
-
-fn in_bounds(setting: &'static str, value: Duration, min: Duration) -> Result<(), ConfigError> {
-    if (min..=MAX_DURATION).contains(&value) {
-        return Ok(());
-    }
-    let problem = format!(
-        "is {} s; it must be from {} s to {} s (a year)",
-        value.as_secs_f64(),
-        min.as_secs_f64(),
-        MAX_DURATION.as_secs()
-    );
-    Err(ConfigError::new(setting, problem))
 }
 
 #[cfg(test)]
@@ -703,7 +686,7 @@ mod tests {
     fn the_url_variable_sets_the_source_and_a_bad_one_is_named_but_not_its_secrets() {
         let url = "ACTIVE_MODELS_URL";
         let config = from(&[(url, "https://user:secret@host.example/list?key=secret")]).unwrap();
-        assert_eq!(config.source.0.location(), "https://host.example/list");
+        assert_eq!(config.registry.location(), "https://host.example/list");
         assert!(!format!("{config:?}").contains("secret"));
         for bad in ["", "nonsense", "ftp://host/list", "https://u:secret@"] {
             let result = from(&[(url, bad)]);

@@ -23,7 +23,9 @@ use crate::{
 /// use http::{Request, Response};
 /// use http_body_util::{BodyExt, Full};
 /// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-/// use tower_model_routing::{BoxError, Catalog, ModelRoutingLayer, RoutedBody, RoutingConfig};
+/// use tower_model_routing::{
+///     BoxError, ModelRoutingLayer, RoutedBody, RoutingConfig, registry::Catalog,
+/// };
 ///
 /// # #[tokio::main]
 /// # async fn main() -> Result<(), BoxError> {
@@ -63,14 +65,9 @@ impl ModelRoutingLayer {
     pub fn new(config: RoutingConfig) -> Self {
         #[cfg(feature = "metrics")]
         crate::telemetry::describe();
-        let registry = Registry::with_policy(
-            config.source.0,
-            config.registry_policy,
-            config.initial_catalog,
-        );
         Self {
             shared: Arc::new(Shared {
-                registry,
+                registry: config.registry,
                 policy: config.policy,
                 endpoints: config.endpoints,
                 budget: Arc::new(HeldBudget::new(
@@ -100,9 +97,9 @@ impl ModelRoutingLayer {
 
         let stats = self.registry().stats();
         metrics::gauge!(HELD_BYTES).set(self.held_bytes() as f64);
-        metrics::gauge!(MODELS).set(stats.cached_models as f64);
-        if let Some(age) = stats.age_seconds {
-            metrics::gauge!(AGE_SECONDS).set(age);
+        metrics::gauge!(MODELS).set(stats.models as f64);
+        if let Some(age) = stats.age {
+            metrics::gauge!(AGE_SECONDS).set(age.as_secs_f64());
         }
     }
 

@@ -113,7 +113,7 @@ mod head;
 mod inspect;
 mod layer;
 mod models;
-mod registry;
+pub mod registry;
 mod rejection;
 mod resolve;
 mod routing;
@@ -129,13 +129,6 @@ pub use endpoint::Endpoint;
 pub use future::ResponseFuture;
 pub use layer::ModelRoutingLayer;
 pub use models::ModelListService;
-pub use registry::{
-    Catalog, CatalogError, FetchFuture, Fetched, ModelEntry, ModelType, Refreshed, Registry,
-    RegistryError, RegistryHealth, RegistryPolicy, RegistrySource, RegistryStats, ResolvedBy,
-    SourceError, Unavailable,
-};
-#[cfg(feature = "reqwest")]
-pub use registry::{InvalidRegistryUrl, ReqwestSource};
 pub use rejection::{Rejection, RejectionCode};
 pub use resolve::{RoutedModel, UnknownModel};
 pub use service::ModelRouting;

@@ -94,7 +94,7 @@ impl ModelListService {
         let body = match requested_name(&path) {
             None => self.list(&catalog),
             Some(name) => match catalog.find(&name) {
-                Some((entry, _)) => model(entry).to_string().into(),
+                Some(found) => model(found.entry).to_string().into(),
                 None => {
                     let error = not_found(&catalog, &name);
                     return Rejection::unresolved(error, Some(&name), Endpoint::Other)
@@ -222,7 +222,7 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
-    use crate::registry::{FetchFuture, RegistryPolicy, RegistrySource, SourceError};
+    use crate::registry::{FetchFuture, RegistrySource, SourceError};
 
     struct Dead;
 
@@ -238,8 +238,11 @@ mod tests {
 
     fn service(document: Option<&str>) -> ModelListService {
         let catalog = document.map(|text| Catalog::parse(text.as_bytes()).unwrap());
-        let policy = RegistryPolicy::default();
-        ModelListService::new(Registry::with_policy(Dead, policy, catalog))
+        let mut registry = Registry::builder(Dead);
+        if let Some(catalog) = catalog {
+            registry = registry.initial_catalog(catalog);
+        }
+        ModelListService::new(registry.build().unwrap())
     }
 
     const DOCUMENT: &str = r#"{"models":[

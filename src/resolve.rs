@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     endpoint::Endpoint,
-    registry::{Catalog, ModelEntry, ModelType, ResolvedBy, slug},
+    registry::{Catalog, CatalogMatch, ModelEntry, ModelType, ResolvedBy, slug},
     text::abridge,
 };
 
@@ -186,7 +186,7 @@ pub(crate) fn known(
         };
         return use_fallback(catalog, fallback, None, endpoint);
     };
-    let (entry, resolved_by) = catalog.find(name)?;
+    let CatalogMatch { entry, resolved_by } = catalog.find(name)?;
     if !endpoint.accepts(entry.model_type()) {
         return Some(Err(ResolveError::TypeMismatch {
             name: entry.name().into(),
@@ -245,7 +245,7 @@ fn use_fallback(
     requested: Option<&str>,
     endpoint: Endpoint,
 ) -> Option<Result<Outcome, ResolveError>> {
-    let (entry, _) = catalog.find(fallback)?;
+    let CatalogMatch { entry, .. } = catalog.find(fallback)?;
     if !endpoint.accepts(entry.model_type()) {
         return Some(Err(ResolveError::FallbackMismatch {
             fallback: fallback.into(),

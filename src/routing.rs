@@ -14,7 +14,7 @@ use crate::{
     body::{BoxError, ModelReader, Requested, RoutedBody},
     endpoint::Target,
     head,
-    registry::{Acquired, Catalog, Unavailable},
+    registry::{Catalog, CatalogLookup, Unavailable},
     rejection::Rejection,
     resolve::{Outcome, ResolveError, RoutedModel, known, unknown},
     scan::Id,
@@ -65,9 +65,9 @@ where
             Requested::NoBody(_) => Ok(Step::Call(None)),
             Requested::NotText { .. } | Requested::Nothing if !needs_model => Ok(Step::Call(None)),
             requested => match self.shared.registry.acquire() {
-                Acquired::Ready(catalog) => self.resolve(&catalog, requested),
-                Acquired::Wait(wait) => self.wait(requested, Wait::Catalog(wait)),
-                Acquired::Unavailable(unavailable) => Err(unavailable.into()),
+                CatalogLookup::Ready(catalog) => self.resolve(&catalog, requested),
+                CatalogLookup::Wait(wait) => self.wait(requested, Wait::Catalog(wait)),
+                CatalogLookup::Unavailable(unavailable) => Err(unavailable.into()),
             },
         }
     }

@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, error::Category, value::RawValue};
 use sha2::{Digest, Sha256};
 
-use super::{entry::ModelEntry, spelled::SpelledNames};
+use super::entry::ModelEntry;
 
 /// An immutable snapshot of the registry's active models, indexed for lookup.
 ///
@@ -24,18 +24,19 @@ use super::{entry::ModelEntry, spelled::SpelledNames};
 /// # Examples
 ///
 /// ```
-/// use tower_model_routing::{Catalog, ResolvedBy};
+/// use tower_model_routing::registry::{Catalog, ResolvedBy};
 ///
 /// let catalog = Catalog::parse(br#"{"models":[{"Name":"Llama 3.2 3B","Id":"0xf84e"}]}"#)?;
-/// let (entry, by) = catalog.find("llama-3.2-3b").unwrap();
-/// assert_eq!((entry.id(), by), ("0xf84e", ResolvedBy::Alias));
-/// # Ok::<(), tower_model_routing::CatalogError>(())
+/// let found = catalog.find("llama-3.2-3b").expect("it is in the catalog");
+/// assert_eq!(found.entry.id(), "0xf84e");
+/// assert_eq!(found.resolved_by, ResolvedBy::Alias);
+/// # Ok::<(), tower_model_routing::registry::CatalogError>(())
 /// ```
 pub struct Catalog {
     entries: Vec<Arc<ModelEntry>>,
     /// Names as their entries spell them, so that the usual lookup needs no case
     /// folding.
-    spelled: SpelledNames,
+    spelled: HashMap<Box<str>, u32>,
     /// IDs by [`fold_id`].
     ids: HashMap<Box<str>, u32>,
     /// Names in lower case.
@@ -77,6 +78,22 @@ impl ResolvedBy {
             Self::Fallback => "fallback",
         }
     }
+}
+
+impl fmt::Display for ResolvedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What [`Catalog::find`] has found.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct CatalogMatch<'a> {
+    /// The entry.
+    pub entry: &'a Arc<ModelEntry>,
+    /// Why the name stands for it.
+    pub resolved_by: ResolvedBy,
 }
 
 /// Why a document is not a catalog.
@@ -156,25 +173,33 @@ impl Catalog {
     /// Takes time linear in the length of `name`, whatever the catalog's size,
     /// and allocates nothing for a name spelled as in the catalog, nor for an ID
     /// in lower case.
-    pub fn find(&self, name: &str) -> Option<(&Arc<ModelEntry>, ResolvedBy)> {
-        if let Some(index) = self.spelled.get(name) {
-            return Some((self.entry(index), ResolvedBy::Name));
+    pub fn find(&self, name: &str) -> Option<CatalogMatch<'_>> {
+        let (index, resolved_by) = self.find_index(name)?;
+        Some(CatalogMatch {
+            entry: &self.entries[index as usize],
+            resolved_by,
+        })
+    }
+
+    fn find_index(&self, name: &str) -> Option<(u32, ResolvedBy)> {
+        if let Some(&index) = self.spelled.get(name) {
+            return Some((index, ResolvedBy::Name));
         }
         let name = name.trim();
         if let Some(&index) = self.ids.get(&*fold_id(name)) {
-            return Some((self.entry(index), ResolvedBy::Id));
+            return Some((index, ResolvedBy::Id));
         }
         let folded = name.to_lowercase();
         if let Some(&index) = self.names.get(&*folded) {
-            return Some((self.entry(index), ResolvedBy::Name));
+            return Some((index, ResolvedBy::Name));
         }
         if let Some(index) = self.alias(&folded) {
-            return Some((self.entry(index), ResolvedBy::Alias));
+            return Some((index, ResolvedBy::Alias));
         }
         let slug = slug(&folded);
         let index = self.names.get(&*slug).copied();
         let index = index.or_else(|| self.alias(&slug))?;
-        Some((self.entry(index), ResolvedBy::Slug))
+        Some((index, ResolvedBy::Slug))
     }
 
     /// Every usable entry, in the feed's order.
@@ -217,10 +242,6 @@ impl Catalog {
         &self.sha256
     }
 
-    fn entry(&self, index: u32) -> &Arc<ModelEntry> {
-        &self.entries[index as usize]
-    }
-
     fn alias(&self, folded: &str) -> Option<u32> {
         *self.aliases.get(folded)?
     }
@@ -238,7 +259,7 @@ impl Catalog {
             }
         }
 
-        let mut spelled = SpelledNames::with_capacity(names.len());
+        let mut spelled = HashMap::with_capacity(names.len());
         let mut aliases: HashMap<Box<str>, Option<u32>> = HashMap::new();
         for ((index, entry), folded) in indexed() {
             // Only an entry that holds its name derives aliases from it.
@@ -247,7 +268,7 @@ impl Catalog {
             }
             // An ID goes before a name, in whatever case.
             if !ids.contains_key(&*fold_id(entry.name())) {
-                spelled.insert(entry.name(), index);
+                spelled.insert(entry.name().into(), index);
             }
             let venice_id = entry.venice_id().map(|id| id.trim().to_lowercase());
             for alias in [Some(slug(folded)), venice_id].into_iter().flatten() {
@@ -364,7 +385,8 @@ mod tests {
     }
 
     fn found<'a>(catalog: &'a Catalog, name: &str) -> Option<(&'a str, ResolvedBy)> {
-        catalog.find(name).map(|(entry, by)| (entry.id(), by))
+        let found = catalog.find(name)?;
+        Some((found.entry.id(), found.resolved_by))
     }
 
     #[test]
@@ -509,7 +531,7 @@ mod tests {
         assert_eq!(found(&catalog, "code"), Some(("0x1", ResolvedBy::Name)));
         assert_eq!(found(&catalog, "sonnet"), Some(("0x1", ResolvedBy::Name)));
         assert_eq!(
-            catalog.find("0x1").unwrap().0.name(),
+            catalog.find("0x1").unwrap().entry.name(),
             "sonnet",
             "the newer one's"
         );

@@ -10,7 +10,7 @@ use serde_json::Value;
 /// The longest name or ID that an entry may have.
 const MAX_TEXT_BYTES: usize = 1024;
 
-/// One active model of a [`Catalog`](crate::Catalog).
+/// One active model of a [`Catalog`](super::Catalog).
 ///
 /// The feed's optional fields are read leniently: one of an unexpected type
 /// counts as absent, so that a publisher's slip in one of them never takes a
@@ -185,7 +185,7 @@ impl ModelType {
 
 impl fmt::Display for ModelType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.pad(self.as_str())
     }
 }
 

@@ -132,7 +132,7 @@ pub(crate) enum FetchFailure {
     #[error("no complete answer within {0:?}: is the registry reachable from here?")]
     Timeout(Duration),
     #[error("the answer is not a usable catalog ({0})")]
-    InvalidCatalog(BodyKind, #[source] CatalogError),
+    InvalidCatalog(BodySniff, #[source] CatalogError),
     #[error("the source said that the catalog had not changed, but it was not asked that")]
     UnexpectedNotModified,
     #[error("the fetch panicked; the message is on stderr")]
@@ -150,12 +150,12 @@ pub(crate) enum FetchFailure {
 /// What came in place of a catalog. Not its text: an answer from a wrong place
 /// may have anything in it.
 #[derive(Debug)]
-pub(crate) struct BodyKind {
+pub(crate) struct BodySniff {
     looks_like: &'static str,
     length: usize,
 }
 
-impl BodyKind {
+impl BodySniff {
     pub(crate) fn of(body: &[u8]) -> Self {
         let looks_like = match body.trim_ascii_start() {
             [] => "nothing but white space",
@@ -172,7 +172,7 @@ impl BodyKind {
     }
 }
 
-impl fmt::Display for BodyKind {
+impl fmt::Display for BodySniff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.length {
             0 => f.write_str("it is empty"),
@@ -181,7 +181,7 @@ impl fmt::Display for BodyKind {
     }
 }
 
-/// Why a [`RegistrySource`](crate::RegistrySource) did not deliver.
+/// Why a [`RegistrySource`](super::RegistrySource) did not deliver.
 ///
 /// The message must not contain credentials: it ends up in logs and on health
 /// pages.
@@ -225,7 +225,7 @@ struct Report<'a>(&'a dyn Error);
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut line = Line { f, room: 1024 };
+        let mut line = OneLineWriter { f, room: 1024 };
         write!(line, "{}", self.0)?;
         let mut cause = self.0.source();
         while let Some(error) = cause {
@@ -237,13 +237,13 @@ impl fmt::Display for Report<'_> {
 }
 
 /// Takes text of any kind, and writes one line of bounded length.
-struct Line<'a, 'f> {
+struct OneLineWriter<'a, 'f> {
     f: &'a mut fmt::Formatter<'f>,
     /// How many more characters are written.
     room: usize,
 }
 
-impl fmt::Write for Line<'_, '_> {
+impl fmt::Write for OneLineWriter<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for c in text.chars() {
             // These two need no escape, unlike in a literal.
@@ -303,7 +303,7 @@ mod tests {
             ("[secret", "a JSON array"),
             ("secret", "neither JSON nor HTML"),
         ] {
-            let kind = BodyKind::of(body.as_bytes());
+            let kind = BodySniff::of(body.as_bytes());
             assert!(kind.to_string().contains(expected), "{kind}");
             assert!(!format!("{kind} {kind:?}").contains("secret"));
         }

@@ -45,7 +45,7 @@ struct Validity {
     /// From then on the catalog counts as none.
     unusable_at: Option<Instant>,
     /// The catalog was given at start, and nobody knows how old it was then.
-    given: bool,
+    seeded: bool,
 }
 
 /// The failures since the last success.
@@ -93,11 +93,11 @@ impl Freshness {
     }
 
     /// A catalog that was given at start: stale from the first moment on.
-    pub(super) fn given(policy: &RegistryPolicy, now: Instant) -> Self {
+    pub(super) fn seeded(policy: &RegistryPolicy, now: Instant) -> Self {
         let mut freshness = Self::cold().validated(policy, now, 0.0);
         if let Some(validity) = &mut freshness.validity {
             validity.refresh_at = now;
-            validity.given = true;
+            validity.seeded = true;
         }
         freshness
     }
@@ -117,7 +117,7 @@ impl Freshness {
                 refresh_at: later(now, policy.ttl.mul_f64(refresh_at)),
                 expires_at: later(now, policy.ttl),
                 unusable_at: policy.max_stale.map(|age| later(now, age)),
-                given: false,
+                seeded: false,
             }),
             failure: None,
         }
@@ -211,7 +211,7 @@ impl Freshness {
             return MissDecision::Use;
         };
         let old_enough = |since: Instant| now.duration_since(since) >= policy.miss_refresh;
-        if !validity.given && !old_enough(validity.validated_at) {
+        if !validity.seeded && !old_enough(validity.validated_at) {
             return MissDecision::Use;
         }
         if let Some(started) = in_flight_since {

@@ -42,11 +42,11 @@ const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VE
 /// # Examples
 ///
 /// ```
-/// use tower_model_routing::{Registry, ReqwestSource};
+/// use tower_model_routing::registry::{Registry, ReqwestSource};
 ///
 /// let source = ReqwestSource::new("https://active.mor.org/active_models.json")?;
-/// let registry = Registry::new(source);
-/// # Ok::<(), tower_model_routing::InvalidRegistryUrl>(())
+/// let registry = Registry::builder(source).build();
+/// # Ok::<(), tower_model_routing::registry::InvalidRegistryUrl>(())
 /// ```
 pub struct ReqwestSource {
     url: Url,

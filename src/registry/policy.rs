@@ -1,51 +1,44 @@
-//! How long a catalog is good for.
+//! The timing policy of a registry, and its validation.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-/// How long a catalog is good for, and how long a request may wait for a newer
-/// one.
+/// The shortest duration that a setting accepts if zero has no meaning for it.
+pub(crate) const MIN_DURATION: Duration = Duration::from_millis(1);
+
+/// The longest duration that a setting accepts. Instants computed from it do not overflow.
+pub(crate) const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// How long a [`Registry`](super::Registry) uses a catalog, and how long requests wait for it.
 ///
-/// Every field has a default; change the ones you care about:
-///
-/// ```
-/// use std::time::Duration;
-/// use tower_model_routing::RegistryPolicy;
-///
-/// let mut policy = RegistryPolicy::default();
-/// policy.ttl = Duration::from_secs(60);
-/// policy.max_stale = Some(Duration::from_secs(24 * 60 * 60));
-/// ```
+/// [`RegistryBuilder`](super::RegistryBuilder) makes and validates it, and
+/// [`Registry::policy`](super::Registry::policy) returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RegistryPolicy {
-    /// How long a catalog is good for after it was last fetched or confirmed:
-    /// 300 s by default.
-    ///
-    /// It is refreshed in the background from about 80 % of this age on, so
-    /// that under steady traffic nobody ever waits for it. The first refresh
-    /// after many failures in a row may come from 30 % on, so that the gateways
-    /// that waited for the source's return do not stay in step.
+    /// See [`RegistryBuilder::ttl`](super::RegistryBuilder::ttl).
     pub ttl: Duration,
-
-    /// How long one fetch may take in all before it counts as failed: 10 s by
-    /// default.
+    /// See [`RegistryBuilder::fetch_timeout`](super::RegistryBuilder::fetch_timeout).
     pub fetch_timeout: Duration,
-
-    /// How old the catalog has to be before a name that is not in it starts a
-    /// fetch of its own, and how much time lies between two such fetches: 10 s
-    /// by default.
-    ///
-    /// Zero makes every unknown name wait for a fetch.
+    /// See [`RegistryBuilder::miss_refresh`](super::RegistryBuilder::miss_refresh).
     pub miss_refresh: Duration,
-
-    /// How long a request waits for a refresh when there is an older catalog
-    /// that it could use, counted from the start of the fetch: 2 s by default.
+    /// See [`RegistryBuilder::max_refresh_wait`](super::RegistryBuilder::max_refresh_wait).
     pub max_refresh_wait: Duration,
-
-    /// The age from which on a catalog is not used any more even when no newer
-    /// one can be had. `None`, the default, means never: an old catalog is
-    /// better than none.
+    /// See [`RegistryBuilder::max_stale`](super::RegistryBuilder::max_stale).
     pub max_stale: Option<Duration>,
+}
+
+impl RegistryPolicy {
+    /// Checks every setting against its bounds.
+    pub(crate) fn validate(&self) -> Result<(), PolicyError> {
+        check_bounds("ttl", self.ttl, MIN_DURATION)?;
+        check_bounds("fetch_timeout", self.fetch_timeout, MIN_DURATION)?;
+        check_bounds("miss_refresh", self.miss_refresh, Duration::ZERO)?;
+        check_bounds("max_refresh_wait", self.max_refresh_wait, Duration::ZERO)?;
+        match self.max_stale {
+            Some(max_stale) => check_bounds("max_stale", max_stale, self.ttl),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Default for RegistryPolicy {
@@ -58,4 +51,49 @@ impl Default for RegistryPolicy {
             max_stale: None,
         }
     }
+}
+
+/// A setting of a [`RegistryBuilder`](super::RegistryBuilder) is out of its bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyError {
+    setting: &'static str,
+    reason: String,
+}
+
+impl PolicyError {
+    /// Returns the name of the builder's method for the setting.
+    pub fn setting(&self) -> &'static str {
+        self.setting
+    }
+
+    /// Returns what is wrong with the value; the setting's name goes before it in a message.
+    pub(crate) fn into_reason(self) -> String {
+        self.reason
+    }
+}
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.setting, self.reason)
+    }
+}
+
+impl std::error::Error for PolicyError {}
+
+/// Checks that `value` is from `min` to [`MAX_DURATION`].
+pub(crate) fn check_bounds(
+    setting: &'static str,
+    value: Duration,
+    min: Duration,
+) -> Result<(), PolicyError> {
+    if (min..=MAX_DURATION).contains(&value) {
+        return Ok(());
+    }
+    let reason = format!(
+        "is {} s; it must be from {} s to {} s (a year)",
+        value.as_secs_f64(),
+        min.as_secs_f64(),
+        MAX_DURATION.as_secs()
+    );
+    Err(PolicyError { setting, reason })
 }

@@ -9,7 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    Acquired,
+    CatalogLookup,
     catalog::Catalog,
     error::{FetchFailure, RegistryError, Unavailable},
     freshness::{Decision, MissDecision, overdue_at},
@@ -35,10 +35,10 @@ impl Inner {
     pub(super) fn new(
         source: Arc<dyn RegistrySource>,
         policy: RegistryPolicy,
-        initial: Option<Catalog>,
+        initial: Option<Arc<Catalog>>,
     ) -> Self {
         let snapshot = match initial {
-            Some(catalog) => Snapshot::given(catalog, &policy, now()),
+            Some(catalog) => Snapshot::seeded(catalog, &policy, now()),
             None => Snapshot::cold(),
         };
         Self {
@@ -69,15 +69,15 @@ impl Inner {
     /// What a request gets. One atomic load and one look at the clock while the
     /// catalog is fresh, and while a failed refresh is not due for its next
     /// try.
-    pub(super) fn acquire(self: &Arc<Self>) -> Acquired {
+    pub(super) fn acquire(self: &Arc<Self>) -> CatalogLookup {
         let now = now();
         if let Some(catalog) = self.snapshot.load().catalog_without_check(now) {
-            return Acquired::Ready(Arc::clone(catalog));
+            return CatalogLookup::Ready(Arc::clone(catalog));
         }
         self.acquire_after_check(now)
     }
 
-    fn acquire_after_check(self: &Arc<Self>, now: Instant) -> Acquired {
+    fn acquire_after_check(self: &Arc<Self>, now: Instant) -> CatalogLookup {
         let state = self.lock();
         // Read again under the lock: a refresh may have completed since.
         let snapshot = self.snapshot.load_full();
@@ -86,22 +86,22 @@ impl Inner {
             snapshot.freshness.assess(&self.policy, started, now),
             &snapshot.catalog,
         ) {
-            (Decision::Use, Some(catalog)) => Acquired::Ready(Arc::clone(catalog)),
+            (Decision::Use, Some(catalog)) => CatalogLookup::Ready(Arc::clone(catalog)),
             (Decision::UseAndRefresh, Some(catalog)) => {
                 self.join(state, &snapshot, now);
-                Acquired::Ready(Arc::clone(catalog))
+                CatalogLookup::Ready(Arc::clone(catalog))
             }
             (Decision::RefreshUntil(until), Some(catalog)) => {
                 let waiter = self.join(state, &snapshot, now);
                 let newer = Arc::clone(self).wait_for_newer(waiter, until, Arc::clone(catalog));
-                Acquired::Wait(Box::pin(async move { Ok(newer.await) }))
+                CatalogLookup::Wait(Box::pin(async move { Ok(newer.await) }))
             }
             (Decision::Unavailable(retry_after), _) => {
-                Acquired::Unavailable(Unavailable::new(retry_after, snapshot.error.clone()))
+                CatalogLookup::Unavailable(Unavailable::new(retry_after, snapshot.error.clone()))
             }
             (Decision::Fetch, _) | (_, None) => {
                 let waiter = self.join(state, &snapshot, now);
-                Acquired::Wait(Box::pin(Arc::clone(self).wait_for_first(waiter)))
+                CatalogLookup::Wait(Box::pin(Arc::clone(self).wait_for_first(waiter)))
             }
         }
     }

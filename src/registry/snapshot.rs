@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{
     Refreshed,
     catalog::{Catalog, sha256},
-    error::{BodyKind, FetchFailure, RegistryError},
+    error::{BodySniff, FetchFailure, RegistryError},
     freshness::Freshness,
     policy::RegistryPolicy,
     source::Fetched,
@@ -59,11 +59,11 @@ impl Snapshot {
         }
     }
 
-    pub(super) fn given(catalog: Catalog, policy: &RegistryPolicy, now: Instant) -> Self {
+    pub(super) fn seeded(catalog: Arc<Catalog>, policy: &RegistryPolicy, now: Instant) -> Self {
         Self {
-            catalog: Some(Arc::new(catalog)),
+            catalog: Some(catalog),
             etag: None,
-            freshness: Freshness::given(policy, now),
+            freshness: Freshness::seeded(policy, now),
             error: None,
         }
     }
@@ -88,7 +88,7 @@ impl Snapshot {
                     let catalog = Catalog::parse_hashed(&body, hash);
                     catalog
                         .map(Arc::new)
-                        .map_err(|error| FetchFailure::InvalidCatalog(BodyKind::of(&body), error))
+                        .map_err(|error| FetchFailure::InvalidCatalog(BodySniff::of(&body), error))
                 })
             }
             Fetched::Catalog { catalog, etag } => {

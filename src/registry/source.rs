@@ -6,14 +6,14 @@ use bytes::Bytes;
 
 use super::{catalog::Catalog, error::SourceError};
 
-/// Where a [`Registry`](crate::Registry) gets its catalog from.
+/// Where a [`Registry`](super::Registry) gets its catalog from.
 ///
-/// With the feature `reqwest` there is [`ReqwestSource`](crate::ReqwestSource)
+/// With the feature `reqwest` there is [`ReqwestSource`](super::ReqwestSource)
 /// for HTTP and HTTPS. A source of your own can read a file, call a contract,
 /// or serve a test:
 ///
 /// ```
-/// use tower_model_routing::{FetchFuture, Fetched, RegistrySource, SourceError};
+/// use tower_model_routing::registry::{FetchFuture, Fetched, RegistrySource, SourceError};
 ///
 /// struct File(std::path::PathBuf);
 ///
@@ -35,7 +35,7 @@ use super::{catalog::Catalog, error::SourceError};
 ///
 /// The registry calls a source from a task of its own, once at a time, and
 /// drops the future when it takes longer than
-/// [`RegistryPolicy::fetch_timeout`](crate::RegistryPolicy) or when nobody
+/// [`RegistryBuilder::fetch_timeout`](super::RegistryBuilder::fetch_timeout) or when nobody
 /// holds the registry any more. A source that panics counts as one that failed.
 pub trait RegistrySource: Send + Sync + 'static {
     /// Fetches the catalog's document, or learns that it is still the one that
@@ -113,7 +113,7 @@ impl Fetched {
     /// A catalog without an ETag.
     ///
     /// ```
-    /// use tower_model_routing::{Catalog, Fetched, SourceError};
+    /// use tower_model_routing::registry::{Catalog, Fetched, SourceError};
     ///
     /// /// Parses a long list where it keeps no request waiting.
     /// async fn parsed(document: Vec<u8>) -> Result<Fetched, SourceError> {

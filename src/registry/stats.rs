@@ -1,55 +1,81 @@
-//! The registry in numbers, for health pages and metrics.
+//! The state of a registry, for health pages and metrics.
 
 use std::{
     fmt,
     time::{Duration, SystemTime},
 };
 
-use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{Refreshed, catalog::hex, policy::RegistryPolicy, snapshot::Snapshot};
+use super::{
+    Refreshed, error::RegistryError, freshness::Freshness, policy::RegistryPolicy,
+    snapshot::Snapshot,
+};
 
-/// The last second that RFC 3339 can name: the end of the year 9999.
-const LAST_SECOND: u64 = 253_402_300_799;
-
-/// The state of a [`Registry`](crate::Registry), for health pages and metrics.
+/// The state of a [`Registry`](super::Registry), for health pages and metrics.
 ///
-/// Serialises to one flat object with the names of the fields.
-#[derive(Debug, Clone, Serialize)]
+/// # Examples
+///
+/// ```
+/// use tower_model_routing::registry::{Registry, RegistryHealth};
+/// # use tower_model_routing::registry::{FetchFuture, Fetched, RegistrySource};
+///
+/// # struct Source;
+/// # impl RegistrySource for Source {
+/// #     fn fetch<'a>(&'a self, _etag: Option<&'a str>) -> FetchFuture<'a> {
+/// #         let document = br#"{"models":[{"Id":"0xb603","Name":"venice-uncensored"}]}"#;
+/// #         Box::pin(async { Ok(Fetched::document(&document[..])) })
+/// #     }
+/// #     fn location(&self) -> String {
+/// #         "a constant".to_owned()
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let registry = Registry::builder(Source).build()?;
+/// assert_eq!(registry.stats().health(), RegistryHealth::Unhealthy);
+///
+/// registry.refresh().await?;
+/// let stats = registry.stats();
+/// assert_eq!(stats.health(), RegistryHealth::Healthy);
+/// assert_eq!((stats.models, stats.fetches), (1, 1));
+/// assert!(stats.age < Some(stats.ttl));
+/// assert!(stats.last_error.is_none());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RegistryStats {
-    /// The models in the catalog.
-    pub cached_models: usize,
-    /// The different IDs they have.
-    pub cached_blockchain_ids: usize,
-    /// When the TTL of the catalog ends or ended, in RFC 3339. `None` without a
-    /// catalog.
-    pub cache_expiry: Option<String>,
-    /// The same, in seconds from now: zero once the TTL is over.
-    pub seconds_until_expiry: Option<f64>,
-    /// The seconds since the catalog was last fetched, confirmed, or given at
-    /// start.
-    pub age_seconds: Option<f64>,
-    /// The SHA-256 of the document the catalog was parsed from, in hex.
-    pub last_hash: Option<String>,
-    /// The ETag that came with it.
-    pub last_etag: Option<String>,
-    /// The TTL in seconds.
-    pub cache_duration: f64,
-    /// The fetches started.
-    pub fetches: u64,
-    /// The fetches that brought a new catalog; the first one counts.
-    pub refreshes_changed: u64,
-    /// The fetches that confirmed the catalog we had.
-    pub refreshes_unchanged: u64,
-    /// The fetches that failed.
-    pub refreshes_failed: u64,
-    /// What went wrong with the last fetch. `None` once one has succeeded.
-    pub last_error: Option<String>,
-    /// The names that more than one entry of the catalog claims.
+    /// The number of models in the catalog.
+    pub models: usize,
+    /// The number of different IDs in the catalog.
+    pub ids: usize,
+    /// The number of names that more than one entry of the catalog has.
     pub ambiguous_names: usize,
-    #[serde(skip)]
+    /// The SHA-256 of the document that the catalog was parsed from.
+    pub sha256: Option<[u8; 32]>,
+    /// The ETag of that document.
+    pub etag: Option<String>,
+    /// The time since the catalog was last fetched or confirmed, or since the registry was built
+    /// with it.
+    pub age: Option<Duration>,
+    /// The TTL of catalogs.
+    pub ttl: Duration,
+    /// The rest of the catalog's TTL: zero after its end.
+    pub expires_in: Option<Duration>,
+    /// The end of the catalog's TTL, which may be in the past.
+    pub expires_at: Option<SystemTime>,
+    /// The number of fetches started.
+    pub fetches: u64,
+    /// The number of fetches that returned a new catalog, the first one included.
+    pub refreshes_changed: u64,
+    /// The number of fetches that confirmed the catalog.
+    pub refreshes_unchanged: u64,
+    /// The number of fetches that failed.
+    pub refreshes_failed: u64,
+    /// The error of the last fetch, if it failed.
+    pub last_error: Option<RegistryError>,
     health: RegistryHealth,
 }
 
@@ -63,31 +89,31 @@ impl RegistryStats {
         let catalog = snapshot.catalog.as_deref();
         let freshness = &snapshot.freshness;
         Self {
-            cached_models: catalog.map_or(0, |c| c.len()),
-            cached_blockchain_ids: catalog.map_or(0, |c| c.id_count()),
-            cache_expiry: expiry(snapshot, now),
-            seconds_until_expiry: freshness.until_expiry(now).map(|d| d.as_secs_f64()),
-            age_seconds: freshness.age(now).map(|d| d.as_secs_f64()),
-            last_hash: catalog.map(|c| hex(c.sha256())),
-            last_etag: snapshot.etag.as_deref().map(str::to_owned),
-            cache_duration: policy.ttl.as_secs_f64(),
+            models: catalog.map_or(0, |c| c.len()),
+            ids: catalog.map_or(0, |c| c.id_count()),
+            ambiguous_names: catalog.map_or(0, |c| c.ambiguous_names()),
+            sha256: catalog.map(|c| *c.sha256()),
+            etag: snapshot.etag.as_deref().map(str::to_owned),
+            age: freshness.age(now),
+            ttl: policy.ttl,
+            expires_in: freshness.until_expiry(now),
+            expires_at: expires_at(freshness, now),
             fetches: counters.fetches,
             refreshes_changed: counters.changed,
             refreshes_unchanged: counters.unchanged,
             refreshes_failed: counters.failed,
-            last_error: snapshot.error.as_ref().map(|e| e.report().to_string()),
-            ambiguous_names: catalog.map_or(0, |c| c.ambiguous_names()),
+            last_error: snapshot.error.clone(),
             health: RegistryHealth::of(snapshot, now),
         }
     }
 
-    /// The state in one word.
+    /// Returns the state in one word.
     pub fn health(&self) -> RegistryHealth {
         self.health
     }
 }
 
-/// The state of a [`Registry`](crate::Registry) in one word.
+/// The state of a [`Registry`](super::Registry) in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RegistryHealth {
@@ -110,7 +136,7 @@ impl RegistryHealth {
         }
     }
 
-    /// `healthy`, `degraded` or `unhealthy`.
+    /// Returns `healthy`, `degraded` or `unhealthy`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
@@ -126,7 +152,7 @@ impl fmt::Display for RegistryHealth {
     }
 }
 
-/// What has happened since the registry was made.
+/// The counters of [`RegistryStats`].
 #[derive(Debug, Default, Clone)]
 pub(super) struct Counters {
     pub(super) fetches: u64,
@@ -144,11 +170,10 @@ impl Counters {
     }
 }
 
-fn expiry(snapshot: &Snapshot, now: Instant) -> Option<String> {
-    let left = snapshot.freshness.until_expiry(now)?;
-    let past = snapshot.freshness.since_expiry(now)?;
-    let at = SystemTime::now().checked_add(left)?.checked_sub(past)?;
-    let since_epoch = at.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    (since_epoch <= Duration::from_secs(LAST_SECOND))
-        .then(|| humantime::format_rfc3339_millis(at).to_string())
+fn expires_at(freshness: &Freshness, now: Instant) -> Option<SystemTime> {
+    let remaining = freshness.until_expiry(now)?;
+    let elapsed = freshness.since_expiry(now)?;
+    SystemTime::now()
+        .checked_add(remaining)?
+        .checked_sub(elapsed)
 }

@@ -276,7 +276,7 @@ fn a_catalog_older_than_max_stale_counts_as_none() {
 #[test]
 fn a_given_catalog_is_stale_from_the_start() {
     let t = start();
-    let given = Freshness::given(&policy(), t);
+    let given = Freshness::seeded(&policy(), t);
     assert!(!given.needs_no_check(t));
     assert_eq!(given.assess(&policy(), None, t), Decision::UseAndRefresh);
     assert_eq!(given.assess(&policy(), Some(t), t), Decision::Use);
@@ -349,7 +349,7 @@ fn a_miss_starts_nothing_during_a_backoff() {
 #[test]
 fn a_miss_revalidates_a_given_catalog_at_once_and_only_once() {
     let t = start();
-    let given = Freshness::given(&policy(), t);
+    let given = Freshness::seeded(&policy(), t);
     let miss = |last| given.assess_miss(&policy(), last, None, t);
     assert!(matches!(miss(None), MissDecision::Start(_)));
     assert_eq!(miss(Some(t)), MissDecision::Use);
@@ -382,7 +382,7 @@ fn endless_durations_do_not_overflow() {
         freshness.assess_miss(&policy, None, None, t + secs(1e8)),
         MissDecision::Use
     );
-    let given = Freshness::given(&policy, t);
+    let given = Freshness::seeded(&policy, t);
     assert_eq!(given.assess(&policy, None, t), Decision::UseAndRefresh);
     given.assess_miss(&policy, None, None, t);
     freshness.failed(&policy, t, 0.0);

@@ -175,8 +175,8 @@ impl Caller {
     /// What a request gets at once, if anything.
     fn acquire(&self) -> Option<Arc<Catalog>> {
         match self.registry.acquire() {
-            Acquired::Ready(catalog) => Some(catalog),
-            Acquired::Wait(_) | Acquired::Unavailable(_) => None,
+            CatalogLookup::Ready(catalog) => Some(catalog),
+            CatalogLookup::Wait(_) | CatalogLookup::Unavailable(_) => None,
         }
     }
 
@@ -222,7 +222,7 @@ fn registry(source: &Arc<Source>) -> Registry {
     if one_in(4) {
         policy.max_stale = Some(400 * SECOND);
     }
-    Registry::with_policy(Arc::clone(source), policy, initial)
+    Registry::from_parts(source.clone(), policy, initial.map(Arc::new))
 }
 
 fn spawn_callers(registry: &Registry, source: &Arc<Source>, acts: u64) -> Vec<JoinHandle<()>> {

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::registry::{
-    FetchFuture, Fetched, Refreshed, Registry, RegistryHealth, SourceError, Unavailable,
+    FetchFuture, Fetched, Refreshed, Registry, RegistryHealth, SourceError, Unavailable, hex,
     snapshot::Update,
 };
 
@@ -144,7 +144,11 @@ fn registry(fake: &Arc<Fake>) -> Registry {
 }
 
 fn with_policy(fake: &Arc<Fake>, policy: RegistryPolicy) -> Registry {
-    Registry::with_policy(fake.clone(), policy, None)
+    Registry::from_parts(fake.clone(), policy, None)
+}
+
+fn seeded(fake: &Arc<Fake>, catalog: Catalog, policy: RegistryPolicy) -> Registry {
+    Registry::from_parts(fake.clone(), policy, Some(Arc::new(catalog)))
 }
 
 fn with_ttl(ttl: Duration) -> RegistryPolicy {
@@ -176,14 +180,14 @@ async fn request(registry: &Registry) -> (Result<String, Unavailable>, Duration)
 #[track_caller]
 fn at_once(registry: &Registry) -> String {
     match registry.acquire() {
-        Acquired::Ready(catalog) => name(&catalog),
-        Acquired::Wait(_) => panic!("the request waits"),
-        Acquired::Unavailable(error) => panic!("{error}"),
+        CatalogLookup::Ready(catalog) => name(&catalog),
+        CatalogLookup::Wait(_) => panic!("the request waits"),
+        CatalogLookup::Unavailable(error) => panic!("{error}"),
     }
 }
 
 fn last_error(registry: &Registry) -> String {
-    registry.stats().last_error.unwrap()
+    registry.stats().last_error.unwrap().report().to_string()
 }
 
 // Cold.
@@ -321,8 +325,8 @@ async fn under_steady_traffic_nobody_waits() {
         while Instant::now() < end {
             sleep(pause).await;
             at_once(&registry);
-            let age = registry.stats().age_seconds.unwrap();
-            assert!(age <= (ttl + fetch).as_secs_f64(), "{age}");
+            let age = registry.stats().age.unwrap();
+            assert!(age <= ttl + fetch, "{age:?}");
         }
         let refreshes = fake.calls() as u32 - 1;
         let most = (20 * ttl)
@@ -429,7 +433,7 @@ async fn a_failing_source_is_tried_ever_more_seldom_and_nobody_waits() {
     assert!((13..=26).contains(&pauses.len()), "{pauses:?}");
     let stats = registry.stats();
     assert_eq!(stats.refreshes_failed, pauses.len() as u64 + 1);
-    assert!(stats.last_error.unwrap().ends_with("the cable is cut"));
+    assert!(last_error(&registry).ends_with("the cable is cut"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -444,10 +448,8 @@ async fn healing_is_noticed_within_the_backoff() {
     sleep(FETCH * 2).await;
     assert_eq!(at_once(&registry), "b");
     let stats = registry.stats();
-    assert_eq!(
-        (stats.health(), stats.last_error),
-        (RegistryHealth::Healthy, None)
-    );
+    assert_eq!(stats.health(), RegistryHealth::Healthy);
+    assert!(stats.last_error.is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -560,7 +562,7 @@ async fn a_cold_registry_has_no_misses() {
 async fn a_catalog_given_at_start_is_used_at_once_and_refreshed() {
     let fake = Fake::new(Answer::Catalog("b"));
     let initial = Catalog::parse(&document("a")).unwrap();
-    let registry = Registry::with_policy(fake.clone(), RegistryPolicy::default(), Some(initial));
+    let registry = seeded(&fake, initial, RegistryPolicy::default());
     assert_eq!(fake.calls(), 0);
     for _ in 0..8 {
         assert_eq!(at_once(&registry), "a");
@@ -576,7 +578,7 @@ async fn a_catalog_given_at_start_is_used_at_once_and_refreshed() {
 async fn a_catalog_given_at_start_outlives_a_source_that_is_down() {
     let fake = Fake::new(Answer::Fail);
     let initial = Catalog::parse(&document("a")).unwrap();
-    let registry = Registry::with_policy(fake.clone(), RegistryPolicy::default(), Some(initial));
+    let registry = seeded(&fake, initial, RegistryPolicy::default());
     assert_eq!(at_once(&registry), "a");
     sleep(FETCH * 2).await;
     assert_eq!(at_once(&registry), "a");
@@ -595,9 +597,9 @@ async fn an_etag_is_sent_back_as_it_came_and_304_extends_the_ttl() {
     assert_eq!(registry.refresh().await.unwrap(), Refreshed::Unchanged);
     assert_eq!(fake.last_etag().as_deref(), Some("W/\"1\""));
     let stats = registry.stats();
-    assert_eq!(stats.last_etag.as_deref(), Some("W/\"1\""));
-    assert_eq!(stats.age_seconds, Some(0.0));
-    assert_eq!(stats.seconds_until_expiry, Some(300.0));
+    assert_eq!(stats.etag.as_deref(), Some("W/\"1\""));
+    assert_eq!(stats.age, Some(Duration::ZERO));
+    assert_eq!(stats.expires_in, Some(300 * SECOND));
     assert_eq!(stats.refreshes_unchanged, 1);
 }
 
@@ -609,10 +611,10 @@ async fn the_same_document_extends_the_ttl_and_brings_its_new_etag() {
     fake.answers(Answer::Tagged("a", "\"2\""));
     assert_eq!(registry.refresh().await.unwrap(), Refreshed::Unchanged);
     assert!(Arc::ptr_eq(&before, &registry.snapshot().unwrap()));
-    assert_eq!(registry.stats().last_etag.as_deref(), Some("\"2\""));
+    assert_eq!(registry.stats().etag.as_deref(), Some("\"2\""));
     fake.answers(Answer::Catalog("a"));
     assert_eq!(registry.refresh().await.unwrap(), Refreshed::Unchanged);
-    assert_eq!(registry.stats().last_etag, None);
+    assert_eq!(registry.stats().etag, None);
     assert_eq!(registry.refresh().await.unwrap(), Refreshed::Unchanged);
     assert_eq!(fake.last_etag(), None);
 }
@@ -621,14 +623,13 @@ async fn the_same_document_extends_the_ttl_and_brings_its_new_etag() {
 async fn another_document_takes_the_place_of_the_catalog() {
     let fake = Fake::new(Answer::Tagged("a", "\"1\""));
     let registry = warm(&fake, RegistryPolicy::default()).await;
-    let hash = registry.stats().last_hash;
+    let hash = registry.stats().sha256;
     fake.answers(Answer::Tagged("b", "\"2\""));
     assert_eq!(registry.refresh().await.unwrap(), Refreshed::Changed);
     assert_eq!(at_once(&registry), "b");
     let stats = registry.stats();
-    assert_eq!(stats.last_etag.as_deref(), Some("\"2\""));
-    assert_ne!(stats.last_hash, hash);
-    assert_eq!(stats.last_hash.unwrap().len(), 64);
+    assert_eq!(stats.etag.as_deref(), Some("\"2\""));
+    assert_ne!(stats.sha256, hash);
     assert_eq!((stats.fetches, stats.refreshes_changed), (2, 2));
 }
 
@@ -641,7 +642,7 @@ async fn a_parsed_catalog_is_used_as_it_is_and_its_hash_tells_whether_it_is_anot
     fake.answers(Answer::Parsed(parsed("a"), "\"2\""));
     assert_eq!(registry.refresh().await.unwrap(), Refreshed::Unchanged);
     assert!(Arc::ptr_eq(&before, &registry.snapshot().unwrap()));
-    assert_eq!(registry.stats().last_etag.as_deref(), Some("\"2\""));
+    assert_eq!(registry.stats().etag.as_deref(), Some("\"2\""));
 
     let another = parsed("b");
     fake.answers(Answer::Parsed(Arc::clone(&another), "\"3\""));
@@ -672,7 +673,7 @@ async fn etags_that_cannot_be_sent_are_ignored() {
     for etag in ["", "\"a\nb\"", long] {
         let fake = Fake::new(Answer::Tagged("a", etag));
         let registry = warm(&fake, RegistryPolicy::default()).await;
-        assert_eq!(registry.stats().last_etag, None);
+        assert_eq!(registry.stats().etag, None);
     }
 }
 
@@ -693,9 +694,9 @@ async fn an_answer_that_is_no_catalog_changes_nothing() {
         let error = registry.refresh().await.unwrap_err();
         assert!(error.is_invalid_catalog());
         assert_eq!(name(&registry.snapshot().unwrap()), "a");
-        assert_eq!(registry.stats().last_etag.as_deref(), Some("\"1\""));
+        assert_eq!(registry.stats().etag.as_deref(), Some("\"1\""));
     }
-    assert!(registry.stats().age_seconds > Some(6.0));
+    assert!(registry.stats().age > Some(6 * SECOND));
     fake.answers(Answer::Bytes(b"<!DOCTYPE html><html>"));
     let error = registry.refresh().await.unwrap_err().report().to_string();
     assert!(error.contains("HTML"), "{error}");
@@ -715,28 +716,29 @@ async fn a_forced_refresh_joins_the_one_under_way_and_ignores_the_backoff() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stats_have_the_documented_names() {
-    let fake = Fake::new(Answer::Catalog("a"));
-    let cold = serde_json::to_value(registry(&fake).stats()).unwrap();
+async fn stats_show_the_catalog_and_its_expiry() {
+    let fake = Fake::new(Answer::Tagged("a", "\"1\""));
+    let registry = registry(&fake);
+    let cold = registry.stats();
+    assert_eq!((cold.models, cold.ids), (0, 0));
+    assert_eq!((cold.sha256, cold.etag), (None, None));
     assert_eq!(
-        cold,
-        serde_json::json!({
-            "cached_models": 0, "cached_blockchain_ids": 0, "cache_expiry": null,
-            "seconds_until_expiry": null, "age_seconds": null, "last_hash": null,
-            "last_etag": null, "cache_duration": 300.0, "fetches": 0, "refreshes_changed": 0,
-            "refreshes_unchanged": 0, "refreshes_failed": 0, "last_error": null,
-            "ambiguous_names": 0,
-        })
+        (cold.age, cold.expires_in, cold.expires_at),
+        (None, None, None)
     );
-    let registry = warm(&fake, RegistryPolicy::default()).await;
-    sleep(Duration::from_secs(400)).await;
+    assert_eq!((cold.ttl, cold.fetches), (300 * SECOND, 0));
+
+    registry.refresh().await.unwrap();
+    sleep(400 * SECOND).await;
     let stats = registry.stats();
-    assert_eq!((stats.cached_models, stats.cached_blockchain_ids), (1, 1));
-    assert_eq!(stats.seconds_until_expiry, Some(0.0));
-    assert_eq!(stats.age_seconds, Some(400.0));
-    let expiry = humantime::parse_rfc3339(&stats.cache_expiry.unwrap()).unwrap();
-    let ago = std::time::SystemTime::now().duration_since(expiry).unwrap();
-    assert!((99.0..110.0).contains(&ago.as_secs_f64()), "{ago:?}");
+    assert_eq!((stats.models, stats.ids), (1, 1));
+    assert_eq!(stats.expires_in, Some(Duration::ZERO));
+    assert_eq!(stats.age, Some(400 * SECOND));
+    let elapsed = stats.expires_at.unwrap().elapsed().unwrap();
+    assert!(
+        (99 * SECOND..110 * SECOND).contains(&elapsed),
+        "{elapsed:?}"
+    );
 }
 
 // The log.
@@ -794,7 +796,7 @@ async fn refreshes_are_logged() {
 
     let fake = Fake::new(Answer::Catalog("a"));
     let registry = warm(&fake, RegistryPolicy::default()).await;
-    let hash = &registry.stats().last_hash.unwrap()[..12];
+    let hash = &hex(&registry.stats().sha256.unwrap())[..12];
     let text = log.take();
     assert!(
         text.contains("INFO") && text.contains("catalog changed"),
@@ -866,7 +868,7 @@ fn without_a_runtime_a_refresh_fails_and_the_catalog_is_used() {
 
     let initial = Catalog::parse(&document("a")).unwrap();
     let policy = with_ttl(Duration::from_nanos(1));
-    let given = Registry::with_policy(fake.clone(), policy, Some(initial));
+    let given = seeded(&fake, initial, policy);
     std::thread::sleep(Duration::from_millis(1));
     let catalog = given.catalog().now_or_never().unwrap().unwrap();
     assert_eq!(name(&catalog), "a");
@@ -891,7 +893,7 @@ fn a_runtime_that_is_shut_down_leaves_the_registry_usable() {
     let waiter = {
         let _inside = first.enter();
         match registry.acquire() {
-            Acquired::Wait(waiter) => waiter,
+            CatalogLookup::Wait(waiter) => waiter,
             _ => panic!("the registry is not cold"),
         }
     };
@@ -998,7 +1000,7 @@ async fn a_fetch_on_a_runtime_that_nobody_drives_blocks_nothing() {
 fn a_catalog_that_came_while_a_caller_waited_for_the_lock_is_seen() {
     let fake = Fake::new(Answer::Catalog("b"));
     let initial = Catalog::parse(&document("a")).unwrap();
-    let registry = Registry::with_policy(fake, RegistryPolicy::default(), Some(initial));
+    let registry = seeded(&fake, initial, RegistryPolicy::default());
     let lock = registry.inner.lock();
     let caller = std::thread::spawn({
         let registry = registry.clone();

@@ -20,9 +20,9 @@ async fn a_fetch_that_ends_too_late_is_a_failure_and_changes_nothing() {
         }
         let stats = registry.stats();
         assert_eq!((stats.refreshes_changed, stats.refreshes_failed), (1, 1));
-        assert_eq!(stats.age_seconds, Some(3890.0));
+        assert_eq!(stats.age, Some(3890 * SECOND));
         // It says nothing about the source as it is now.
-        assert_eq!(stats.last_error, None);
+        assert!(stats.last_error.is_none());
         fake.answers(Answer::Catalog("c"));
         let (result, waited) = request(&registry).await;
         assert_eq!((result.unwrap().as_str(), waited), ("c", FETCH));
@@ -49,7 +49,7 @@ async fn a_refresh_excuses_an_expired_catalog_until_it_is_overdue_and_no_longer(
         sleep(290 * SECOND).await;
         assert_eq!(at_once(&registry), "a");
         advance(time).await;
-        let is_ready = matches!(registry.acquire(), Acquired::Ready(_));
+        let is_ready = matches!(registry.acquire(), CatalogLookup::Ready(_));
         assert_eq!(is_ready, excuses, "{time:?}");
     }
 }
@@ -58,7 +58,7 @@ async fn a_refresh_excuses_an_expired_catalog_until_it_is_overdue_and_no_longer(
 async fn a_caller_whose_fetch_is_overdue_gets_what_another_has_brought() {
     let fake = Fake::new(Answer::Catalog("a"));
     let registry = registry(&fake);
-    let Acquired::Wait(waiting) = registry.acquire() else {
+    let CatalogLookup::Wait(waiting) = registry.acquire() else {
         panic!("there is no catalog yet");
     };
     advance(OVERDUE).await;
