@@ -11,11 +11,12 @@ use http::{
 #[cfg(feature = "reqwest")]
 use crate::registry::ReqwestSource;
 use crate::{
-    endpoint::{Endpoint, EndpointTable, normalize},
-    head::are_alike,
+    endpoint::Endpoint,
+    headers::are_alike,
     registry::{Catalog, RegistryPolicy, RegistrySource},
-    rejection::{Rejection, RejectionHook},
+    request::{EndpointTable, normalize},
     resolve::{Fallbacks, Policy, UnknownModel},
+    response::{Rejection, RejectionHook},
 };
 
 /// Where the production catalog of the Morpheus marketplace is published.
