@@ -11,14 +11,15 @@ use http::{
 #[cfg(feature = "reqwest")]
 use crate::registry::ReqwestSource;
 use crate::{
-    endpoint::{Endpoint, EndpointTable, normalize},
-    head::are_alike,
+    endpoint::Endpoint,
+    headers::are_alike,
     registry::{
         Catalog, MIN_DURATION, PolicyError, Registry, RegistryBuilder, RegistryPolicy,
         RegistrySource, check_bounds,
     },
-    rejection::{Rejection, RejectionHook},
+    request::{EndpointTable, normalize},
     resolve::{Fallbacks, Policy, UnknownModel},
+    response::{Rejection, RejectionHook},
 };
 
 /// Where the production catalog of the Morpheus marketplace is published.

@@ -18,13 +18,11 @@ use tokio::sync::oneshot::{self, error::TryRecvError};
 use tower_service::Service;
 
 use crate::{
-    answer::Answer,
-    body::{BoxError, ModelReader, Requested, ResponseBody, RoutedBody},
-    endpoint::Target,
-    head,
-    inspect::Format,
-    rejection::{Rejection, RejectionHook},
-    routing::{Prepared, Routing, Step, Wait},
+    body::BoxError,
+    headers,
+    pending::{Prepared, Routing, Step, Wait},
+    request::{Format, ModelReader, Requested, RoutedBody, Target},
+    response::{Answer, Rejection, RejectionHook, ResponseBody},
     shared::Shared,
     telemetry::RequestTelemetry,
 };
@@ -135,7 +133,7 @@ where
         shared: Arc<Shared>,
     ) -> Self {
         let exact = body.size_hint().exact();
-        let expected = exact.or_else(|| head::content_length(&head.headers));
+        let expected = exact.or_else(|| headers::content_length(&head.headers));
         match ModelReader::new(body, format, expected, Arc::clone(&shared.budget)) {
             Ok(reader) => Self {
                 observer: Some(observer),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use crate::{
-    body::HeldBudget, config::RoutingConfig, registry::Registry, service::ModelRouting,
+    config::RoutingConfig, registry::Registry, request::HeldBudget, service::ModelRouting,
     shared::Shared,
 };
 

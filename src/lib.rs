@@ -104,33 +104,33 @@
 //! | `reqwest` | yes | `ReqwestSource`: the registry over HTTP and HTTPS (rustls with ring, and the platform's certificates) |
 //! | `simd` | yes | vector instructions in the JSON scanner, chosen at run time; without them it is 3 to 40 times slower |
 
-mod answer;
 mod body;
 mod config;
 mod endpoint;
 mod future;
-mod head;
-mod inspect;
+mod headers;
 mod layer;
 mod models;
+mod pending;
 pub mod registry;
-mod rejection;
+mod request;
 mod resolve;
-mod routing;
+mod response;
 mod scan;
 mod service;
 mod shared;
 mod telemetry;
 mod text;
 
-pub use body::{BoxError, ModelListBody, ResponseBody, RoutedBody};
+pub use body::BoxError;
 pub use config::{ConfigError, RoutingConfig, RoutingConfigBuilder};
 pub use endpoint::Endpoint;
 pub use future::ResponseFuture;
 pub use layer::ModelRoutingLayer;
 pub use models::ModelListService;
-pub use rejection::{Rejection, RejectionCode};
+pub use request::RoutedBody;
 pub use resolve::{RoutedModel, UnknownModel};
+pub use response::{ModelListBody, Rejection, RejectionCode, ResponseBody};
 pub use service::ModelRouting;
 
 /// The README's snippets are tests too.

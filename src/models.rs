@@ -19,11 +19,10 @@ use serde_json::{Value, json};
 use tower_service::Service;
 
 use crate::{
-    body::ModelListBody,
     endpoint::Endpoint,
     registry::{Catalog, ModelEntry, Registry, hex},
-    rejection::Rejection,
     resolve::not_found,
+    response::{ModelListBody, Rejection},
 };
 
 /// A service that answers `GET …/models` with the list of active models, and

@@ -6,7 +6,7 @@ use std::{borrow::Cow, ops::Range};
 use bytes::Bytes;
 use model_scan::{json, multipart};
 
-use crate::{inspect::Format, rejection::Rejection};
+use crate::{request::Format, response::Rejection};
 
 /// Finds the model of a body that is fed to it frame by frame.
 #[derive(Debug)]

@@ -12,10 +12,11 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::{
-    body::{BoxError, ResponseBody, RoutedBody},
+    body::BoxError,
     future::{Observer, ResponseFuture},
-    head::remove_alike,
-    inspect::{Decision, inspect},
+    headers::remove_alike,
+    request::{Decision, RoutedBody, inspect},
+    response::ResponseBody,
     shared::Shared,
 };
 

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use crate::{
-    body::HeldBudget, endpoint::EndpointTable, registry::Registry, rejection::RejectionHook,
+    registry::Registry,
+    request::{EndpointTable, HeldBudget},
     resolve::Policy,
+    response::RejectionHook,
 };
 
 /// What all services of one layer share.

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Instant};
 
 use tracing::{Span, field};
 
-use crate::{rejection::Rejection, resolve::RoutedModel, text::abridge};
+use crate::{resolve::RoutedModel, response::Rejection, text::abridge};
 
 /// What is told of one request that is inspected.
 #[derive(Debug)]

@@ -6,11 +6,8 @@ use http::{
     request::Parts,
 };
 
-use crate::{
-    endpoint::{EndpointTable, Target},
-    rejection::Rejection,
-    text::abridge,
-};
+use super::{EndpointTable, Target};
+use crate::{headers::is_json, response::Rejection, text::abridge};
 
 /// What the head of a request asks of us.
 #[derive(Debug)]
@@ -133,17 +130,6 @@ fn check_charset(parameters: &[(String, Vec<u8>)]) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// Whether a media type, without parameters and in any letter case, is JSON
-/// (RFC 6839, 3.1).
-pub(crate) fn is_json(essence: &str) -> bool {
-    let essence = essence.as_bytes();
-    let (prefix, suffix) = (b"application/", b"+json");
-    essence.eq_ignore_ascii_case(b"application/json")
-        || essence.len() >= prefix.len() + suffix.len()
-            && essence[..prefix.len()].eq_ignore_ascii_case(prefix)
-            && essence[essence.len() - suffix.len()..].eq_ignore_ascii_case(suffix)
 }
 
 /// The first content coding that is not `identity` (RFC 9110, 8.4).

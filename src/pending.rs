@@ -10,13 +10,12 @@ use tokio::sync::oneshot;
 use tower_service::Service;
 
 use crate::{
-    answer::Answer,
-    body::{BoxError, ModelReader, Requested, RoutedBody},
-    endpoint::Target,
-    head,
+    body::BoxError,
+    headers,
     registry::{Catalog, CatalogLookup, Unavailable},
-    rejection::Rejection,
+    request::{ModelReader, Requested, RoutedBody, Target},
     resolve::{Outcome, ResolveError, RoutedModel, known, unknown},
+    response::{Answer, Rejection},
     scan::Id,
     shared::Shared,
 };
@@ -150,7 +149,7 @@ where
                 literal: entry.id_literal(),
             };
             if let Some(change) = request.body_mut().as_mut().splice(id)? {
-                head::body_has_changed(request.headers_mut(), change);
+                headers::body_has_changed(request.headers_mut(), change);
             }
             if let Some(id_header) = &shared.id_header {
                 let id = entry.id_header_value().clone();

@@ -9,10 +9,11 @@ use std::{
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
+use model_scan::restore::Restorer;
 use pin_project_lite::pin_project;
 
-use super::{into_bytes, restoring::Restoring};
-use model_scan::restore::Restorer;
+use super::rewriting::Restoring;
+use crate::body::into_bytes;
 
 pin_project! {
     /// The response body of [`ModelRouting`](crate::ModelRouting): the inner

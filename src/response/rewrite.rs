@@ -5,12 +5,10 @@ use http::{
     header::{CONTENT_ENCODING, CONTENT_TYPE},
 };
 use http_body::Body;
-
 use model_scan::restore::{AnswerFormat, Restorer};
 
-use crate::{
-    body::ResponseBody, endpoint::Target, head, inspect, resolve::RoutedModel, shared::Shared,
-};
+use super::ResponseBody;
+use crate::{headers, request::Target, resolve::RoutedModel, shared::Shared};
 
 /// What outer services and the client are told of the model that served.
 #[derive(Debug)]
@@ -46,7 +44,7 @@ impl Answer {
             .and_then(|parent| format(head.status, &head.headers, parent));
         let body = match format {
             Some(format) => {
-                head::body_may_change(&mut head.headers);
+                headers::body_may_change(&mut head.headers);
                 let name = self.routed.entry().name_literal().clone();
                 ResponseBody::restoring(body, Restorer::new(format, name))
             }
@@ -93,5 +91,5 @@ fn format(
     if essence.eq_ignore_ascii_case("text/event-stream") {
         return Some(AnswerFormat::Events { parent });
     }
-    inspect::is_json(essence).then_some(AnswerFormat::Json)
+    headers::is_json(essence).then_some(AnswerFormat::Json)
 }

@@ -14,14 +14,13 @@ use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
 
 use super::{
-    BoxError, HeldBudget,
-    held::{HeldFrames, OverBudget},
-    into_bytes,
-    patience::Patience,
+    Format, HeldBudget,
+    prefix_buffer::{HeldFrames, OverBudget},
+    progress_timeout::Patience,
 };
 use crate::{
-    inspect::Format,
-    rejection::Rejection,
+    body::{BoxError, into_bytes},
+    response::Rejection,
     scan::{Field, Id, ModelScanner},
 };
 

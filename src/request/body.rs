@@ -10,11 +10,11 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::{
-    BoxError, into_bytes,
-    reader::{Failure, ModelReader, Rest, RestProj},
+use super::reader::{Failure, ModelReader, Rest, RestProj};
+use crate::{
+    body::{BoxError, into_bytes},
+    headers,
 };
-use crate::head;
 
 pin_project! {
     /// The request body that the inner service of
@@ -171,7 +171,7 @@ where
 /// The frame without checksums of the body as it was.
 fn true_of(mut frame: Frame<Bytes>, has_changed: bool) -> Frame<Bytes> {
     if let (true, Some(trailers)) = (has_changed, frame.trailers_mut()) {
-        head::remove_digests(trailers);
+        headers::remove_digests(trailers);
     }
     frame
 }

@@ -63,6 +63,17 @@ pub(crate) fn remove_alike(headers: &mut HeaderMap, name: &HeaderName) {
     }
 }
 
+/// Whether a media type, without parameters and in any letter case, is JSON
+/// (RFC 6839, 3.1).
+pub(crate) fn is_json(essence: &str) -> bool {
+    let essence = essence.as_bytes();
+    let (prefix, suffix) = (b"application/", b"+json");
+    essence.eq_ignore_ascii_case(b"application/json")
+        || essence.len() >= prefix.len() + suffix.len()
+            && essence[..prefix.len()].eq_ignore_ascii_case(prefix)
+            && essence[essence.len() - suffix.len()..].eq_ignore_ascii_case(suffix)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,12 +7,10 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
+use model_scan::restore::Restorer;
 use pin_project_lite::pin_project;
 
-use super::into_bytes;
-use model_scan::restore::Restorer;
-
-use crate::head;
+use crate::{body::into_bytes, headers};
 
 pin_project! {
     /// The inner body's frames, one for one, with the model's name restored in
@@ -69,7 +67,7 @@ where
                     Err(mut other) => {
                         if let Some(trailers) = other.trailers_mut() {
                             // They are of the body as it was.
-                            head::remove_digests(trailers);
+                            headers::remove_digests(trailers);
                         }
                         Some(Ok(other))
                     }
