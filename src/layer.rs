@@ -1,4 +1,4 @@
-//! The layer: holds what its services share.
+//! The layer: the settings, the registry and the limits that its services share.
 
 use std::sync::Arc;
 
@@ -11,8 +11,7 @@ use crate::{
 
 /// Applies [`ModelRouting`] to services.
 ///
-/// Cheap to clone; all clones and all services made by them share one registry
-/// and one bound on held bytes.
+/// Clones, and all services that they make, share one registry and one limit on held bytes.
 ///
 /// # Examples
 ///
@@ -59,9 +58,9 @@ pub struct ModelRoutingLayer {
 }
 
 impl ModelRoutingLayer {
-    /// A layer with a registry of its own. Needs no runtime and does no I/O:
-    /// the catalog is fetched by the first request, or before it by
-    /// [`Registry::refresh`].
+    /// Returns a layer with these settings. Does no I/O and needs no runtime.
+    ///
+    /// The first request fetches the catalog, unless [`Registry::refresh`] was called before it.
     pub fn new(config: RoutingConfig) -> Self {
         #[cfg(feature = "metrics")]
         crate::telemetry::describe();
@@ -77,20 +76,22 @@ impl ModelRoutingLayer {
                 )),
                 id_header: config.id_header,
                 response_headers: config.response_headers,
-                restore_model_name: config.restore_model_name,
+                response_model: config.response_model,
                 rejection_hook: config.rejection_hook,
             }),
         }
     }
 
-    /// The registry behind the layer: for warming it up, for health pages, and
-    /// for lists of models.
+    /// Returns the registry of the layer: to fetch the catalog before the first request, for health
+    /// checks, for a [`ModelListService`](crate::ModelListService), and for
+    /// [other layers](crate::RoutingConfigBuilder::registry).
     pub fn registry(&self) -> &Registry {
         &self.shared.registry
     }
 
-    /// Sets the gauges: held bytes, and the catalog's age and size. Call it
-    /// before each export of the metrics.
+    /// Sets the gauges: held bytes, and the age and size of the catalog.
+    ///
+    /// Call it before each export of the metrics.
     #[cfg(feature = "metrics")]
     pub fn record_gauges(&self) {
         use crate::telemetry::{AGE_SECONDS, HELD_BYTES, MODELS};
@@ -103,8 +104,7 @@ impl ModelRoutingLayer {
         }
     }
 
-    /// How many bytes of request bodies are held at this moment because their
-    /// models have not been found.
+    /// Returns how many bytes of request bodies are held because their models are not known yet.
     pub fn held_bytes(&self) -> usize {
         self.shared.budget.held()
     }

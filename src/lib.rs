@@ -1,9 +1,9 @@
 //! Tower middleware that routes LLM requests by their `model`.
 //!
-//! [`ModelRoutingLayer`] wraps any HTTP service. It finds the top-level `model`
-//! of a JSON request while the body streams by, looks the name up in a cached
-//! registry of active models, splices the model's ID into the body in place of
-//! the name, and passes everything else on byte for byte.
+//! [`ModelRoutingLayer`] wraps any HTTP service. It finds the top-level `model` of a request while
+//! the body streams by, looks the name up in a cached [`registry`] of active models, splices the
+//! model's ID into the body in place of the name, and passes everything else to the inner service
+//! byte for byte.
 //!
 //! ```no_run
 //! # #[cfg(feature = "reqwest")]
@@ -29,44 +29,39 @@
 //! # }
 //! ```
 //!
-//! # What it guarantees
+//! # Guarantees
 //!
-//! - **Bytes.** Nothing is parsed into a tree and re-serialised. Only the
-//!   model's bytes change, and what follows from them: `Content-Length`, and
-//!   digests of the body, which are removed.
-//! - **Streaming.** The inner service is called as soon as the model is known.
-//!   What comes before the model is held, up to
-//!   [a bound](RoutingConfigBuilder::max_held_bytes) and
-//!   [for a while](RoutingConfigBuilder::held_timeout); what comes after it is
-//!   only scanned as it passes.
-//! - **One model.** A body that two parsers could read as naming different
-//!   models (a second `model`, a `Model`, a comment, a bad escape) is refused,
-//!   and the inner service never sees all of it.
-//! - **Freshness.** The catalog is refreshed by requests, in tasks of their
-//!   own; under steady traffic none of them ever waits. When the registry
-//!   fails, the last good catalog serves on. A name that is not in the catalog
-//!   refreshes it first, so that a model published a moment ago is found.
-//! - **No silent fallback.** A request that another model serves is logged,
-//!   marked in [`RoutedModel`], and in a response header
-//!   [if you like](RoutingConfigBuilder::response_headers).
+//! - **Bytes.** Nothing is parsed into a tree and re-serialised. Only the model's bytes change, and
+//!   what follows from them: `Content-Length`, and digests of the body, which are removed.
+//! - **Streaming.** The inner service is called as soon as the model is known. Bytes before the
+//!   model are buffered, within [a limit](RoutingConfigBuilder::max_held_bytes) and
+//!   [a timeout](RoutingConfigBuilder::held_timeout). Bytes after it are only scanned.
+//! - **One model.** A body that two parsers could read as naming different models (a second
+//!   `model`, a `Model`, a comment, a bad escape) is rejected, and the inner service never sees it
+//!   complete.
+//! - **Freshness.** Requests refresh the catalog, in tasks of their own; under steady traffic no
+//!   request waits for one. If the registry fails, the last good catalog is used. A name that is not
+//!   in the catalog refreshes it first, so that a model published a moment ago is found.
+//! - **No silent fallback.** A request that another model serves is logged, marked in
+//!   [`RoutedModel`], and in a response header
+//!   [if enabled](RoutingConfigBuilder::response_headers).
 //!
-//! # Which requests
+//! # Inspected requests
 //!
-//! Only `POST`. The end of the path says what is asked for ([`Endpoint`]), and
-//! the `Content-Type` how to read the body:
+//! Only `POST` requests are inspected. The end of the path decides the [`Endpoint`], the
+//! `Content-Type` the format of the body:
 //!
-//! | content type | on an inference endpoint | elsewhere |
+//! | content type | inference endpoints | other paths |
 //! |---|---|---|
 //! | `application/json`, `application/*+json` | inspected | inspected |
-//! | none | inspected as JSON | passes untouched |
-//! | `multipart/form-data` | its `model` part is replaced | passes untouched, but on `/images/edits` and `/images/variations` |
-//! | any other, or another charset than UTF-8 | 415 | passes untouched |
+//! | none | inspected as JSON | passes unread |
+//! | `multipart/form-data` | its `model` part is replaced | passes unread, except on `/images/edits` and `/images/variations` |
+//! | any other, or a charset other than UTF-8 | 415 | passes unread |
 //!
-//! So JSON is checked, and its model replaced, on *every* path: put the layer
-//! on those routes that lead to models. A body with a `Content-Encoding` that
-//! would have to be inspected is a 415.
+//! JSON is inspected, and its model replaced, on *every* path: put the layer on the routes that
+//! lead to models. A body to be inspected that has a `Content-Encoding` is a 415.
 //!
-//! # What the layer answers itself
+//! # Rejections
 //!
 //! | status | [`RejectionCode`] |
 //! |---|---|
@@ -77,32 +72,47 @@
 //! | 415 | `unsupported_media_type`, `unsupported_content_encoding` |
 //! | 503 | `model_registry_unavailable`, `fallback_model_unavailable`, `overloaded` |
 //!
-//! Where the front of a body has gone on before its rest turns out to be wrong,
-//! the inner service's body fails, and this answer takes the place of the inner
-//! service's, unless that has been given already.
+//! If part of a body was already forwarded when the rest turns out to be invalid, the inner
+//! service's body ends with an error, and the rejection replaces the inner service's response
+//! unless that was already returned.
 //!
-//! # Where to put it
+//! # Order of layers
 //!
-//! The layer needs bodies that are not compressed: put
-//! `tower_http::decompression::RequestDecompressionLayer` outside of it. It
-//! holds the inner service's readiness from `poll_ready` until the model is
-//! known, so a concurrency limit that is to count only upstream calls belongs
-//! inside of it, behind a `Buffer`.
+//! The layer does not read compressed bodies: put
+//! `tower_http::decompression::RequestDecompressionLayer` outside of it. It holds the inner
+//! service's readiness from `poll_ready` until the model is known. Put a concurrency limit that is
+//! to count only upstream calls inside, behind a `Buffer`.
 //!
 //! # Runtime
 //!
-//! The refreshes of the catalog are Tokio tasks: the response futures must be
-//! polled within a Tokio runtime with time enabled. Without a runtime they fall
-//! back to the catalog at hand, or answer 503, and wait for bodies without a
-//! limit of time; in one without time they panic.
+//! Refreshes of the catalog are Tokio tasks. The response futures must be polled within a Tokio
+//! runtime with time enabled. Without a runtime they use the catalog at hand or return a 503, and
+//! do not time out bodies. In a runtime without time they panic.
 //!
-//! # Features
+//! # Cargo features
 //!
-//! | feature | default | what it adds |
+//! | feature | default | adds |
 //! |---|---|---|
-//! | `metrics` | no | metrics through the `metrics` facade; see [`ModelRoutingLayer::record_gauges`] |
-//! | `reqwest` | yes | `ReqwestSource`: the registry over HTTP and HTTPS (rustls with ring, and the platform's certificates) |
+//! | `metrics` | no | [metrics](#metrics) through the `metrics` facade |
+//! | `reqwest` | yes | `registry::ReqwestSource`: the registry over HTTP and HTTPS (rustls with ring, and the platform's certificates) |
 //! | `simd` | yes | vector instructions in the JSON scanner, chosen at run time; without them it is 3 to 40 times slower |
+//!
+//! # Metrics
+//!
+//! With the feature `metrics`; call `ModelRoutingLayer::record_gauges` before each export. No label
+//! holds a client's text: a name that is not in the catalog is `unknown`.
+//!
+//! | name | type | labels | meaning |
+//! |---|---|---|---|
+//! | `model_routing_requests_total` | counter | `outcome`: `id`, `name`, `alias`, `slug`, `fallback`, `unchanged`, `rejected`; `model`: catalog name or `unknown` | inspected requests |
+//! | `model_routing_rejections_total` | counter | `code` | rejections; a late one also has the outcome that it had before |
+//! | `model_routing_layer_seconds` | histogram | | time from arrival until the inner service is called |
+//! | `model_routing_held_bytes` | gauge | | bytes of request bodies whose model is not known yet |
+//! | `model_registry_refreshes_total` | counter | `result`: `changed`, `unchanged`, `failed` | refreshes of the catalog |
+//! | `model_registry_age_seconds` | gauge | | time since the catalog was fetched or confirmed |
+//! | `model_registry_models` | gauge | | models in the catalog |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
 mod config;
@@ -130,7 +140,7 @@ pub use layer::ModelRoutingLayer;
 pub use models::ModelListService;
 pub use request::RoutedBody;
 pub use resolve::{RoutedModel, UnknownModel};
-pub use response::{ModelListBody, Rejection, RejectionCode, ResponseBody};
+pub use response::{ModelListBody, Rejection, RejectionCode, ResponseBody, ResponseModel};
 pub use service::ModelRouting;
 
 /// The README's snippets are tests too.

@@ -1,4 +1,4 @@
-//! The list of models as OpenAI clients expect it.
+//! `GET /v1/models` as OpenAI clients expect it.
 
 use std::{
     convert::Infallible,
@@ -25,13 +25,11 @@ use crate::{
     response::{ModelListBody, Rejection},
 };
 
-/// A service that answers `GET …/models` with the list of active models, and
-/// `GET …/models/{name}` with one of them.
+/// A service for `GET …/models`, the models of the catalog, and `GET …/models/{name}`, one of them.
 ///
-/// The list is the one that requests are routed by, so it refreshes the
-/// registry just as they do. Answers have an `ETag` and may be revalidated by
-/// `If-None-Match`; `HEAD` works too. A name may be an ID or an alias, and may
-/// contain slashes. An unknown one is a 404 with suggestions, no list yet a
+/// It reads the catalog that requests are routed by, and refreshes it as they do. Responses have an
+/// `ETag` and can be revalidated by `If-None-Match`; `HEAD` works too. A name may be an ID or an
+/// alias, and may contain slashes. An unknown name is a 404 with suggestions, a missing catalog a
 /// 503, another method a 405, all with the error object.
 ///
 /// # Examples
@@ -57,14 +55,14 @@ pub struct ModelListService {
     rendered: Arc<Mutex<Option<Rendered>>>,
 }
 
-/// The list as it was rendered last.
+/// The model list of the last catalog that was rendered.
 struct Rendered {
     catalog: Arc<Catalog>,
     list: Bytes,
 }
 
 impl ModelListService {
-    /// A service over this registry.
+    /// Returns a service over this registry.
     pub fn new(registry: Registry) -> Self {
         Self {
             registry,
@@ -72,7 +70,7 @@ impl ModelListService {
         }
     }
 
-    async fn answer(
+    async fn respond(
         self,
         method: Method,
         path: String,
@@ -102,7 +100,7 @@ impl ModelListService {
                 }
             },
         };
-        let unchanged = is_known(&headers, &etag);
+        let unchanged = matches_etag(&headers, &etag);
         let mut response = Response::new(ModelListBody::new(Bytes::new()));
         let head = response.headers_mut();
         if let Ok(etag) = HeaderValue::try_from(etag) {
@@ -119,7 +117,7 @@ impl ModelListService {
         response
     }
 
-    /// The whole list, rendered once for each catalog.
+    /// Returns the model list, rendered once for each catalog.
     fn list(&self, catalog: &Arc<Catalog>) -> Bytes {
         let mut rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(rendered) = &*rendered
@@ -157,12 +155,12 @@ impl<B> Service<Request<B>> for ModelListService {
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (head, _) = request.into_parts();
         let path = head.uri.path().to_owned();
-        let answer = self.clone().answer(head.method, path, head.headers);
-        Box::pin(async move { Ok(answer.await) })
+        let response = self.clone().respond(head.method, path, head.headers);
+        Box::pin(async move { Ok(response.await) })
     }
 }
 
-/// One model as OpenAI's API shows it, with what the marketplace adds.
+/// Returns a model as OpenAI's API shows it, with the fields that the marketplace adds.
 fn model(entry: &ModelEntry) -> Value {
     json!({
         "id": entry.name(),
@@ -175,20 +173,20 @@ fn model(entry: &ModelEntry) -> Value {
     })
 }
 
-/// What comes after `/models/`; `None` asks for the list.
+/// Returns what follows `/models/`; `None` for the model list.
 fn requested_name(path: &str) -> Option<String> {
     let (_, name) = path.split_once("/models/")?;
     let name = percent_decode_str(name).decode_utf8_lossy().into_owned();
     (!name.is_empty()).then_some(name)
 }
 
-/// The same for everything that is rendered from one document of the registry.
+/// Returns the `ETag` of all that is rendered from one document of the registry.
 fn etag(catalog: &Catalog) -> String {
     format!("\"{}\"", hex(&catalog.sha256()[..16]))
 }
 
-/// Whether the client has this version (RFC 9110, 13.1.2: compared weakly).
-fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+/// Returns whether the client has this version (weak comparison, RFC 9110, section 13.1.2).
+fn matches_etag(headers: &HeaderMap, etag: &str) -> bool {
     headers
         .get_all(IF_NONE_MATCH)
         .iter()
@@ -237,10 +235,11 @@ mod tests {
 
     fn service(document: Option<&str>) -> ModelListService {
         let catalog = document.map(|text| Catalog::parse(text.as_bytes()).unwrap());
-        let mut registry = Registry::builder(Dead);
-        if let Some(catalog) = catalog {
-            registry = registry.initial_catalog(catalog);
-        }
+        let registry = Registry::builder(Dead);
+        let registry = match catalog {
+            Some(catalog) => registry.initial_catalog(catalog),
+            None => registry,
+        };
         ModelListService::new(registry.build().unwrap())
     }
 
@@ -263,14 +262,14 @@ mod tests {
         let (head, body) = service.clone().call(request).await.unwrap().into_parts();
         let (length, is_end) = (body.size_hint().exact(), body.is_end_stream());
         let body = body.collect().await.unwrap().to_bytes();
-        // Servers make the `Content-Length` of it.
+        // Servers derive `Content-Length` from it.
         assert_eq!(length, Some(body.len() as u64));
         assert_eq!(is_end, body.is_empty());
         (Response::from_parts(head, ()), body)
     }
 
     #[tokio::test]
-    async fn the_list_has_the_shape_that_openai_clients_expect() {
+    async fn has_the_shape_that_openai_clients_expect() {
         let (response, body) = send(&service(Some(DOCUMENT)), "GET", "/v1/models", None).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
@@ -287,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_model_is_found_by_name_alias_and_id() {
+    async fn finds_one_model_by_name_alias_and_id() {
         let service = service(Some(DOCUMENT));
         for (path, id) in [
             ("/v1/models/Llama%203.2%203B", "0x1"),
@@ -320,7 +319,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_known_version_is_a_304_and_a_new_catalog_a_new_version() {
+    async fn revalidates_by_etag() {
         let service = service(Some(DOCUMENT));
         let (response, _) = send(&service, "GET", "/v1/models", None).await;
         let etag = response.headers()[ETAG].to_str().unwrap().to_owned();
@@ -341,7 +340,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_is_printed_says_what_it_is_and_none_of_its_bytes() {
+    async fn debug_output_of_the_body_has_no_bytes() {
         let request = Request::get("/v1/models").body(()).unwrap();
         let response = service(Some(DOCUMENT)).call(request).await.unwrap();
         let shown = format!("{:?}", response.body());
@@ -349,7 +348,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_reading_is_allowed() {
+    async fn other_methods_are_405() {
         let (response, _) = send(&service(Some(DOCUMENT)), "POST", "/v1/models", None).await;
         assert_eq!(response.status(), 405);
         assert_eq!(response.headers()[ALLOW], "GET, HEAD");
@@ -358,7 +357,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_list_it_is_a_503() {
+    async fn is_503_without_a_catalog() {
         let (response, body) = send(&service(None), "GET", "/v1/models", None).await;
         assert_eq!(response.status(), 503);
         assert!(response.headers().contains_key("retry-after"));

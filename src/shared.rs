@@ -8,7 +8,7 @@ use crate::{
     registry::Registry,
     request::{EndpointTable, HeldBudget},
     resolve::Policy,
-    response::RejectionHook,
+    response::{RejectionHook, ResponseModel},
 };
 
 /// What all services of one layer share.
@@ -20,6 +20,6 @@ pub(crate) struct Shared {
     pub(crate) budget: Arc<HeldBudget>,
     pub(crate) id_header: Option<HeaderName>,
     pub(crate) response_headers: bool,
-    pub(crate) restore_model_name: bool,
+    pub(crate) response_model: ResponseModel,
     pub(crate) rejection_hook: Option<RejectionHook>,
 }

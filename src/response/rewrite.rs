@@ -7,7 +7,7 @@ use http::{
 use http_body::Body;
 use model_scan::restore::{AnswerFormat, Restorer};
 
-use super::ResponseBody;
+use super::{ResponseBody, ResponseModel};
 use crate::{headers, request::Target, resolve::RoutedModel, shared::Shared};
 
 /// What outer services and the client are told of the model that served.
@@ -25,7 +25,7 @@ impl Answer {
         Self {
             routed,
             headers: shared.response_headers,
-            restore: shared.restore_model_name.then_some(target.parent),
+            restore: (shared.response_model == ResponseModel::Served).then_some(target.parent),
         }
     }
 

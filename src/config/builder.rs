@@ -1,0 +1,443 @@
+//! The builder of a configuration: one method a setting.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderName, Response, Uri,
+    header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING},
+};
+
+use super::{ConfigError, RoutingConfig};
+#[cfg(feature = "reqwest")]
+use crate::registry::ReqwestSource;
+use crate::{
+    endpoint::Endpoint,
+    headers::are_alike,
+    registry::{
+        Catalog, MIN_DURATION, Registry, RegistryBuilder, RegistryPolicy, RegistrySource,
+        check_bounds,
+    },
+    request::{EndpointTable, normalize},
+    resolve::{Fallbacks, Policy, UnknownModel},
+    response::{Rejection, RejectionHook, ResponseModel},
+};
+
+/// Where the production catalog of the Morpheus marketplace is published.
+#[cfg(feature = "reqwest")]
+const DEFAULT_MODELS_URL: &str = "https://active.mor.org/active_models.json";
+
+/// Headers that say how to read a request, so that none of them can carry an ID.
+const FRAMING_HEADERS: [HeaderName; 6] = [
+    CONNECTION,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_TYPE,
+    HOST,
+    TRANSFER_ENCODING,
+];
+
+/// Builds a [`RoutingConfig`].
+///
+/// The settings of the registry (its source, its policy, its initial catalog) are those of
+/// [`RegistryBuilder`], for layers with a registry of their own; [`registry`](Self::registry) takes
+/// a registry that is already built.
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct RoutingConfigBuilder {
+    pub(super) registry_policy: RegistryPolicy,
+    source: Source,
+    initial_catalog: Option<Arc<Catalog>>,
+    registry: Option<Registry>,
+    /// The last method called that sets something of the registry.
+    registry_setting: Option<&'static str>,
+    policy: Policy,
+    /// A method that was called with an empty name of a model.
+    unnamed: Option<&'static str>,
+    endpoints: Vec<(String, Endpoint)>,
+    max_held_bytes: usize,
+    max_total_held_bytes: usize,
+    held_timeout: Option<Duration>,
+    id_header: Option<HeaderName>,
+    response_headers: bool,
+    response_model: ResponseModel,
+    rejection_hook: Option<RejectionHook>,
+}
+
+enum Source {
+    #[cfg(feature = "reqwest")]
+    Url {
+        setting: &'static str,
+        url: String,
+    },
+    #[cfg(not(feature = "reqwest"))]
+    Missing,
+    Custom(Arc<dyn RegistrySource>),
+}
+
+impl Source {
+    fn build(self) -> Result<Arc<dyn RegistrySource>, ConfigError> {
+        match self {
+            #[cfg(feature = "reqwest")]
+            Self::Url { setting, url } => match ReqwestSource::new(&url) {
+                Ok(source) => Ok(Arc::new(source)),
+                Err(error) => Err(ConfigError::new(setting, error.to_string())),
+            },
+            #[cfg(not(feature = "reqwest"))]
+            Self::Missing => Err(ConfigError::new(
+                "source",
+                "is missing; give one, or enable the feature `reqwest`",
+            )),
+            Self::Custom(source) => Ok(source),
+        }
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // A URL may contain credentials.
+            #[cfg(feature = "reqwest")]
+            Self::Url { setting, .. } => f.write_str(setting),
+            #[cfg(not(feature = "reqwest"))]
+            Self::Missing => f.write_str("missing"),
+            Self::Custom(source) => f.write_str(&source.location()),
+        }
+    }
+}
+
+impl RoutingConfigBuilder {
+    /// Sets the registry that the layer resolves names by, in place of one of its own.
+    ///
+    /// Layers that share a registry share its catalog, its fetches and its TTL. Variables of the
+    /// environment that concern the registry are ignored.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_model_routing::{ModelRoutingLayer, RoutingConfig, UnknownModel};
+    ///
+    /// # #[cfg(feature = "reqwest")] {
+    /// let lenient = ModelRoutingLayer::new(RoutingConfig::from_env()?);
+    /// let strict = RoutingConfig::builder()
+    ///     .registry(lenient.registry().clone())
+    ///     .unknown_model(UnknownModel::Reject)
+    ///     .build()?;
+    /// let strict = ModelRoutingLayer::new(strict);
+    /// # }
+    /// # Ok::<(), tower_model_routing::ConfigError>(())
+    /// ```
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = Some(registry);
+        self
+    }
+
+    /// Sets the URL of the registry: `http` or `https`.
+    ///
+    /// Credentials in the URL are sent as Basic authentication and never shown. The default is the
+    /// production URL of the Morpheus marketplace.
+    #[cfg(feature = "reqwest")]
+    pub fn models_url(self, url: impl Into<String>) -> Self {
+        self.url_of("models_url", url.into())
+            .registry_setting("models_url")
+    }
+
+    #[cfg(feature = "reqwest")]
+    pub(super) fn url_of(mut self, setting: &'static str, url: String) -> Self {
+        self.source = Source::Url { setting, url };
+        self
+    }
+
+    /// Sets a source of the catalog other than a URL.
+    pub fn source(mut self, source: impl RegistrySource) -> Self {
+        self.source = Source::Custom(Arc::new(source));
+        self.registry_setting("source")
+    }
+
+    /// Sets a catalog to start with: see [`RegistryBuilder::initial_catalog`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_model_routing::{RoutingConfig, registry::Catalog};
+    ///
+    /// # #[cfg(feature = "reqwest")]
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let document = br#"{"models":[{"Name":"venice-uncensored","Id":"0xb603"}]}"#;
+    /// let config = RoutingConfig::builder()
+    ///     .initial_catalog(Catalog::parse(document)?)
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(feature = "reqwest"))]
+    /// # fn main() {}
+    /// ```
+    pub fn initial_catalog(mut self, catalog: impl Into<Arc<Catalog>>) -> Self {
+        self.initial_catalog = Some(catalog.into());
+        self.registry_setting("initial_catalog")
+    }
+
+    /// Sets the lifetime of the catalog: see [`RegistryBuilder::ttl`].
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.registry_policy.ttl = ttl;
+        self.registry_setting("ttl")
+    }
+
+    /// Sets the timeout of one fetch: see [`RegistryBuilder::fetch_timeout`].
+    pub fn fetch_timeout(mut self, timeout: Duration) -> Self {
+        self.registry_policy.fetch_timeout = timeout;
+        self.registry_setting("fetch_timeout")
+    }
+
+    /// Sets the age at which an unknown name refreshes the catalog: see
+    /// [`RegistryBuilder::miss_refresh`].
+    pub fn miss_refresh(mut self, age: Duration) -> Self {
+        self.registry_policy.miss_refresh = age;
+        self.registry_setting("miss_refresh")
+    }
+
+    /// Sets how long a request waits for a refresh: see [`RegistryBuilder::max_refresh_wait`].
+    pub fn max_refresh_wait(mut self, wait: Duration) -> Self {
+        self.registry_policy.max_refresh_wait = wait;
+        self.registry_setting("max_refresh_wait")
+    }
+
+    /// Sets the age from which on a stale catalog is not used: see
+    /// [`RegistryBuilder::max_stale`].
+    pub fn max_stale(mut self, age: impl Into<Option<Duration>>) -> Self {
+        self.registry_policy.max_stale = age.into();
+        self.registry_setting("max_stale")
+    }
+
+    fn registry_setting(mut self, method: &'static str) -> Self {
+        self.registry_setting = Some(method);
+        self
+    }
+
+    /// Sets the fallback model for this kind of endpoint. [`Endpoint::Other`] shares
+    /// [`Endpoint::Llm`]'s.
+    ///
+    /// The defaults are those of [`from_env`](Self::from_env).
+    pub fn fallback(mut self, endpoint: Endpoint, name: impl Into<String>) -> Self {
+        let name = name.into().trim().to_owned();
+        if name.is_empty() {
+            self.unnamed = Some("fallback");
+        }
+        *self.policy.fallbacks.get_mut(endpoint) = name;
+        self
+    }
+
+    /// Removes the fallback model for this kind of endpoint, so that unknown names are a 404.
+    pub fn without_fallback(mut self, endpoint: Endpoint) -> Self {
+        self.policy.fallbacks.get_mut(endpoint).clear();
+        self
+    }
+
+    /// Sets what becomes of a name that is not in the catalog. The default is
+    /// [`UnknownModel::Fallback`].
+    pub fn unknown_model(mut self, policy: UnknownModel) -> Self {
+        self.policy.unknown = policy;
+        self
+    }
+
+    /// Makes paths that end in `suffix` ask for this kind of endpoint.
+    ///
+    /// The longest ending that fits decides. [`Endpoint`] lists the default ones.
+    pub fn add_endpoint(mut self, suffix: impl Into<String>, endpoint: Endpoint) -> Self {
+        self.endpoints.push((suffix.into(), endpoint));
+        self
+    }
+
+    /// Sets how many bytes of one request may be held before its model is found.
+    ///
+    /// The default is 64 MiB. Past it the response is a 413.
+    pub fn max_held_bytes(mut self, bytes: usize) -> Self {
+        self.max_held_bytes = bytes;
+        self
+    }
+
+    /// Sets how many bytes of all requests together may be held before their models are found.
+    ///
+    /// The default is 512 MiB. Past it the response is a 503.
+    pub fn max_total_held_bytes(mut self, bytes: usize) -> Self {
+        self.max_total_held_bytes = bytes;
+        self
+    }
+
+    /// Sets how long a request may be held before its model is found; `None` disables the timeout.
+    ///
+    /// The default is 30 s. Past it the response is a 408. The timeout starts again whenever the
+    /// body has brought 16 KiB for each of its seconds (128 kbit/s), so that a large upload over a
+    /// slow line passes and a client that drips does not. A client that stops after more than that
+    /// times out within a second. Once the model is known there is no timeout.
+    pub fn held_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.held_timeout = timeout.into();
+        self
+    }
+
+    /// Sets a request header that carries the ID, such as `model_id`, by which Morpheus nodes
+    /// route. There is none by default.
+    ///
+    /// A client's own copies are removed from every request, also when they are spelled with `-`
+    /// for `_`, which some servers treat alike. A proxy that removes the headers that `Connection`
+    /// names must do so before this layer, or a client could name this one.
+    pub fn id_header(mut self, name: HeaderName) -> Self {
+        self.id_header = Some(name);
+        self
+    }
+
+    /// Sets whether responses carry `x-model-id`, `x-model-name` and, for a fallback,
+    /// `x-model-fallback: true`. The default is `false`.
+    ///
+    /// An ID or a name that is not ASCII is percent-encoded in them.
+    pub fn response_headers(mut self, on: bool) -> Self {
+        self.response_headers = on;
+        self
+    }
+
+    /// Sets what a response names as its `model`. The default is [`ResponseModel::Unchanged`].
+    ///
+    /// This concerns the top-level `model` of JSON and of every server-sent event, and
+    /// `response.model` and `message.model` in the events of `/responses` and `/messages`.
+    /// Responses still stream, and nothing else in them changes; `Content-Length` and digests are
+    /// removed. Responses that are not successful, not JSON or events, or have a
+    /// `Content-Encoding` stay as they are: keep the inner service from compressing, and compress
+    /// outside of this layer.
+    pub fn response_model(mut self, model: ResponseModel) -> Self {
+        self.response_model = model;
+        self
+    }
+
+    /// Sets how a rejection is shown, for APIs whose errors differ from OpenAI's.
+    ///
+    /// The hook sets the status, the `Content-Type` and `Retry-After`; starting from
+    /// [`Rejection::to_response`] keeps them. The response has the [`Rejection`] in its extensions
+    /// in any case.
+    ///
+    /// # Examples
+    ///
+    /// Anthropic's error object on Anthropic's path:
+    ///
+    /// ```
+    /// use tower_model_routing::{Rejection, RoutingConfig};
+    ///
+    /// let builder = RoutingConfig::builder().rejection_response(|rejection, uri| {
+    ///     let response = rejection.to_response();
+    ///     if !uri.path().ends_with("/messages") {
+    ///         return response;
+    ///     }
+    ///     let kind = match rejection.status().as_u16() {
+    ///         404 => "not_found_error",
+    ///         413 => "request_too_large",
+    ///         503 => "overloaded_error",
+    ///         _ => "invalid_request_error",
+    ///     };
+    ///     let error = serde_json::json!({
+    ///         "type": "error",
+    ///         "error": { "type": kind, "message": rejection.message() },
+    ///     });
+    ///     response.map(|_| error.to_string().into())
+    /// });
+    /// ```
+    pub fn rejection_response(
+        mut self,
+        hook: impl Fn(&Rejection, &Uri) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        self.rejection_hook = Some(RejectionHook::new(hook));
+        self
+    }
+
+    /// Checks the settings. Does no I/O and needs no runtime.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the setting if its value is not allowed, or if a setting of the
+    /// registry was given beside a [`registry`](Self::registry).
+    pub fn build(self) -> Result<RoutingConfig, ConfigError> {
+        if let Some(method) = self.unnamed {
+            let reason = "is an empty name; call `without_fallback` for no fallback";
+            return Err(ConfigError::new(method, reason));
+        }
+        if let Some(timeout) = self.held_timeout {
+            check_bounds("held_timeout", timeout, MIN_DURATION)?;
+        }
+        if let Some(name) = &self.id_header
+            && FRAMING_HEADERS
+                .iter()
+                .any(|framing| are_alike(framing, name))
+        {
+            let reason = format!("is {name:?}, which says how to read the request");
+            return Err(ConfigError::new("id_header", reason));
+        }
+        let mut endpoints = EndpointTable::default();
+        for (suffix, endpoint) in self.endpoints {
+            if !suffix.starts_with('/') || suffix.len() < 2 || normalize(&suffix) != suffix {
+                let reason = format!(
+                    "is {suffix:?}; it must begin with '/', not end with it, and have no escapes, \
+                     parameters, empty or dot segments"
+                );
+                return Err(ConfigError::new("add_endpoint", reason));
+            }
+            endpoints.set(suffix, endpoint);
+        }
+        let registry = match (self.registry, self.registry_setting) {
+            (Some(_), Some(method)) => {
+                let reason = "is set beside `registry`; set it on the builder of that registry";
+                return Err(ConfigError::new(method, reason));
+            }
+            (Some(registry), None) => registry,
+            (None, _) => {
+                let source = self.source.build()?;
+                let mut builder = RegistryBuilder::new(source).policy(self.registry_policy);
+                if let Some(catalog) = self.initial_catalog {
+                    builder = builder.initial_catalog(catalog);
+                }
+                builder.build()?
+            }
+        };
+        Ok(RoutingConfig {
+            registry,
+            policy: self.policy,
+            endpoints,
+            // A request past the limit for all requests would never find room.
+            max_held_bytes: self.max_held_bytes.min(self.max_total_held_bytes),
+            max_total_held_bytes: self.max_total_held_bytes,
+            held_timeout: self.held_timeout,
+            id_header: self.id_header,
+            response_headers: self.response_headers,
+            response_model: self.response_model,
+            rejection_hook: self.rejection_hook,
+        })
+    }
+}
+
+impl Default for RoutingConfigBuilder {
+    fn default() -> Self {
+        Self {
+            registry_policy: RegistryPolicy::default(),
+            #[cfg(feature = "reqwest")]
+            source: Source::Url {
+                setting: "models_url",
+                url: DEFAULT_MODELS_URL.into(),
+            },
+            #[cfg(not(feature = "reqwest"))]
+            source: Source::Missing,
+            initial_catalog: None,
+            registry: None,
+            registry_setting: None,
+            policy: Policy {
+                unknown: UnknownModel::default(),
+                fallbacks: Fallbacks::default(),
+            },
+            unnamed: None,
+            endpoints: Vec::new(),
+            max_held_bytes: 64 << 20,
+            max_total_held_bytes: 512 << 20,
+            held_timeout: Some(Duration::from_secs(30)),
+            id_header: None,
+            response_headers: false,
+            response_model: ResponseModel::default(),
+            rejection_hook: None,
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The settings that environment variables have.
+
+use std::{env, time::Duration};
+
+use super::{ConfigError, RoutingConfigBuilder};
+use crate::{
+    endpoint::Endpoint,
+    registry::{MIN_DURATION, check_bounds},
+};
+
+impl RoutingConfigBuilder {
+    /// Returns the defaults with what the environment sets.
+    ///
+    /// | variable | meaning | default |
+    /// |---|---|---|
+    /// | `ACTIVE_MODELS_URL` | URL of the registry (feature `reqwest`) | the Morpheus marketplace's |
+    /// | `DEFAULT_FALLBACK_MODEL` | Fallback model for text and for other paths. Empty disables it. | `mistral-31-24b` |
+    /// | `DEFAULT_FALLBACK_EMBEDDINGS_MODEL` | Fallback model for embeddings. Empty disables it. | `text-embedding-bge-m3` |
+    /// | `DEFAULT_FALLBACK_TTS_MODEL` | Fallback model for text to speech. Empty disables it. | `tts-kokoro` |
+    /// | `DEFAULT_FALLBACK_STT_MODEL` | Fallback model for speech to text. Empty disables it. | `whisper-1` |
+    /// | `MODELS_TTL_SECONDS` | [`ttl`](Self::ttl) | 300 |
+    /// | `MODELS_FETCH_TIMEOUT_SECONDS` | [`fetch_timeout`](Self::fetch_timeout) | 10 |
+    /// | `MODELS_MISS_REFRESH_SECONDS` | [`miss_refresh`](Self::miss_refresh) | 10 |
+    ///
+    /// Seconds may have decimals. Methods that are called afterwards override the environment.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the variable if its value is not allowed.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::from_variables(|name| match env::var(name) {
+            Ok(value) => Ok(Some(value)),
+            Err(env::VarError::NotPresent) => Ok(None),
+            Err(env::VarError::NotUnicode(_)) => Err(ConfigError::new(name, "is not UTF-8")),
+        })
+    }
+
+    pub(super) fn from_variables(
+        get: impl Fn(&'static str) -> Result<Option<String>, ConfigError>,
+    ) -> Result<Self, ConfigError> {
+        let mut builder = Self::default();
+        #[cfg(feature = "reqwest")]
+        if let Some(url) = get("ACTIVE_MODELS_URL")? {
+            builder = builder.url_of("ACTIVE_MODELS_URL", url);
+        }
+        for (variable, endpoint) in [
+            ("DEFAULT_FALLBACK_MODEL", Endpoint::Llm),
+            ("DEFAULT_FALLBACK_EMBEDDINGS_MODEL", Endpoint::Embedding),
+            ("DEFAULT_FALLBACK_TTS_MODEL", Endpoint::Tts),
+            ("DEFAULT_FALLBACK_STT_MODEL", Endpoint::Stt),
+        ] {
+            builder = match get(variable)? {
+                Some(name) if name.trim().is_empty() => builder.without_fallback(endpoint),
+                Some(name) => builder.fallback(endpoint, name),
+                None => builder,
+            };
+        }
+        let policy = &mut builder.registry_policy;
+        for (variable, duration, min) in [
+            ("MODELS_TTL_SECONDS", &mut policy.ttl, MIN_DURATION),
+            (
+                "MODELS_FETCH_TIMEOUT_SECONDS",
+                &mut policy.fetch_timeout,
+                MIN_DURATION,
+            ),
+            (
+                "MODELS_MISS_REFRESH_SECONDS",
+                &mut policy.miss_refresh,
+                Duration::ZERO,
+            ),
+        ] {
+            if let Some(text) = get(variable)? {
+                *duration = seconds(variable, &text)?;
+                check_bounds(variable, *duration, min)?;
+            }
+        }
+        Ok(builder)
+    }
+}
+
+fn seconds(variable: &'static str, text: &str) -> Result<Duration, ConfigError> {
+    text.trim()
+        .parse::<f64>()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| {
+            let reason = format!("is {text:?}; it must be a number of seconds, such as 300 or 0.5");
+            ConfigError::new(variable, reason)
+        })
+}

@@ -1,0 +1,42 @@
+//! The error of settings that do not hold.
+
+use std::fmt;
+
+use crate::registry::PolicyError;
+
+/// A setting has a value that is not allowed.
+///
+/// Its message names the setting and says which values are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    setting: &'static str,
+    reason: String,
+}
+
+impl ConfigError {
+    pub(crate) fn new(setting: &'static str, reason: impl Into<String>) -> Self {
+        Self {
+            setting,
+            reason: reason.into(),
+        }
+    }
+
+    /// Returns the environment variable or the builder's method that sets it.
+    pub fn setting(&self) -> &'static str {
+        self.setting
+    }
+}
+
+impl From<PolicyError> for ConfigError {
+    fn from(error: PolicyError) -> Self {
+        Self::new(error.setting(), error.into_reason())
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.setting, self.reason)
+    }
+}
+
+impl std::error::Error for ConfigError {}

@@ -1,0 +1,241 @@
+//! What the settings are, and which values are refused.
+
+use std::{future::pending, time::Duration};
+
+use super::*;
+use crate::{
+    registry::{FetchFuture, RegistryPolicy, RegistrySource},
+    resolve::UnknownModel,
+};
+
+struct Nowhere;
+
+impl RegistrySource for Nowhere {
+    fn fetch<'a>(&'a self, _: Option<&'a str>) -> FetchFuture<'a> {
+        Box::pin(pending())
+    }
+
+    fn location(&self) -> String {
+        "nowhere".into()
+    }
+}
+
+/// The config that these variables make.
+fn from(variables: &[(&str, &str)]) -> Result<RoutingConfig, ConfigError> {
+    let get = |name: &'static str| {
+        let found = variables.iter().find(|(known, _)| *known == name);
+        Ok(found.map(|(_, value)| (*value).to_owned()))
+    };
+    let builder = RoutingConfigBuilder::from_variables(get)?;
+    let has_url = variables
+        .iter()
+        .any(|(name, _)| *name == "ACTIVE_MODELS_URL");
+    if has_url {
+        builder
+    } else {
+        builder.source(Nowhere)
+    }
+    .build()
+}
+
+fn build(
+    configure: impl FnOnce(RoutingConfigBuilder) -> RoutingConfigBuilder,
+) -> Result<RoutingConfig, ConfigError> {
+    configure(RoutingConfig::builder().source(Nowhere)).build()
+}
+
+/// The setting that the error names, in its field and in its message.
+fn setting_in_error(result: Result<RoutingConfig, ConfigError>) -> &'static str {
+    let error = result.unwrap_err();
+    assert!(error.to_string().starts_with(error.setting()), "{error}");
+    error.setting()
+}
+
+const FALLBACKS: [(&str, Endpoint, &str); 4] = [
+    ("DEFAULT_FALLBACK_MODEL", Endpoint::Llm, "mistral-31-24b"),
+    (
+        "DEFAULT_FALLBACK_EMBEDDINGS_MODEL",
+        Endpoint::Embedding,
+        "text-embedding-bge-m3",
+    ),
+    ("DEFAULT_FALLBACK_TTS_MODEL", Endpoint::Tts, "tts-kokoro"),
+    ("DEFAULT_FALLBACK_STT_MODEL", Endpoint::Stt, "whisper-1"),
+];
+
+#[test]
+fn defaults() {
+    for config in [from(&[]).unwrap(), build(|config| config).unwrap()] {
+        for (_, endpoint, fallback) in FALLBACKS {
+            assert_eq!(config.fallback(endpoint), Some(fallback));
+        }
+        assert_eq!(config.fallback(Endpoint::Other), Some("mistral-31-24b"));
+        assert_eq!(config.registry().policy(), &RegistryPolicy::default());
+        assert_eq!(config.policy.unknown, UnknownModel::Fallback);
+        assert_eq!(config.max_held_bytes, 64 * 1024 * 1024);
+        assert_eq!(config.max_total_held_bytes, 512 * 1024 * 1024);
+        assert_eq!(config.held_timeout, Some(Duration::from_secs(30)));
+        assert_eq!((config.id_header, config.response_headers), (None, false));
+        assert_eq!(config.response_model, ResponseModel::Unchanged);
+    }
+}
+
+#[test]
+fn variables_set_fallbacks_and_empty_ones_remove_them() {
+    for (variable, endpoint, _) in FALLBACKS {
+        let config = from(&[(variable, " my model ")]).unwrap();
+        assert_eq!(config.fallback(endpoint), Some("my model"));
+        for (_, other, fallback) in FALLBACKS {
+            if other != endpoint {
+                assert_eq!(config.fallback(other), Some(fallback));
+            }
+        }
+        for empty in ["", "  "] {
+            assert_eq!(from(&[(variable, empty)]).unwrap().fallback(endpoint), None);
+        }
+    }
+}
+
+#[test]
+fn without_fallback_removes_what_an_empty_name_does_not() {
+    for (_, endpoint, _) in FALLBACKS {
+        let config = build(|config| config.without_fallback(endpoint)).unwrap();
+        assert_eq!(config.fallback(endpoint), None);
+        let config = build(|config| config.fallback(endpoint, " "));
+        assert_eq!(setting_in_error(config), "fallback");
+    }
+}
+
+#[test]
+fn variables_set_durations_in_seconds_with_decimals() {
+    type Get = fn(&RegistryPolicy) -> Duration;
+    let variables: [(&str, Get); 3] = [
+        ("MODELS_TTL_SECONDS", |policy| policy.ttl),
+        ("MODELS_FETCH_TIMEOUT_SECONDS", |policy| {
+            policy.fetch_timeout
+        }),
+        ("MODELS_MISS_REFRESH_SECONDS", |policy| policy.miss_refresh),
+    ];
+    for (variable, get) in variables {
+        for (text, millis) in [
+            ("60", 60_000),
+            (" 0.5 ", 500),
+            ("0.001", 1),
+            ("1e2", 100_000),
+        ] {
+            let config = from(&[(variable, text)]).unwrap();
+            let duration = get(config.registry().policy());
+            assert_eq!(duration, Duration::from_millis(millis), "{variable}={text}");
+        }
+        for bad in [
+            "", "x", "-1", "NaN", "inf", "1e300", "31536001", "5s", "1,5",
+        ] {
+            let setting = setting_in_error(from(&[(variable, bad)]));
+            assert_eq!(setting, variable, "{bad}");
+        }
+        let zero = from(&[(variable, "0")]);
+        if variable == "MODELS_MISS_REFRESH_SECONDS" {
+            assert!(zero.is_ok());
+        } else {
+            assert_eq!(setting_in_error(zero), variable);
+        }
+    }
+}
+
+#[cfg(feature = "reqwest")]
+#[test]
+fn errors_name_the_url_variable_without_its_secrets() {
+    let url = "ACTIVE_MODELS_URL";
+    let config = from(&[(url, "https://user:secret@host.example/list?key=secret")]).unwrap();
+    let debug = format!("{config:?}");
+    assert!(debug.contains("https://host.example/list"), "{debug}");
+    assert!(!debug.contains("secret"), "{debug}");
+    for bad in ["", "nonsense", "ftp://host/list", "https://u:secret@"] {
+        let result = from(&[(url, bad)]);
+        let message = result.as_ref().unwrap_err().to_string();
+        assert!(!message.contains("secret"), "{message}");
+        assert_eq!(setting_in_error(result), url, "{bad}");
+    }
+    let builder = RoutingConfig::builder().models_url("nonsense");
+    assert_eq!(setting_in_error(builder.build()), "models_url");
+}
+
+#[test]
+fn errors_name_a_variable_that_is_not_utf8() {
+    let get = |name| match name {
+        "DEFAULT_FALLBACK_TTS_MODEL" => Err(ConfigError::new(name, "is not UTF-8")),
+        _ => Ok(None),
+    };
+    let error = RoutingConfigBuilder::from_variables(get).unwrap_err();
+    assert_eq!(error.setting(), "DEFAULT_FALLBACK_TTS_MODEL");
+}
+
+#[test]
+fn durations_are_bounded() {
+    let (zero, short) = (Duration::ZERO, Duration::from_millis(1));
+    let year = Duration::from_secs(365 * 24 * 60 * 60);
+    let held = |timeout: Option<Duration>| build(|config| config.held_timeout(timeout));
+    assert_eq!(setting_in_error(held(Some(zero))), "held_timeout");
+    assert_eq!(setting_in_error(held(Some(year + short))), "held_timeout");
+    assert!(held(Some(short)).is_ok());
+    assert_eq!(held(None).unwrap().held_timeout, None);
+    // The registry's builder has the bounds of its own settings, and their tests.
+    for (setting, config) in [
+        ("ttl", build(|config| config.ttl(zero))),
+        ("fetch_timeout", build(|config| config.fetch_timeout(zero))),
+        (
+            "miss_refresh",
+            build(|config| config.miss_refresh(year * 2)),
+        ),
+        (
+            "max_refresh_wait",
+            build(|config| config.max_refresh_wait(year * 2)),
+        ),
+        ("max_stale", build(|config| config.max_stale(short))),
+    ] {
+        assert_eq!(setting_in_error(config), setting);
+    }
+}
+
+#[test]
+fn endpoints_are_path_endings() {
+    for bad in ["", "/", "rerank", "/rerank/", "//"] {
+        let config = build(|config| config.add_endpoint(bad, Endpoint::Llm));
+        assert_eq!(setting_in_error(config), "add_endpoint", "{bad}");
+    }
+    let config = build(|config| config.add_endpoint("/v2/rerank", Endpoint::Tts)).unwrap();
+    assert_eq!(
+        config.endpoints.find("/x/v2/rerank").endpoint,
+        Endpoint::Tts
+    );
+}
+
+#[test]
+fn one_request_holds_no_more_than_all_together() {
+    let config = build(|config| config.max_held_bytes(9).max_total_held_bytes(5)).unwrap();
+    assert_eq!((config.max_held_bytes, config.max_total_held_bytes), (5, 5));
+}
+
+#[test]
+fn a_shared_registry_takes_no_settings_of_its_own() {
+    let registry = || Registry::builder(Nowhere).build().unwrap();
+    let shared = |configure: fn(RoutingConfigBuilder) -> RoutingConfigBuilder| {
+        configure(RoutingConfig::builder().registry(registry())).build()
+    };
+    assert!(shared(|config| config.without_fallback(Endpoint::Llm)).is_ok());
+    let ttl = shared(|config| config.ttl(Duration::from_secs(1)));
+    assert_eq!(setting_in_error(ttl), "ttl");
+    assert_eq!(
+        setting_in_error(shared(|config| config.source(Nowhere))),
+        "source"
+    );
+    let get = |name| Ok((name == "MODELS_TTL_SECONDS").then(|| "1".to_owned()));
+    let builder = RoutingConfigBuilder::from_variables(get).unwrap();
+    let config = builder.registry(registry()).build().unwrap();
+    assert_eq!(config.registry().policy(), &RegistryPolicy::default());
+}
+
+#[cfg(not(feature = "reqwest"))]
+#[test]
+fn a_source_is_required_without_reqwest() {
+    assert_eq!(setting_in_error(RoutingConfig::builder().build()), "source");
+}
