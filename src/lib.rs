@@ -117,7 +117,6 @@ mod registry;
 mod rejection;
 mod resolve;
 mod routing;
-mod scan;
 mod service;
 mod shared;
 mod telemetry;

@@ -6,6 +6,7 @@ use std::{borrow::Cow, future::Future, pin::Pin, sync::Arc};
 use bytes::Buf;
 use http::Request;
 use http_body::Body;
+use model_scan::Replacement;
 use tokio::sync::oneshot;
 use tower_service::Service;
 
@@ -17,7 +18,6 @@ use crate::{
     registry::{Acquired, Catalog, Unavailable},
     rejection::Rejection,
     resolve::{Outcome, ResolveError, RoutedModel, known, unknown},
-    scan::Id,
     shared::Shared,
 };
 
@@ -145,7 +145,7 @@ where
             .map(|routed| Answer::new(routed, target, shared));
         if let Some(routed) = routed {
             let entry = routed.entry();
-            let id = Id {
+            let id = Replacement {
                 text: entry.id(),
                 literal: entry.id_literal(),
             };

@@ -12,7 +12,7 @@ use http_body_util::Full;
 use pin_project_lite::pin_project;
 
 use super::{into_bytes, restoring::Restoring};
-use model_scan::restore::Restorer;
+use model_scan::rewrite::ModelRewriter;
 
 pin_project! {
     /// The response body of [`ModelRouting`](crate::ModelRouting): the inner
@@ -42,7 +42,7 @@ impl<B: Body> ResponseBody<B> {
     }
 
     /// The inner service's, with the model's name restored.
-    pub(crate) fn restoring(body: B, restorer: Restorer) -> Self {
+    pub(crate) fn restoring(body: B, restorer: ModelRewriter) -> Self {
         let body = Restoring::new(body, restorer);
         Self {
             kind: Kind::Restoring { body },
