@@ -126,7 +126,6 @@ pub mod registry;
 mod request;
 mod resolve;
 mod response;
-mod scan;
 mod service;
 mod shared;
 mod telemetry;

@@ -6,6 +6,7 @@ use std::{borrow::Cow, future::Future, pin::Pin, sync::Arc};
 use bytes::Buf;
 use http::Request;
 use http_body::Body;
+use model_scan::Replacement;
 use tokio::sync::oneshot;
 use tower_service::Service;
 
@@ -16,7 +17,6 @@ use crate::{
     request::{ModelReader, Requested, RoutedBody, Target},
     resolve::{Outcome, ResolveError, RoutedModel, known, unknown},
     response::{Answer, Rejection},
-    scan::Id,
     shared::Shared,
 };
 
@@ -144,7 +144,7 @@ where
             .map(|routed| Answer::new(routed, target, shared));
         if let Some(routed) = routed {
             let entry = routed.entry();
-            let id = Id {
+            let id = Replacement {
                 text: entry.id(),
                 literal: entry.id_literal(),
             };

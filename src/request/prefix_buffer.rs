@@ -12,9 +12,8 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
+use model_scan::Edit;
 use smallvec::SmallVec;
-
-use crate::scan::Splice;
 
 /// How many bytes may be held, by one request and by all together, and for how
 /// long.
@@ -232,8 +231,8 @@ impl HeldFrames {
             .collect()
     }
 
-    /// Replaces the bytes at the splice's offsets. Copies none.
-    pub(crate) fn splice(&mut self, Splice { span, with }: Splice) {
+    /// Replaces the bytes at the edit's offsets. Copies none.
+    pub(crate) fn splice(&mut self, Edit { span, bytes: with }: Edit) {
         let at = self.cut(span.start);
         let mut old = (span.end - span.start) as usize;
         self.len = self.len - old as u64 + with.len() as u64;
@@ -317,7 +316,7 @@ mod tests {
             let mut held = held(&frames, &Arc::new(HeldBudget::new(100, 100, None)));
             let offsets = span.start as u64..span.end as u64;
             prop_assert_eq!(&*held.get(offsets.clone()), &whole[span.clone()]);
-            held.splice(Splice { span: offsets, with: with.clone().into() });
+            held.splice(Edit { span: offsets, bytes: with.clone().into() });
             whole.splice(span, with);
             prop_assert!(held.frames.iter().all(|frame| !frame.is_empty()));
             prop_assert_eq!(held.len(), whole.len() as u64);
@@ -439,9 +438,9 @@ mod tests {
         let budget = Arc::new(HeldBudget::new(10, 10, None));
         let mut held = held(&[vec![0; 4]], &budget);
         held.pay().unwrap();
-        held.splice(Splice {
+        held.splice(Edit {
             span: 1..2,
-            with: vec![1; 100].into(),
+            bytes: vec![1; 100].into(),
         });
         assert_eq!(drain(&mut held).len(), 103);
         assert_eq!(budget.held(), 0);
@@ -452,9 +451,9 @@ mod tests {
         let budget = Arc::new(HeldBudget::new(100, 100, None));
         let mut held = held(&[vec![0; 60], vec![0; 40]], &budget);
         held.pay().unwrap();
-        held.splice(Splice {
+        held.splice(Edit {
             span: 10..90,
-            with: vec![1].into(),
+            bytes: vec![1].into(),
         });
         for left in [90, 89, 0] {
             assert!(held.pop().is_some());

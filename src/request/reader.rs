@@ -10,6 +10,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame};
+use model_scan::{ModelField, ModelScanner, Replacement, ScanError};
 use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
 
@@ -21,7 +22,6 @@ use super::{
 use crate::{
     body::{BoxError, into_bytes},
     response::Rejection,
-    scan::{Field, Id, ModelScanner},
 };
 
 /// What the body turned out to ask for.
@@ -96,9 +96,13 @@ where
         expected: Option<u64>,
         budget: Arc<HeldBudget>,
     ) -> Result<Pin<Box<Self>>, Rejection> {
+        let scanner = match format {
+            Format::Json => ModelScanner::json(),
+            Format::Multipart { boundary } => ModelScanner::multipart(&boundary)?,
+        };
         Ok(Box::pin(Self {
             rest: Rest::Open { body },
-            scanner: ModelScanner::new(format)?,
+            scanner,
             held: HeldFrames::new(budget),
             patience: Patience::default(),
             received: 0,
@@ -137,15 +141,15 @@ where
             let is_open = matches!(*this.rest, Rest::Open { .. });
             if !is_open
                 && *this.received == 0
-                && let Err(rejection) = this.scanner.finish()
+                && let Err(error) = this.scanner.finish()
             {
-                return Poll::Ready(Ok(Requested::NoBody(Box::new(rejection))));
+                return Poll::Ready(Ok(Requested::NoBody(Box::new(error.into()))));
             }
-            match this.scanner.field() {
-                Field::Text { span, .. } if span.end - span.start > MAX_NAME_LEN => {
+            match this.scanner.model() {
+                ModelField::String { span, .. } if span.end - span.start > MAX_NAME_LEN => {
                     return Poll::Ready(Err(Rejection::model_too_long(MAX_NAME_LEN)));
                 }
-                Field::Text { span, escaped } => {
+                ModelField::String { span, escaped } => {
                     let spelling = this.held.get(span.clone());
                     let requested = if this.scanner.is_blank(&spelling, escaped)? {
                         Requested::Nothing
@@ -154,15 +158,21 @@ where
                     };
                     return Poll::Ready(Ok(requested));
                 }
-                Field::Null { .. } => return Poll::Ready(Ok(Requested::Nothing)),
-                Field::NotText { kind } => return Poll::Ready(Ok(Requested::NotText { kind })),
-                Field::Unseen | Field::Pending if is_open => {
+                ModelField::Null { .. } => return Poll::Ready(Ok(Requested::Nothing)),
+                ModelField::NotString { kind } => {
+                    return Poll::Ready(Ok(Requested::NotText {
+                        kind: kind.as_str(),
+                    }));
+                }
+                ModelField::Unseen | ModelField::Pending if is_open => {
                     this.held.pay().map_err(|over| match over {
                         OverBudget::Request => Rejection::too_large(this.held.bound()),
                         OverBudget::Total => Rejection::overloaded(),
                     })?;
                 }
-                Field::Unseen | Field::Pending => return Poll::Ready(Ok(Requested::Nothing)),
+                ModelField::Unseen | ModelField::Pending => {
+                    return Poll::Ready(Ok(Requested::Nothing));
+                }
             }
         }
     }
@@ -185,14 +195,14 @@ where
         let data = frame.as_ref().and_then(Frame::data_ref);
         if let Some(data) = data {
             *this.received += data.len() as u64;
-            this.scanner.feed(data).map_err(Failure::Refused)?;
+            this.scanner.feed(data).map_err(refused)?;
         }
         let is_last = data.is_none() || body.is_end_stream();
         // A body that is not valid must be refused before its last byte, or else
         // the inner service would have all of it.
         let is_last_byte = Some(*this.received) == *this.expected && !this.scanner.is_complete();
         if (is_last || is_last_byte) && *this.received > 0 {
-            this.scanner.finish().map_err(Failure::Refused)?;
+            this.scanner.finish().map_err(refused)?;
         }
         if is_last {
             this.rest.set(Rest::Whole { trailers: None });
@@ -229,12 +239,15 @@ where
 
     /// Puts this ID in the model's place. The change in the body's
     /// length in bytes, or `None` when the body says the ID already.
-    pub(crate) fn splice(self: Pin<&mut Self>, id: Id<'_>) -> Result<Option<i64>, Rejection> {
+    pub(crate) fn splice(
+        self: Pin<&mut Self>,
+        id: Replacement<'_>,
+    ) -> Result<Option<i64>, Rejection> {
         let this = self.project();
         let before = this.held.len();
-        for splice in this.scanner.splices(id)?.into_iter().flatten() {
-            if *this.held.get(splice.span.clone()) != *splice.with {
-                this.held.splice(splice);
+        for edit in this.scanner.edits(id)? {
+            if *this.held.get(edit.span.clone()) != *edit.bytes {
+                this.held.splice(edit);
                 *this.has_changed = true;
             }
         }
@@ -256,4 +269,8 @@ where
         *this.violation = Some(violation);
         Some(refused)
     }
+}
+
+fn refused(error: ScanError) -> Failure {
+    Failure::Refused(error.into())
 }

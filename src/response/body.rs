@@ -9,7 +9,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
-use model_scan::restore::Restorer;
+use model_scan::rewrite::ModelRewriter;
 use pin_project_lite::pin_project;
 
 use super::rewriting::Restoring;
@@ -43,7 +43,7 @@ impl<B: Body> ResponseBody<B> {
     }
 
     /// The inner service's, with the model's name restored.
-    pub(crate) fn restoring(body: B, restorer: Restorer) -> Self {
+    pub(crate) fn restoring(body: B, restorer: ModelRewriter) -> Self {
         let body = Restoring::new(body, restorer);
         Self {
             kind: Kind::Restoring { body },

@@ -7,7 +7,7 @@ use http::{
     HeaderValue, Response, StatusCode, Uri,
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
-use model_scan::{json, multipart};
+use model_scan::{ScanError, ScanErrorKind};
 use serde_json::json;
 
 use crate::{endpoint::Endpoint, registry::Unavailable, resolve::ResolveError, text::abridge};
@@ -374,29 +374,18 @@ impl std::error::Error for Rejection {
     }
 }
 
-impl From<json::ScanError> for Rejection {
-    fn from(error: json::ScanError) -> Self {
+impl From<ScanError> for Rejection {
+    fn from(error: ScanError) -> Self {
         let code = match error.kind() {
-            json::ScanErrorKind::DuplicateModel => RejectionCode::DuplicateModel,
-            json::ScanErrorKind::AmbiguousModel => RejectionCode::AmbiguousModel,
-            json::ScanErrorKind::Invalid(_) => RejectionCode::InvalidJson,
+            ScanErrorKind::DuplicateModel => RejectionCode::DuplicateModel,
+            ScanErrorKind::AmbiguousModel => RejectionCode::AmbiguousModel,
+            ScanErrorKind::InvalidJson => RejectionCode::InvalidJson,
+            ScanErrorKind::InvalidMultipart => RejectionCode::InvalidMultipart,
+            ScanErrorKind::UnsafeBoundary => return Self::unsafe_boundary(),
+            ScanErrorKind::InvalidModel => return Self::model_not_utf8(),
         };
         Self {
-            offset: Some(error.offset()),
-            ..Self::new(code, format!("The request's body is refused: {error}."))
-        }
-    }
-}
-
-impl From<multipart::FormError> for Rejection {
-    fn from(error: multipart::FormError) -> Self {
-        let code = match error.kind() {
-            multipart::FormErrorKind::DuplicateModel => RejectionCode::DuplicateModel,
-            multipart::FormErrorKind::AmbiguousModel => RejectionCode::AmbiguousModel,
-            multipart::FormErrorKind::Invalid(_) => RejectionCode::InvalidMultipart,
-        };
-        Self {
-            offset: Some(error.offset()),
+            offset: error.offset(),
             ..Self::new(code, format!("The request's body is refused: {error}."))
         }
     }

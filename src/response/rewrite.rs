@@ -5,7 +5,7 @@ use http::{
     header::{CONTENT_ENCODING, CONTENT_TYPE},
 };
 use http_body::Body;
-use model_scan::restore::{AnswerFormat, Restorer};
+use model_scan::rewrite::{ModelRewriter, ResponseFormat};
 
 use super::{ResponseBody, ResponseModel};
 use crate::{headers, request::Target, resolve::RoutedModel, shared::Shared};
@@ -46,7 +46,7 @@ impl Answer {
             Some(format) => {
                 headers::body_may_change(&mut head.headers);
                 let name = self.routed.entry().name_literal().clone();
-                ResponseBody::restoring(body, Restorer::new(format, name))
+                ResponseBody::restoring(body, ModelRewriter::new(format, name))
             }
             None => ResponseBody::inner(body),
         };
@@ -76,7 +76,7 @@ fn format(
     status: StatusCode,
     headers: &HeaderMap,
     parent: Option<&'static str>,
-) -> Option<AnswerFormat> {
+) -> Option<ResponseFormat> {
     // A part of an answer (206) cannot be read without the rest.
     let whole = status.is_success() && status != StatusCode::PARTIAL_CONTENT;
     if !whole || headers.contains_key(CONTENT_ENCODING) {
@@ -85,11 +85,11 @@ fn format(
     let value = headers.get(CONTENT_TYPE)?;
     if value == "application/json" {
         // The usual case.
-        return Some(AnswerFormat::Json);
+        return Some(ResponseFormat::Json);
     }
     let essence = value.to_str().ok()?.split(';').next()?.trim();
     if essence.eq_ignore_ascii_case("text/event-stream") {
-        return Some(AnswerFormat::Events { parent });
+        return Some(ResponseFormat::Events { parent });
     }
-    headers::is_json(essence).then_some(AnswerFormat::Json)
+    headers::is_json(essence).then_some(ResponseFormat::Json)
 }

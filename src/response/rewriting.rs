@@ -1,4 +1,4 @@
-//! An answer's body on its way through a [`Restorer`].
+//! An answer's body on its way through a [`ModelRewriter`].
 
 use std::{
     pin::Pin,
@@ -7,7 +7,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
-use model_scan::restore::Restorer;
+use model_scan::rewrite::ModelRewriter;
 use pin_project_lite::pin_project;
 
 use crate::{body::into_bytes, headers};
@@ -18,7 +18,7 @@ pin_project! {
     pub(super) struct Restoring<B: Body> {
         #[pin]
         body: B,
-        restorer: Restorer,
+        restorer: ModelRewriter,
         // What came when data was held back, which must go first.
         next: Option<Result<Frame<Bytes>, B::Error>>,
         is_done: bool,
@@ -26,7 +26,7 @@ pin_project! {
 }
 
 impl<B: Body> Restoring<B> {
-    pub(super) fn new(body: B, restorer: Restorer) -> Self {
+    pub(super) fn new(body: B, restorer: ModelRewriter) -> Self {
         Self {
             body,
             restorer,
@@ -89,7 +89,7 @@ where
 
     fn is_end_stream(&self) -> bool {
         self.next.is_none()
-            && (self.is_done || (self.body.is_end_stream() && self.restorer.holds_nothing()))
+            && (self.is_done || (self.body.is_end_stream() && self.restorer.is_empty()))
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -8,7 +8,6 @@ mod exactness;
 #[cfg(feature = "reqwest")]
 mod examples;
 mod freshness;
-mod fuzz;
 mod held_timeout;
 mod injection;
 mod inspect;

@@ -1,6 +1,6 @@
 use super::{
     nested::{Nested, NestedEnd},
-    text::Text,
+    skipped_string::SkippedString,
 };
 
 /// How to get over the bulk of a document: what takes nearly all of the time.
@@ -19,8 +19,8 @@ pub(super) trait Engine: Copy {
     /// The same, for strings of which most are short.
     fn short_string(self, window: &mut Self::Window, bytes: &[u8], at: usize) -> Option<usize>;
 
-    /// See [`Text::skip`].
-    fn text(self, text: &mut Text, bytes: &[u8], at: usize) -> Option<usize>;
+    /// See [`SkippedString::skip`].
+    fn skip_string(self, string: &mut SkippedString, bytes: &[u8], at: usize) -> Option<usize>;
 
     /// See [`Nested::scan`].
     fn nested(self, nested: &mut Nested, bytes: &[u8], at: usize) -> NestedEnd;
@@ -47,8 +47,8 @@ impl Engine for Bytewise {
         self.plain_string(&mut (), short, at)
     }
 
-    fn text(self, text: &mut Text, bytes: &[u8], at: usize) -> Option<usize> {
-        text.skip(bytes, at)
+    fn skip_string(self, string: &mut SkippedString, bytes: &[u8], at: usize) -> Option<usize> {
+        string.skip(bytes, at)
     }
 
     fn nested(self, nested: &mut Nested, bytes: &[u8], at: usize) -> NestedEnd {

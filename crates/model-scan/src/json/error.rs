@@ -1,42 +1,40 @@
-use std::{error::Error, fmt};
+use std::fmt;
 
 /// Why a document was refused, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ScanError {
-    kind: ScanErrorKind,
+pub(crate) struct JsonError {
+    kind: JsonErrorKind,
     offset: u64,
 }
 
-impl ScanError {
-    pub(super) fn new(kind: ScanErrorKind, offset: u64) -> Self {
+impl JsonError {
+    pub(super) fn new(kind: JsonErrorKind, offset: u64) -> Self {
         Self { kind, offset }
     }
 
     /// What was wrong.
-    pub fn kind(&self) -> ScanErrorKind {
+    pub(crate) fn kind(&self) -> JsonErrorKind {
         self.kind
     }
 
     /// The byte at which it was noticed, counted from 0: the first one that no
     /// acceptable document could have there, or, for a key that must not be,
     /// the key's opening quote.
-    pub fn offset(&self) -> u64 {
+    pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
 }
 
-impl fmt::Display for ScanError {
+impl fmt::Display for JsonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, remedy) = self.kind.texts();
         write!(f, "{what} at byte {}: {remedy}", self.offset)
     }
 }
 
-impl Error for ScanError {}
-
 /// The kinds of errors that callers tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScanErrorKind {
+pub(crate) enum JsonErrorKind {
     /// A second top-level `model` key.
     DuplicateModel,
     /// A top-level key that some parsers take for `model`, and others not.
@@ -45,7 +43,7 @@ pub enum ScanErrorKind {
     Invalid(Reason),
 }
 
-impl ScanErrorKind {
+impl JsonErrorKind {
     fn texts(self) -> (&'static str, &'static str) {
         match self {
             Self::DuplicateModel => ("a second top-level `model` key", "send exactly one `model`"),
@@ -58,7 +56,7 @@ impl ScanErrorKind {
     }
 }
 
-impl From<Reason> for ScanErrorKind {
+impl From<Reason> for JsonErrorKind {
     fn from(reason: Reason) -> Self {
         Self::Invalid(reason)
     }
@@ -66,7 +64,7 @@ impl From<Reason> for ScanErrorKind {
 
 /// What makes a document invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub(crate) enum Reason {
     UnexpectedByte,
     UnexpectedEnd,
     EmptyBody,

@@ -1,12 +1,12 @@
 /// How a key compares to the one that is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Likeness {
+pub(super) enum KeyMatch {
     /// Another key.
     Different,
     /// Equal but for the case of its letters.
-    SameButForCase,
+    OtherCase,
     /// Equal.
-    Same,
+    Exact,
 }
 
 /// The key that is looked for in requests.
@@ -20,14 +20,14 @@ pub(super) const TARGET: &[u8] = b"model";
 /// `ſ` (the long s) is an `s`. None of the letters in `model` has such a
 /// relative, so that ASCII folding covers all of them; a test checks that.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct KeyMatch {
+pub(super) struct KeyMatcher {
     /// How many units were equal but for case, or a number past the target's
     /// length after one that was not.
     len: usize,
     other_case: bool,
 }
 
-impl KeyMatch {
+impl KeyMatcher {
     const DIFFERENT: usize = usize::MAX;
 
     /// Takes the key's next decoded UTF-16 unit (or anything beyond ASCII in
@@ -44,26 +44,26 @@ impl KeyMatch {
     }
 
     /// The verdict at the end of the key.
-    pub(super) fn likeness(self, target: &[u8]) -> Likeness {
+    pub(super) fn finish(self, target: &[u8]) -> KeyMatch {
         if self.len != target.len() {
-            Likeness::Different
+            KeyMatch::Different
         } else if self.other_case {
-            Likeness::SameButForCase
+            KeyMatch::OtherCase
         } else {
-            Likeness::Same
+            KeyMatch::Exact
         }
     }
 }
 
 /// Compares a key that has no escapes.
 #[inline(always)]
-pub(super) fn likeness(key: &[u8], target: &[u8]) -> Likeness {
+pub(super) fn compare_key(key: &[u8], target: &[u8]) -> KeyMatch {
     if !key.eq_ignore_ascii_case(target) {
-        Likeness::Different
+        KeyMatch::Different
     } else if key != target {
-        Likeness::SameButForCase
+        KeyMatch::OtherCase
     } else {
-        Likeness::Same
+        KeyMatch::Exact
     }
 }
 
@@ -71,22 +71,19 @@ pub(super) fn likeness(key: &[u8], target: &[u8]) -> Likeness {
 mod tests {
     use super::*;
 
-    fn likeness(key: &str) -> Likeness {
-        let mut matcher = KeyMatch::default();
+    fn key_match(key: &str) -> KeyMatch {
+        let mut matcher = KeyMatcher::default();
         key.encode_utf16()
             .for_each(|unit| matcher.push(unit, TARGET));
-        assert_eq!(
-            matcher.likeness(TARGET),
-            super::likeness(key.as_bytes(), TARGET)
-        );
-        matcher.likeness(TARGET)
+        assert_eq!(matcher.finish(TARGET), compare_key(key.as_bytes(), TARGET));
+        matcher.finish(TARGET)
     }
 
     #[test]
     fn only_the_exact_key_is_the_same() {
-        assert_eq!(likeness("model"), Likeness::Same);
+        assert_eq!(key_match("model"), KeyMatch::Exact);
         for key in ["Model", "MODEL", "modeL", "mOdel"] {
-            assert_eq!(likeness(key), Likeness::SameButForCase, "{key}");
+            assert_eq!(key_match(key), KeyMatch::OtherCase, "{key}");
         }
         for key in [
             "",
@@ -97,7 +94,7 @@ mod tests {
             "mödel",
             "modeĬ",
         ] {
-            assert_eq!(likeness(key), Likeness::Different, "{key}");
+            assert_eq!(key_match(key), KeyMatch::Different, "{key}");
         }
     }
 

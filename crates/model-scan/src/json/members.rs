@@ -1,11 +1,11 @@
 use super::{
     engine::Engine,
-    error::ScanError,
-    key::{Likeness, likeness},
-    scanner::{Scanner, State, is_white_space},
+    error::JsonError,
+    key::{KeyMatch, compare_key},
+    scanner::{JsonScanner, State, is_white_space},
 };
 
-impl Scanner {
+impl JsonScanner {
     /// A short cut through whole members, from the opening quote of a key on.
     ///
     /// It stops at anything out of the ordinary, or past the object's end, and
@@ -18,18 +18,18 @@ impl Scanner {
         engine: E,
         bytes: &[u8],
         mut at: usize,
-    ) -> Result<usize, ScanError> {
+    ) -> Result<usize, JsonError> {
         let mut window = E::Window::default();
         loop {
             let Some(quote) = engine.plain_string(&mut window, bytes, at + 1) else {
                 self.begin_key(at);
                 return Ok(at + 1);
             };
-            match likeness(&bytes[at + 1..quote], self.target) {
-                Likeness::Different => self.in_model = false,
-                likeness => {
+            match compare_key(&bytes[at + 1..quote], self.target) {
+                KeyMatch::Different => self.in_model = false,
+                key_match => {
                     self.token = self.offset_of(at);
-                    self.end_key(likeness)
+                    self.end_key(key_match)
                         .map_err(|kind| self.error_at(kind, quote))?;
                 }
             }
@@ -172,7 +172,7 @@ mod tests {
             let members = r#""a": -1.50 , "b":true,"c" :null,"model":"x","d":false, "e":"",
                 "f":0"#;
             let members = [members, rest].concat();
-            let mut scanner = Scanner::new();
+            let mut scanner = JsonScanner::new();
             scanner.feed(b"{").unwrap();
             let end = scanner.members(Bytewise, members.as_bytes(), 0).unwrap();
             assert_eq!(end, members.len() - usize::from(state != "BeforeValue"));
@@ -201,7 +201,7 @@ mod tests {
             (r#""model":null}"#, 9),
             (r#""a":1 ,}"#, 7),
         ] {
-            let mut scanner = Scanner::new();
+            let mut scanner = JsonScanner::new();
             scanner.feed(b"{").unwrap();
             let at = scanner.members(Bytewise, members.as_bytes(), 0);
             assert_eq!(at, Ok(taken), "{members}");

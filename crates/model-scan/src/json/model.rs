@@ -1,6 +1,10 @@
+//! What the scanner reports: where the model is, and where one can be inserted.
+
+use crate::scanner::ValueKind;
+
 /// The top-level `model`, as far as it has been seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Model {
+pub(crate) enum Model {
     /// There was no such key so far.
     Unseen,
     /// The key was seen, but its value is not complete.
@@ -14,21 +18,12 @@ pub enum Model {
     Other { start: u64, kind: ValueKind },
 }
 
-/// The kinds of values that cannot name a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ValueKind {
-    Number,
-    Boolean,
-    Array,
-    Object,
-}
-
 /// Where a member can be inserted: just past the top-level object's opening
 /// brace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Insertion {
-    pub at: u64,
+pub(crate) struct Insertion {
+    pub(super) at: u64,
     /// Whether nothing else is in the object, so that no comma must follow.
     /// Known once the object has ended.
-    pub object_is_empty: bool,
+    pub(super) object_is_empty: bool,
 }

@@ -1,7 +1,7 @@
 use super::{
     brackets::{Bracket, Brackets},
     error::Reason,
-    text::Text,
+    skipped_string::SkippedString,
 };
 
 /// An array or object inside the top-level object, of which only the brackets,
@@ -10,7 +10,7 @@ use super::{
 pub(super) struct Nested {
     pub(super) brackets: Brackets,
     /// The string that the last byte was in.
-    pub(super) text: Option<Text>,
+    pub(super) string: Option<SkippedString>,
 }
 
 /// Where a nested value ends, if it does, or where and why it is invalid.
@@ -27,12 +27,12 @@ impl Nested {
     /// place; `None` if that bracket is not in `bytes`.
     pub(super) fn scan(&mut self, bytes: &[u8], mut at: usize) -> NestedEnd {
         while at < bytes.len() {
-            if let Some(text) = &mut self.text {
-                match text.skip(bytes, at) {
+            if let Some(string) = &mut self.string {
+                match string.skip(bytes, at) {
                     Some(end) => at = end,
                     None => return Ok(None),
                 }
-                self.text = None;
+                self.string = None;
                 continue;
             }
             let byte = bytes[at];
@@ -47,7 +47,7 @@ impl Nested {
     /// Takes a byte outside strings and says whether it ended the value.
     pub(super) fn outside(&mut self, byte: u8) -> Result<bool, Reason> {
         match byte {
-            b'"' => self.text = Some(Text::default()),
+            b'"' => self.string = Some(SkippedString::default()),
             b'[' => self.brackets.open(Bracket::Array)?,
             b'{' => self.brackets.open(Bracket::Object)?,
             b']' => return self.close(Bracket::Array),

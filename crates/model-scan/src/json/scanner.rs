@@ -5,20 +5,21 @@ use super::simd;
 use super::{
     brackets::Bracket,
     engine::Engine,
-    error::{Reason, ScanError, ScanErrorKind},
-    key::{KeyMatch, Likeness, TARGET},
-    model::{Insertion, Model, ValueKind},
+    error::{JsonError, JsonErrorKind, Reason},
+    key::{KeyMatch, KeyMatcher, TARGET},
+    model::{Insertion, Model},
     nested::Nested,
     number::Number,
-    string::{Step, StrictString},
-    text::Text,
+    skipped_string::SkippedString,
+    string::{Step, ValidatedString},
 };
+use crate::scanner::ValueKind;
 
 /// Finds the top-level `model` of a JSON object that comes in pieces.
 ///
 /// See the [module](super) for what is checked.
 #[derive(Clone, Debug)]
-pub struct Scanner {
+pub(crate) struct JsonScanner {
     pub(super) target: &'static [u8],
     pub(super) state: State,
     nested: Nested,
@@ -30,7 +31,7 @@ pub struct Scanner {
     pub(super) in_model: bool,
     model: Model,
     insertion: Option<Insertion>,
-    error: Option<ScanError>,
+    error: Option<JsonError>,
 }
 
 /// What the next byte belongs to.
@@ -39,14 +40,14 @@ pub(super) enum State {
     Start,
     FirstKey,
     NextKey,
-    Key(StrictString, KeyMatch),
+    Key(ValidatedString, KeyMatcher),
     AfterKey,
     BeforeValue,
     /// A string that is not the model's.
-    Text(Text),
+    SkippedString(SkippedString),
     /// The model's own string.
     Name {
-        text: StrictString,
+        text: ValidatedString,
         escaped: bool,
     },
     Nested,
@@ -57,15 +58,15 @@ pub(super) enum State {
     End,
 }
 
-impl Scanner {
+impl JsonScanner {
     /// A scanner that looks for the top-level key `model`.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::for_bytes(TARGET)
     }
 
     /// A scanner that looks for this top-level key instead, and reports on it
     /// as if it were `model`.
-    pub fn for_key(key: &'static str) -> Self {
+    pub(crate) fn for_key(key: &'static str) -> Self {
         Self::for_bytes(key.as_bytes())
     }
 
@@ -90,7 +91,7 @@ impl Scanner {
     /// When the document is invalid or its `model` is not unique. The error is
     /// the same however the document is cut, and every later call returns it
     /// again.
-    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), ScanError> {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<(), JsonError> {
         #[cfg(feature = "simd")]
         return self.feed_with(bytes, simd::scan);
         #[cfg(not(feature = "simd"))]
@@ -102,8 +103,8 @@ impl Scanner {
     pub(super) fn feed_with(
         &mut self,
         bytes: &[u8],
-        scan: impl FnOnce(&mut Self, &[u8]) -> Result<(), ScanError>,
-    ) -> Result<(), ScanError> {
+        scan: impl FnOnce(&mut Self, &[u8]) -> Result<(), JsonError>,
+    ) -> Result<(), JsonError> {
         if let Some(error) = self.error {
             return Err(error);
         }
@@ -118,35 +119,35 @@ impl Scanner {
     /// # Errors
     ///
     /// When that is too early, or an earlier call returned an error.
-    pub fn finish(&mut self) -> Result<(), ScanError> {
+    pub(crate) fn finish(&mut self) -> Result<(), JsonError> {
         let reason = match self.state {
             _ if self.error.is_some() => Reason::UnexpectedEnd,
             State::End => return Ok(()),
             State::Start => Reason::EmptyBody,
             _ => Reason::UnexpectedEnd,
         };
-        let end = ScanError::new(reason.into(), self.offset);
+        let end = JsonError::new(reason.into(), self.offset);
         Err(*self.error.get_or_insert(end))
     }
 
     /// The top-level `model`, as far as it has been seen.
-    pub fn model(&self) -> Model {
+    pub(crate) fn model(&self) -> Model {
         self.model
     }
 
     /// Whether the document's closing brace has been seen.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         matches!(self.state, State::End)
     }
 
     /// Where a member can be inserted; `None` before the opening brace.
-    pub fn insertion(&self) -> Option<Insertion> {
+    pub(crate) fn insertion(&self) -> Option<Insertion> {
         self.insertion
     }
 
     /// Takes all bytes: as many at once as can be, and otherwise one by one.
     #[inline(always)]
-    pub(super) fn scan<E: Engine>(&mut self, engine: E, bytes: &[u8]) -> Result<(), ScanError> {
+    pub(super) fn scan<E: Engine>(&mut self, engine: E, bytes: &[u8]) -> Result<(), JsonError> {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             match &mut self.state {
@@ -158,7 +159,7 @@ impl Scanner {
                 State::FirstKey | State::NextKey if byte == b'"' => {
                     at = self.members(engine, bytes, at)?;
                 }
-                State::Text(text) => match engine.text(text, bytes, at) {
+                State::SkippedString(string) => match engine.skip_string(string, bytes, at) {
                     Some(end) => at = self.comma(bytes, end),
                     None => break,
                 },
@@ -179,15 +180,15 @@ impl Scanner {
     /// Takes the byte at this place, and returns the place of the next one,
     /// which is the same if the byte's only meaning was that a number ended
     /// before it.
-    fn step(&mut self, byte: u8, at: usize) -> Result<usize, ScanErrorKind> {
+    fn step(&mut self, byte: u8, at: usize) -> Result<usize, JsonErrorKind> {
         match &mut self.state {
             State::Key(text, key) => match text.step(byte)? {
                 Step::Part => {}
                 Step::Unit(0) => return Err(Reason::NulInKey.into()),
                 Step::Unit(unit) => key.push(unit, self.target),
                 Step::End => {
-                    let likeness = key.likeness(self.target);
-                    self.end_key(likeness)?;
+                    let key_match = key.finish(self.target);
+                    self.end_key(key_match)?;
                 }
             },
             State::Name { text, escaped } => {
@@ -246,18 +247,18 @@ impl Scanner {
     #[inline(always)]
     pub(super) fn begin_key(&mut self, quote: usize) {
         self.token = self.offset_of(quote);
-        self.state = State::Key(StrictString::new(), KeyMatch::default());
+        self.state = State::Key(ValidatedString::new(), KeyMatcher::default());
     }
 
     #[inline(always)]
-    pub(super) fn end_key(&mut self, likeness: Likeness) -> Result<(), ScanErrorKind> {
-        self.in_model = match likeness {
-            Likeness::Different => false,
-            Likeness::SameButForCase => return Err(ScanErrorKind::AmbiguousModel),
-            Likeness::Same if self.model != Model::Unseen => {
-                return Err(ScanErrorKind::DuplicateModel);
+    pub(super) fn end_key(&mut self, key_match: KeyMatch) -> Result<(), JsonErrorKind> {
+        self.in_model = match key_match {
+            KeyMatch::Different => false,
+            KeyMatch::OtherCase => return Err(JsonErrorKind::AmbiguousModel),
+            KeyMatch::Exact if self.model != Model::Unseen => {
+                return Err(JsonErrorKind::DuplicateModel);
             }
-            Likeness::Same => {
+            KeyMatch::Exact => {
                 self.model = Model::Pending;
                 true
             }
@@ -272,11 +273,11 @@ impl Scanner {
         let kind;
         (self.state, kind) = match byte {
             b'"' if self.in_model => {
-                let text = StrictString::new();
+                let text = ValidatedString::new();
                 let escaped = false;
                 (State::Name { text, escaped }, None)
             }
-            b'"' => (State::Text(Text::default()), None),
+            b'"' => (State::SkippedString(SkippedString::default()), None),
             b'[' => {
                 self.nested.enter(Bracket::Array)?;
                 (State::Nested, Some(ValueKind::Array))
@@ -330,12 +331,12 @@ impl Scanner {
 
     /// The error of this kind that was noticed at this place.
     #[cold]
-    pub(super) fn error_at(&self, kind: ScanErrorKind, at: usize) -> ScanError {
+    pub(super) fn error_at(&self, kind: JsonErrorKind, at: usize) -> JsonError {
         let offset = match kind {
-            ScanErrorKind::Invalid(_) => self.offset_of(at),
-            ScanErrorKind::DuplicateModel | ScanErrorKind::AmbiguousModel => self.token,
+            JsonErrorKind::Invalid(_) => self.offset_of(at),
+            JsonErrorKind::DuplicateModel | JsonErrorKind::AmbiguousModel => self.token,
         };
-        ScanError::new(kind, offset)
+        JsonError::new(kind, offset)
     }
 }
 

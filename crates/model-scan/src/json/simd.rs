@@ -13,15 +13,15 @@ use fearless_simd::{Level, Simd, dispatch, prelude::*};
 
 use self::{
     block::{BLOCK, Block},
-    strings::{Found, Strings},
-    window::{Look, Window},
+    strings::{BlockOutcome, Strings},
+    window::{StringEnd, Window},
 };
 use super::{
     engine::{Bytewise, Engine},
-    error::ScanError,
+    error::JsonError,
     nested::{Nested, NestedEnd},
-    scanner::Scanner,
-    text::Text,
+    scanner::JsonScanner,
+    skipped_string::SkippedString,
 };
 
 /// After so many blocks of a string without a backslash it is taken for one
@@ -31,8 +31,8 @@ const CLEAN_BLOCKS: u32 = 16;
 /// What this machine can do.
 static LEVEL: LazyLock<Level> = LazyLock::new(Level::new);
 
-/// [`Scanner::scan`] with the best instructions that there are.
-pub(super) fn scan(scanner: &mut Scanner, bytes: &[u8]) -> Result<(), ScanError> {
+/// [`JsonScanner::scan`] with the best instructions that there are.
+pub(super) fn scan(scanner: &mut JsonScanner, bytes: &[u8]) -> Result<(), JsonError> {
     let level = *LEVEL;
     // Without vectors, or with less than a block, there is nothing to gain.
     if level.is_fallback() || bytes.len() < BLOCK {
@@ -43,7 +43,7 @@ pub(super) fn scan(scanner: &mut Scanner, bytes: &[u8]) -> Result<(), ScanError>
 
 /// The same with older instructions, where the best ones are newer.
 #[cfg(any(test, feature = "oracle"))]
-pub(super) fn scan_older(scanner: &mut Scanner, bytes: &[u8]) -> Result<(), ScanError> {
+pub(super) fn scan_older(scanner: &mut JsonScanner, bytes: &[u8]) -> Result<(), JsonError> {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     if let (Some(simd), BLOCK..) = (LEVEL.as_sse4_2(), bytes.len()) {
         return simd.vectorize(|| scanner.scan(Blocks(simd), bytes));
@@ -65,9 +65,9 @@ impl<S: Simd> Engine for Blocks<S> {
                 *window = Window::of(self.0, bytes, at);
             }
             match window.string(at) {
-                Look::EndsAt(quote) => return Some(quote),
-                Look::GoesOn => at = window.end,
-                Look::NotPlain => return None,
+                StringEnd::At(quote) => return Some(quote),
+                StringEnd::PastBlock => at = window.end,
+                StringEnd::NotPlain => return None,
             }
         }
         None
@@ -75,23 +75,23 @@ impl<S: Simd> Engine for Blocks<S> {
 
     #[inline(always)]
     fn short_string(self, window: &mut Window, bytes: &[u8], at: usize) -> Option<usize> {
-        if at >= window.end || matches!(window.string(at), Look::GoesOn) {
+        if at >= window.end || matches!(window.string(at), StringEnd::PastBlock) {
             if at >= bytes.len() {
                 return None;
             }
             *window = Window::of(self.0, bytes, at);
         }
         match window.string(at) {
-            Look::EndsAt(quote) => Some(quote),
-            Look::GoesOn | Look::NotPlain => None,
+            StringEnd::At(quote) => Some(quote),
+            StringEnd::PastBlock | StringEnd::NotPlain => None,
         }
     }
 
     #[inline(always)]
-    fn text(self, text: &mut Text, bytes: &[u8], mut at: usize) -> Option<usize> {
-        let mut carry = u64::from(text.escaped);
+    fn skip_string(self, string: &mut SkippedString, bytes: &[u8], mut at: usize) -> Option<usize> {
+        let mut carry = u64::from(string.escaped);
         // Frames that end in the middle of such a string do not start anew.
-        let mut clean = if text.escaped { 0 } else { text.clean };
+        let mut clean = if string.escaped { 0 } else { string.clean };
         while at < bytes.len() {
             if clean == CLEAN_BLOCKS {
                 let Some(found) = memchr::memchr2(b'"', b'\\', &bytes[at..]) else {
@@ -105,26 +105,26 @@ impl<S: Simd> Engine for Blocks<S> {
                 None => string_ends(Block::load(self.0, bytes, at), &mut carry),
             };
             if ends != 0 {
-                text.escaped = false;
+                string.escaped = false;
                 return Some(at + ends.trailing_zeros() as usize + 1);
             }
             at += len;
             clean = if backslashes == 0 { clean + 1 } else { 0 };
         }
-        text.escaped = carry != 0;
-        text.clean = clean;
+        string.escaped = carry != 0;
+        string.clean = clean;
         None
     }
 
     #[inline(always)]
     fn nested(self, nested: &mut Nested, bytes: &[u8], mut at: usize) -> NestedEnd {
         'value: loop {
-            if let Some(text) = &mut nested.text {
-                match self.text(text, bytes, at) {
+            if let Some(string) = &mut nested.string {
+                match self.skip_string(string, bytes, at) {
                     Some(end) => at = end,
                     None => return Ok(None),
                 }
-                nested.text = None;
+                nested.string = None;
             }
             let mut strings = Strings::default();
             while at < bytes.len() {
@@ -133,27 +133,27 @@ impl<S: Simd> Engine for Blocks<S> {
                     None => strings.take(nested, Block::load(self.0, bytes, at)),
                 };
                 match found {
-                    Found::Taken => at += len,
-                    Found::Brackets(brackets) => {
+                    BlockOutcome::Consumed => at += len,
+                    BlockOutcome::Brackets(brackets) => {
                         if let Some(end) = nested.take_each(brackets, bytes, at)? {
                             return Ok(Some(end));
                         }
                         at += len;
                     }
-                    Found::Numbers => at = self.skip_numbers(bytes, at + len),
-                    Found::Text => {
-                        nested.text = strings.text();
+                    BlockOutcome::Numbers => at = self.skip_numbers(bytes, at + len),
+                    BlockOutcome::InString => {
+                        nested.string = strings.open_string();
                         at += len;
                         continue 'value;
                     }
-                    Found::Strangers => {
+                    BlockOutcome::NonJson => {
                         // An error, unless the value ends before it.
-                        nested.text = strings.text();
+                        nested.string = strings.open_string();
                         return nested.scan(bytes, at);
                     }
                 }
             }
-            nested.text = strings.text();
+            nested.string = strings.open_string();
             return Ok(None);
         }
     }
@@ -187,22 +187,22 @@ mod tests {
         dispatch!(*LEVEL, simd => Blocks(simd).plain_string(&mut Window::default(), bytes, at))
     }
 
-    fn text(text: &mut Text, bytes: &[u8]) -> Option<usize> {
-        dispatch!(*LEVEL, simd => Blocks(simd).text(text, bytes, 0))
+    fn skip_string(string: &mut SkippedString, bytes: &[u8]) -> Option<usize> {
+        dispatch!(*LEVEL, simd => Blocks(simd).skip_string(string, bytes, 0))
     }
 
     #[test]
     fn blocks_without_a_backslash_are_counted_up_to_where_memchr_takes_over() {
         for blocks in 1..2 * CLEAN_BLOCKS {
             let mut bytes = vec![b'x'; BLOCK * blocks as usize];
-            let mut string = Text::default();
-            assert_eq!(text(&mut string, &bytes), None);
+            let mut string = SkippedString::default();
+            assert_eq!(skip_string(&mut string, &bytes), None);
             assert_eq!(string.clean, blocks.min(CLEAN_BLOCKS));
-            assert_eq!(text(&mut string, &bytes), None);
+            assert_eq!(skip_string(&mut string, &bytes), None);
             assert_eq!(string.clean, (2 * blocks).min(CLEAN_BLOCKS));
             bytes[0] = b'\\';
-            let mut string = Text::default();
-            assert_eq!(text(&mut string, &bytes), None);
+            let mut string = SkippedString::default();
+            assert_eq!(skip_string(&mut string, &bytes), None);
             assert_eq!(string.clean, (blocks - 1).min(CLEAN_BLOCKS));
         }
     }
@@ -221,12 +221,12 @@ mod tests {
     #[test]
     fn what_is_behind_the_quote_is_nothing_to_a_plain_string() {
         for quote in 1..99 {
-            for odd in [b'\\', 0x1f, 0x80] {
+            for special in [b'\\', 0x1f, 0x80] {
                 let mut bytes = [b' '; 100];
                 bytes[quote] = b'"';
-                bytes[quote + 1] = odd;
+                bytes[quote + 1] = special;
                 assert_eq!(plain_string(&bytes, 0), Some(quote));
-                bytes[quote - 1] = odd;
+                bytes[quote - 1] = special;
                 assert_eq!(plain_string(&bytes, 0), None);
             }
         }

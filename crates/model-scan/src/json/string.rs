@@ -20,7 +20,7 @@ pub(super) const NOT_ASCII: u16 = 0xfffd;
 /// Validates a JSON string in full, byte by byte, from just past its opening
 /// quote.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct StrictString {
+pub(super) struct ValidatedString {
     inside: Inside,
     /// The last escape was a high surrogate, so that a low one must follow.
     high: bool,
@@ -28,7 +28,7 @@ pub(super) struct StrictString {
 
 #[derive(Clone, Copy, Debug)]
 enum Inside {
-    Text,
+    Plain,
     /// A UTF-8 sequence that still needs some bytes, of which the next must lie
     /// between two bounds.
     Utf8 {
@@ -43,23 +43,23 @@ enum Inside {
     },
 }
 
-impl StrictString {
+impl ValidatedString {
     pub(super) fn new() -> Self {
         Self {
-            inside: Inside::Text,
+            inside: Inside::Plain,
             high: false,
         }
     }
 
     pub(super) fn step(&mut self, byte: u8) -> Result<Step, Reason> {
         match self.inside {
-            Inside::Text => self.text(byte),
+            Inside::Plain => self.text(byte),
             Inside::Utf8 { need, first, last } => {
                 if !(first..=last).contains(&byte) {
                     return Err(Reason::Utf8);
                 }
                 self.inside = match need {
-                    1 => Inside::Text,
+                    1 => Inside::Plain,
                     _ => continuation(need - 1, 0x80, 0xbf),
                 };
                 Ok(Step::Part)
@@ -73,7 +73,7 @@ impl StrictString {
                     self.inside = Inside::Hex { digits, unit };
                     return Ok(Step::Part);
                 }
-                self.inside = Inside::Text;
+                self.inside = Inside::Plain;
                 self.high = match (self.high, unit) {
                     (false, 0xd800..=0xdbff) => true,
                     (true, 0xdc00..=0xdfff) => false,
@@ -119,7 +119,7 @@ impl StrictString {
             return Err(Reason::Surrogate);
         }
         let unescaped = simple_escape(byte).ok_or(Reason::Escape)?;
-        self.inside = Inside::Text;
+        self.inside = Inside::Plain;
         Ok(Step::Unit(unescaped.into()))
     }
 }
@@ -144,13 +144,13 @@ fn simple_escape(byte: u8) -> Option<u8> {
     })
 }
 
-/// Decodes a string literal, with its quotes, that a [`Scanner`] has validated.
+/// Decodes a string literal, with its quotes, that a [`JsonScanner`] has validated.
 ///
 /// Borrows when there is no escape. `None` if the literal isn't valid after
 /// all.
 ///
-/// [`Scanner`]: super::Scanner
-pub fn decode_string(literal: &[u8], escaped: bool) -> Option<Cow<'_, str>> {
+/// [`JsonScanner`]: super::JsonScanner
+pub(crate) fn decode_string(literal: &[u8], escaped: bool) -> Option<Cow<'_, str>> {
     let text = literal.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     let mut rest = str::from_utf8(text).ok()?;
     if !escaped {

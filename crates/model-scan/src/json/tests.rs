@@ -4,4 +4,4 @@ mod generate;
 mod properties;
 mod suite;
 
-use super::check::{SCANS, check, scan, scan_with};
+use super::oracle::{SCANS, check, check_and_read, scan, scan_with};

@@ -4,46 +4,44 @@ use std::fmt;
 ///
 /// Its `Display` says what was wrong, at which byte, and how to mend it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FormError {
-    kind: FormErrorKind,
+pub(crate) struct MultipartError {
+    kind: MultipartErrorKind,
     offset: u64,
 }
 
-impl FormError {
-    pub(super) fn new(kind: FormErrorKind, offset: u64) -> Self {
+impl MultipartError {
+    pub(super) fn new(kind: MultipartErrorKind, offset: u64) -> Self {
         Self { kind, offset }
     }
 
     pub(super) fn invalid(reason: Reason, offset: u64) -> Self {
-        Self::new(FormErrorKind::Invalid(reason), offset)
+        Self::new(MultipartErrorKind::Invalid(reason), offset)
     }
 
-    pub fn kind(&self) -> FormErrorKind {
+    pub(crate) fn kind(&self) -> MultipartErrorKind {
         self.kind
     }
 
     /// Zero-based: the first byte of the form that is at fault, or the form's length where it
     /// ended too early. For [`Reason::Boundary`], an index into the boundary itself.
-    pub fn offset(&self) -> u64 {
+    pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
 }
 
-impl fmt::Display for FormError {
+impl fmt::Display for MultipartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (wrong, remedy) = self.kind.text();
         let place = match self.kind {
-            FormErrorKind::Invalid(Reason::Boundary) => "boundary",
+            MultipartErrorKind::Invalid(Reason::Boundary) => "boundary",
             _ => "form",
         };
         write!(f, "{wrong} (byte {} of the {place}); {remedy}", self.offset)
     }
 }
 
-impl std::error::Error for FormError {}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FormErrorKind {
+pub(crate) enum MultipartErrorKind {
     /// A second part named `model`.
     DuplicateModel,
     /// A part whose name some servers read as `model`, and others do not.
@@ -51,7 +49,7 @@ pub enum FormErrorKind {
     Invalid(Reason),
 }
 
-impl FormErrorKind {
+impl MultipartErrorKind {
     /// What is wrong, and how to mend it.
     fn text(self) -> (&'static str, &'static str) {
         match self {
@@ -70,7 +68,7 @@ impl FormErrorKind {
 
 /// What makes a form invalid, or open to more than one reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// The boundary is empty, too long, or has a character that RFC 2046 does not allow.
     Boundary,
     /// Something other than one line end stands before the first delimiter.

@@ -1,6 +1,6 @@
 use super::name::{Name, hides_name};
 use super::params::{Params, is_token};
-use super::{FormError, FormErrorKind, Reason};
+use super::{MultipartError, MultipartErrorKind, Reason};
 
 /// busboy forgets every header after the 2,000th; python-multipart refuses the ninth.
 const MAX_HEADERS: usize = 32;
@@ -47,32 +47,41 @@ pub(super) struct Part {
 
 impl Head {
     /// Takes a line, less its CRLF, that starts at offset `at` of the form and is not empty.
-    pub(super) fn line(&mut self, line: &[u8], at: u64) -> Result<(), FormError> {
+    pub(super) fn line(&mut self, line: &[u8], at: u64) -> Result<(), MultipartError> {
         self.headers += 1;
         if self.headers > MAX_HEADERS {
-            return Err(FormError::invalid(Reason::HeadTooLong, at));
+            return Err(MultipartError::invalid(Reason::HeadTooLong, at));
         }
         let text = text(line, at)?;
         if text.starts_with([' ', '\t']) {
             // RFC 9112, section 5.2: obsolete. Werkzeug, busboy and Go join the lines,
             // python-multipart and formidable refuse them.
-            return Err(FormError::invalid(Reason::FoldedHeader, at));
+            return Err(MultipartError::invalid(Reason::FoldedHeader, at));
         }
         let colon = text.bytes().take_while(|&b| is_token(b)).count();
         if colon == 0 || text.as_bytes().get(colon) != Some(&b':') {
-            return Err(FormError::invalid(Reason::HeaderSyntax, at + colon as u64));
+            return Err(MultipartError::invalid(
+                Reason::HeaderSyntax,
+                at + colon as u64,
+            ));
         }
         let (name, value) = (&text[..colon], &text[colon + 1..]);
         let value = value.trim_start_matches([' ', '\t']);
         self.header(name, value, at, at + (line.len() - value.len()) as u64)
     }
 
-    fn header(&mut self, name: &str, value: &str, at: u64, value_at: u64) -> Result<(), FormError> {
+    fn header(
+        &mut self,
+        name: &str,
+        value: &str,
+        at: u64,
+        value_at: u64,
+    ) -> Result<(), MultipartError> {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         let untrimmed = value;
         let value = value.trim_end_matches([' ', '\t']);
         // Of two headers, Go and busboy take the first, Starlette the last, others both.
-        let repeated = FormError::invalid(Reason::RepeatedHeader, at);
+        let repeated = MultipartError::invalid(Reason::RepeatedHeader, at);
         if is(DISPOSITION) {
             let disposition = Disposition::parse(untrimmed, value_at)?;
             set(&mut self.disposition, disposition, repeated)
@@ -82,7 +91,7 @@ impl Head {
             }
             if starts_with_ignoring_case(value, "multipart/") {
                 // RFC 7578, section 4.3: obsolete. Some look for parts within it.
-                return Err(FormError::invalid(Reason::NestedMultipart, value_at));
+                return Err(MultipartError::invalid(Reason::NestedMultipart, value_at));
             }
             let content_type = (is_plain_text(value), value_at);
             set(&mut self.content_type, content_type, repeated)
@@ -110,7 +119,7 @@ impl Head {
     }
 
     /// The head is complete; its empty line starts at offset `at` of the form.
-    pub(super) fn finish(&self, at: u64) -> Result<Part, FormError> {
+    pub(super) fn finish(&self, at: u64) -> Result<Part, MultipartError> {
         // busboy skips such a part, Starlette and Werkzeug refuse the form.
         let Disposition {
             name,
@@ -118,14 +127,17 @@ impl Head {
             other_at,
         } = self
             .disposition
-            .ok_or(FormError::invalid(Reason::MissingDisposition, at))?;
+            .ok_or(MultipartError::invalid(Reason::MissingDisposition, at))?;
         match name {
             Name::Model => self.check_model(other_at)?,
             Name::NearModel => {
-                return Err(FormError::new(FormErrorKind::AmbiguousModel, name_at));
+                return Err(MultipartError::new(
+                    MultipartErrorKind::AmbiguousModel,
+                    name_at,
+                ));
             }
-            Name::Charset => return Err(FormError::invalid(Reason::CharsetField, name_at)),
-            Name::Encoded => return Err(FormError::invalid(Reason::EncodedName, name_at)),
+            Name::Charset => return Err(MultipartError::invalid(Reason::CharsetField, name_at)),
+            Name::Encoded => return Err(MultipartError::invalid(Reason::EncodedName, name_at)),
             Name::Other => {}
         }
         Ok(Part {
@@ -138,7 +150,7 @@ impl Head {
     /// A `model` part must be a plain field for everyone: with a file name, or with the type
     /// `application/octet-stream`, it is a file for some; and encodings and charsets other than
     /// UTF-8 (RFC 7578, sections 4.4 and 4.7) are decoded by some.
-    fn check_model(&self, other_at: Option<u64>) -> Result<(), FormError> {
+    fn check_model(&self, other_at: Option<u64>) -> Result<(), MultipartError> {
         let refused = |fact: Option<(bool, u64)>| fact.and_then(|(ok, at)| (!ok).then_some(at));
         let faults = [
             (Reason::ModelParameter, other_at),
@@ -147,7 +159,7 @@ impl Head {
             (Reason::ModelEncoding, self.encoding_at),
         ];
         match faults.iter().find_map(|&(why, at)| Some((why, at?))) {
-            Some((why, at)) => Err(FormError::invalid(why, at)),
+            Some((why, at)) => Err(MultipartError::invalid(why, at)),
             None => Ok(()),
         }
     }
@@ -155,25 +167,25 @@ impl Head {
 
 impl Disposition {
     /// `form-data` with a name (RFC 7578, section 4.2).
-    fn parse(value: &str, at: u64) -> Result<Self, FormError> {
+    fn parse(value: &str, at: u64) -> Result<Self, MultipartError> {
         let kind = value.bytes().take_while(|&b| is_token(b)).count();
         // Letter case should not matter (RFC 2183, section 2), but everyone writes it so, and
         // Tornado reads it so.
         if &value[..kind] != "form-data" {
-            return Err(FormError::invalid(Reason::NotFormData, at));
+            return Err(MultipartError::invalid(Reason::NotFormData, at));
         }
         let mut name = None;
         let mut other_at = None;
         let mut keys: Vec<&str> = Vec::new();
         let mut params = Params::new(value, kind, at, Reason::DispositionSyntax);
         while let Some(param) = params.read()? {
-            let error = |reason| FormError::invalid(reason, param.key_at);
+            let error = |reason| MultipartError::invalid(reason, param.key_at);
             if keys.iter().any(|key| key.eq_ignore_ascii_case(param.key)) {
                 return Err(error(Reason::RepeatedParameter));
             }
             keys.push(param.key);
             if hides_name(param.value) {
-                return Err(FormError::invalid(Reason::HiddenName, param.value_at));
+                return Err(MultipartError::invalid(Reason::HiddenName, param.value_at));
             }
             if param.key.eq_ignore_ascii_case("name") {
                 // Letter case should not matter (RFC 9110, section 5.6.6), but everyone writes it
@@ -194,7 +206,7 @@ impl Disposition {
                 return Err(error(Reason::HiddenName));
             }
         }
-        let (name, name_at) = name.ok_or(FormError::invalid(Reason::MissingName, at))?;
+        let (name, name_at) = name.ok_or(MultipartError::invalid(Reason::MissingName, at))?;
         Ok(Self {
             name,
             name_at,
@@ -204,8 +216,8 @@ impl Disposition {
 }
 
 impl ContentLength {
-    fn parse(value: &str, at: u64) -> Result<Self, FormError> {
-        let error = FormError::invalid(Reason::ContentLength, at);
+    fn parse(value: &str, at: u64) -> Result<Self, MultipartError> {
+        let error = MultipartError::invalid(Reason::ContentLength, at);
         if !value.bytes().all(|b| b.is_ascii_digit()) {
             return Err(error);
         }
@@ -217,7 +229,7 @@ impl ContentLength {
     }
 }
 
-fn set<T>(slot: &mut Option<T>, value: T, repeated: FormError) -> Result<(), FormError> {
+fn set<T>(slot: &mut Option<T>, value: T, repeated: MultipartError) -> Result<(), MultipartError> {
     match slot.replace(value) {
         None => Ok(()),
         Some(_) => Err(repeated),
@@ -229,15 +241,18 @@ fn set<T>(slot: &mut Option<T>, value: T, repeated: FormError) -> Result<(), For
 /// NUL ends the name for C; `\x0b`, `\x0c`, `\x1c` to `\x1e`, U+0085, U+2028 and U+2029 end the
 /// line for Python's `str.splitlines`; Werkzeug fails on text that is not UTF-8, and a reader
 /// that drops bad bytes would see another name.
-fn text(line: &[u8], at: u64) -> Result<&str, FormError> {
+fn text(line: &[u8], at: u64) -> Result<&str, MultipartError> {
     if let Some(i) = memchr::memchr(b'\r', line) {
-        return Err(FormError::invalid(Reason::BareLineEnd, at + i as u64));
+        return Err(MultipartError::invalid(Reason::BareLineEnd, at + i as u64));
     }
     let text = std::str::from_utf8(line)
-        .map_err(|e| FormError::invalid(Reason::HeadEncoding, at + e.valid_up_to() as u64))?;
+        .map_err(|e| MultipartError::invalid(Reason::HeadEncoding, at + e.valid_up_to() as u64))?;
     let bad = |c: char| (c.is_control() && c != '\t') || matches!(c, '\u{2028}' | '\u{2029}');
     match text.find(bad) {
-        Some(i) => Err(FormError::invalid(Reason::ControlCharacter, at + i as u64)),
+        Some(i) => Err(MultipartError::invalid(
+            Reason::ControlCharacter,
+            at + i as u64,
+        )),
         None => Ok(text),
     }
 }

@@ -12,20 +12,20 @@
 //!   folded, at most 16 KiB and 32 headers; exactly one Content-Disposition, `form-data` with one
 //!   `name`. A Content-Length must be true.
 //! - Names: `name="model"` or `name=model`, with `name` in lower case. One that some server might
-//!   read as `model` is [`AmbiguousModel`](FormErrorKind::AmbiguousModel).
+//!   read as `model` is [`AmbiguousModel`](MultipartErrorKind::AmbiguousModel).
 //! - The `model` part: once, plain text in UTF-8, at most 64 KiB, no file, no encoding.
 
-#[cfg(any(test, feature = "oracle"))]
-pub mod check;
+mod edits;
 mod error;
 mod head;
-mod insert;
 mod name;
+#[cfg(any(test, feature = "oracle"))]
+pub(crate) mod oracle;
 mod params;
 mod scanner;
 #[cfg(test)]
 mod tests;
 
-pub use error::{FormError, FormErrorKind, Reason};
-pub use insert::{is_safe_content, model_part};
-pub use scanner::{Model, Scanner};
+use error::Reason;
+pub(crate) use error::{MultipartError, MultipartErrorKind};
+pub(crate) use scanner::{Model, MultipartScanner};

@@ -1,4 +1,4 @@
-use super::{FormError, Reason};
+use super::{MultipartError, Reason};
 
 /// One `; key=value` of a header's value.
 pub(super) struct Param<'a> {
@@ -36,7 +36,7 @@ impl<'a> Params<'a> {
         }
     }
 
-    pub(super) fn read(&mut self) -> Result<Option<Param<'a>>, FormError> {
+    pub(super) fn read(&mut self) -> Result<Option<Param<'a>>, MultipartError> {
         if self.pos == self.text.len() {
             return Ok(None);
         }
@@ -58,7 +58,7 @@ impl<'a> Params<'a> {
         }))
     }
 
-    fn token(&mut self) -> Result<(&'a str, u64), FormError> {
+    fn token(&mut self) -> Result<(&'a str, u64), MultipartError> {
         let start = self.pos;
         let rest = &self.text[start..];
         let len = rest.bytes().take_while(|&b| is_token(b)).count();
@@ -71,7 +71,7 @@ impl<'a> Params<'a> {
 
     /// A quoted-string (RFC 9110, section 5.6.4): it ends at the first quote without a
     /// backslash before it that is not itself escaped.
-    fn quoted(&mut self) -> Result<(&'a str, u64), FormError> {
+    fn quoted(&mut self) -> Result<(&'a str, u64), MultipartError> {
         self.pos += 1;
         let start = self.pos;
         loop {
@@ -87,7 +87,7 @@ impl<'a> Params<'a> {
         Ok((value, self.at + start as u64))
     }
 
-    fn expect(&mut self, byte: u8) -> Result<(), FormError> {
+    fn expect(&mut self, byte: u8) -> Result<(), MultipartError> {
         if self.peek() == Some(byte) {
             self.pos += 1;
             Ok(())
@@ -100,9 +100,9 @@ impl<'a> Params<'a> {
         self.text.as_bytes().get(self.pos).copied()
     }
 
-    fn error(&self) -> FormError {
+    fn error(&self) -> MultipartError {
         let pos = self.pos.min(self.text.len());
-        FormError::invalid(self.reason, self.at + pos as u64)
+        MultipartError::invalid(self.reason, self.at + pos as u64)
     }
 }
 

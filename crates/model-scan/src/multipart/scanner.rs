@@ -1,7 +1,7 @@
 use memchr::{memchr, memmem};
 
 use super::head::{ContentLength, Head};
-use super::{FormError, FormErrorKind, Reason};
+use super::{MultipartError, MultipartErrorKind, Reason};
 
 /// The longest part head, with its line ends and its empty line.
 const MAX_HEAD: usize = 16 * 1024;
@@ -10,7 +10,7 @@ const MAX_MODEL: u64 = 64 * 1024;
 
 /// Where the model is. Offsets are absolute, of the part's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Model {
+pub(crate) enum Model {
     /// No `model` part has begun.
     Unseen,
     /// Its head has been read, its end has not.
@@ -25,15 +25,15 @@ pub enum Model {
 /// unfinished header line, and as many bytes of content as a boundary has. Time: linear, and that
 /// of one substring search where there is content.
 #[derive(Debug)]
-pub struct Scanner {
+pub(crate) struct MultipartScanner {
     /// Searches for `--boundary`.
-    dashed: memmem::Finder<'static>,
+    pub(super) delimiter: memmem::Finder<'static>,
     state: State,
     /// How many bytes have been consumed.
     at: u64,
     /// A header line, or the end of the content, that began in an earlier frame.
     carry: Vec<u8>,
-    part: Current,
+    part: CurrentPart,
     model: Model,
     model_length: Option<ContentLength>,
     insertion: Option<u64>,
@@ -59,12 +59,12 @@ enum State {
     ClosedCr,
     /// After both.
     Epilogue,
-    Failed(FormError),
+    Failed(MultipartError),
 }
 
 /// The part whose content is being read.
 #[derive(Clone, Copy, Debug, Default)]
-struct Current {
+struct CurrentPart {
     /// Offset of the content.
     start: u64,
     /// Offset of the CRLF of the delimiter that ends it, once that has begun.
@@ -73,22 +73,22 @@ struct Current {
     content_length: Option<ContentLength>,
 }
 
-impl Scanner {
+impl MultipartScanner {
     /// `boundary` is the value of the Content-Type's parameter, less its quotes.
     ///
     /// # Errors
     ///
     /// [`Reason::Boundary`], unless it is one to 70 `bchars` that do not end in a space (RFC 2046,
     /// section 5.1.1).
-    pub fn new(boundary: &[u8]) -> Result<Self, FormError> {
+    pub(crate) fn new(boundary: &[u8]) -> Result<Self, MultipartError> {
         check_boundary(boundary)?;
-        let dashed = [b"--", boundary].concat();
+        let delimiter = [b"--", boundary].concat();
         Ok(Self {
-            dashed: memmem::Finder::new(&dashed).into_owned(),
+            delimiter: memmem::Finder::new(&delimiter).into_owned(),
             state: State::Start,
             at: 0,
             carry: Vec::new(),
-            part: Current::default(),
+            part: CurrentPart::default(),
             model: Model::Unseen,
             model_length: None,
             insertion: None,
@@ -102,7 +102,7 @@ impl Scanner {
     ///
     /// When the form is invalid, or could be read in more than one way. The same error comes back
     /// from then on. It does not depend on how the form was cut.
-    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), FormError> {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<(), MultipartError> {
         let mut rest = bytes;
         while !rest.is_empty() {
             let read = match &self.state {
@@ -110,7 +110,7 @@ impl Scanner {
                 State::Content => self.content(rest),
                 _ => self.byte(rest[0]).map(|()| 1),
             };
-            let read = self.stick(read)?;
+            let read = self.latch_error(read)?;
             self.at += read as u64;
             rest = &rest[read..];
         }
@@ -123,27 +123,27 @@ impl Scanner {
     ///
     /// When [`feed`](Self::feed) failed, or the close delimiter (`--boundary--`) is missing.
     /// Without it, some servers take the parts they have, and others refuse the form.
-    pub fn finish(&mut self) -> Result<(), FormError> {
+    pub(crate) fn finish(&mut self) -> Result<(), MultipartError> {
         let ended = match self.state {
             State::Closed | State::Epilogue => Ok(()),
             State::Failed(error) => Err(error),
-            _ => Err(FormError::invalid(Reason::Truncated, self.at)),
+            _ => Err(MultipartError::invalid(Reason::Truncated, self.at)),
         };
-        self.stick(ended)
+        self.latch_error(ended)
     }
 
-    pub fn model(&self) -> Model {
+    pub(crate) fn model(&self) -> Model {
         self.model
     }
 
     /// The close delimiter has been seen.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.is_complete
     }
 
     /// Offset of the first delimiter line, where a whole [`model_part`](super::model_part) can be
     /// inserted, once known.
-    pub fn insertion(&self) -> Option<u64> {
+    pub(crate) fn insertion(&self) -> Option<u64> {
         self.insertion
     }
 
@@ -151,7 +151,7 @@ impl Scanner {
     ///
     /// OkHttp and Ktor send it. RFC 7578, section 4.8 has servers ignore it, but old versions of
     /// aiohttp read by it: it must change with the content. Known when the model is `Pending`.
-    pub fn model_length(&self) -> Option<(u64, u64)> {
+    pub(crate) fn model_length(&self) -> Option<(u64, u64)> {
         self.model_length.map(|length| (length.start, length.end))
     }
 
@@ -161,7 +161,7 @@ impl Scanner {
         self.carry.len()
     }
 
-    fn stick<T>(&mut self, result: Result<T, FormError>) -> Result<T, FormError> {
+    fn latch_error<T>(&mut self, result: Result<T, MultipartError>) -> Result<T, MultipartError> {
         if let Err(error) = result {
             self.state = State::Failed(error);
         }
@@ -169,8 +169,8 @@ impl Scanner {
     }
 
     /// The states in which each byte counts.
-    fn byte(&mut self, byte: u8) -> Result<(), FormError> {
-        let invalid = |reason| Err(FormError::invalid(reason, self.at));
+    fn byte(&mut self, byte: u8) -> Result<(), MultipartError> {
+        let invalid = |reason| Err(MultipartError::invalid(reason, self.at));
         self.state = match (&self.state, byte) {
             // A preamble may be anything (RFC 2046, section 5.1.1), but busboy and Go skip it,
             // python-multipart refuses it, and some take its first line for the boundary.
@@ -215,22 +215,22 @@ impl Scanner {
         Ok(())
     }
 
-    fn opening(&mut self, read: usize, byte: u8) -> Result<(), FormError> {
-        let dashed = self.dashed.needle();
-        if dashed[read] != byte {
-            return Err(FormError::invalid(Reason::Preamble, self.at));
+    fn opening(&mut self, read: usize, byte: u8) -> Result<(), MultipartError> {
+        let delimiter = self.delimiter.needle();
+        if delimiter[read] != byte {
+            return Err(MultipartError::invalid(Reason::Preamble, self.at));
         }
-        self.state = if read + 1 < dashed.len() {
+        self.state = if read + 1 < delimiter.len() {
             State::Opening(read + 1)
         } else {
-            self.insertion = Some(self.at + 1 - dashed.len() as u64);
+            self.insertion = Some(self.at + 1 - delimiter.len() as u64);
             State::Delimited
         };
         Ok(())
     }
 
     /// Reads at most one line of a head.
-    fn head(&mut self, bytes: &[u8]) -> Result<usize, FormError> {
+    fn head(&mut self, bytes: &[u8]) -> Result<usize, MultipartError> {
         let State::Head(head, start) = &mut self.state else {
             unreachable!("called in a head only")
         };
@@ -240,7 +240,7 @@ impl Scanner {
         let Some(lf) = memchr(b'\n', bytes) else {
             if bytes.len() == room {
                 let end = self.at + room as u64;
-                return Err(FormError::invalid(Reason::HeadTooLong, end));
+                return Err(MultipartError::invalid(Reason::HeadTooLong, end));
             }
             self.carry.extend_from_slice(bytes);
             return Ok(bytes.len());
@@ -249,12 +249,12 @@ impl Scanner {
         let Some((b'\r', line)) = self.carry.split_last() else {
             // Go and Werkzeug end a line here, python-multipart does not.
             let at = self.at + lf as u64;
-            return Err(FormError::invalid(Reason::BareLineEnd, at));
+            return Err(MultipartError::invalid(Reason::BareLineEnd, at));
         };
         // Django and Tornado look for delimiters first, wherever they are.
-        if let Some(i) = self.dashed.find(line) {
+        if let Some(i) = self.delimiter.find(line) {
             let at = line_at + i as u64;
-            return Err(FormError::invalid(Reason::DelimiterInHead, at));
+            return Err(MultipartError::invalid(Reason::DelimiterInHead, at));
         }
         let end = self.at + lf as u64 + 1;
         if !line.is_empty() {
@@ -263,12 +263,15 @@ impl Scanner {
             let part = head.finish(line_at)?;
             if part.is_model {
                 if self.model != Model::Unseen {
-                    return Err(FormError::new(FormErrorKind::DuplicateModel, part.name_at));
+                    return Err(MultipartError::new(
+                        MultipartErrorKind::DuplicateModel,
+                        part.name_at,
+                    ));
                 }
                 self.model = Model::Pending;
                 self.model_length = part.content_length;
             }
-            self.part = Current {
+            self.part = CurrentPart {
                 start: end,
                 end: None,
                 is_model: part.is_model,
@@ -281,7 +284,7 @@ impl Scanner {
     }
 
     /// Reads up to the next `--boundary`, which must be the delimiter's.
-    fn content(&mut self, bytes: &[u8]) -> Result<usize, FormError> {
+    fn content(&mut self, bytes: &[u8]) -> Result<usize, MultipartError> {
         let found = self.search(bytes);
         if self.part.is_model {
             self.check_model_len(bytes, found)?;
@@ -295,23 +298,23 @@ impl Scanner {
         // or CR before it, PHP a bare LF, Django and Tornado anything, and Go and Werkzeug take
         // a delimiter right after the head.
         if before != *b"\r\n" {
-            return Err(FormError::invalid(Reason::DelimiterInContent, dashes));
+            return Err(MultipartError::invalid(Reason::DelimiterInContent, dashes));
         }
         self.part.end = Some(dashes - 2);
         self.carry.clear();
         self.state = State::Delimited;
-        Ok((dashes + self.dashed.needle().len() as u64 - self.at) as usize)
+        Ok((dashes + self.delimiter.needle().len() as u64 - self.at) as usize)
     }
 
     /// The offset of the first `--boundary` that ends in `bytes`, and the two bytes of content
     /// before it (zeros where there are fewer).
     fn search(&mut self, bytes: &[u8]) -> Option<(u64, [u8; 2])> {
         let carried = self.carry.len();
-        let across = bytes.len().min(self.dashed.needle().len() - 1);
+        let across = bytes.len().min(self.delimiter.needle().len() - 1);
         self.carry.extend_from_slice(&bytes[..across]);
-        let (i, carried) = match self.dashed.find(&self.carry) {
+        let (i, carried) = match self.delimiter.find(&self.carry) {
             Some(i) => (i, carried),
-            None => (carried + self.dashed.find(bytes)?, carried),
+            None => (carried + self.delimiter.find(bytes)?, carried),
         };
         // `carry` reaches past the start of `bytes`, and two bytes further back than a match.
         let byte = |i: usize| match i.checked_sub(carried) {
@@ -328,7 +331,7 @@ impl Scanner {
     /// Carries the end of the content over to the next frame: a possible start of `--boundary`,
     /// and the two bytes before it. `search` has appended the front of `bytes` already.
     fn remember(&mut self, bytes: &[u8]) {
-        let needle = self.dashed.needle().len();
+        let needle = self.delimiter.needle().len();
         let keep = needle + 1;
         if bytes.len() >= keep {
             self.carry.clear();
@@ -346,23 +349,23 @@ impl Scanner {
         &self,
         bytes: &[u8],
         found: Option<(u64, [u8; 2])>,
-    ) -> Result<(), FormError> {
+    ) -> Result<(), MultipartError> {
         let last = self.part.start + MAX_MODEL + 2;
         let searched = self.at + bytes.len() as u64;
         let in_time = match found {
             Some((dashes, _)) => dashes <= last,
-            None => searched < last + self.dashed.needle().len() as u64,
+            None => searched < last + self.delimiter.needle().len() as u64,
         };
         if in_time {
             Ok(())
         } else {
             let at = self.part.start + MAX_MODEL;
-            Err(FormError::invalid(Reason::ModelTooLong, at))
+            Err(MultipartError::invalid(Reason::ModelTooLong, at))
         }
     }
 
     /// A delimiter has been read to its end; if a part came before it, that has ended.
-    fn end_part(&mut self) -> Result<(), FormError> {
+    fn end_part(&mut self) -> Result<(), MultipartError> {
         let part = std::mem::take(&mut self.part);
         let Some(end) = part.end else {
             return Ok(());
@@ -371,7 +374,7 @@ impl Scanner {
             && length.value != end - part.start
         {
             // Old versions of aiohttp would look for the delimiter where this says.
-            return Err(FormError::invalid(Reason::ContentLength, length.start));
+            return Err(MultipartError::invalid(Reason::ContentLength, length.start));
         }
         if part.is_model {
             self.model = Model::Value {
@@ -384,7 +387,7 @@ impl Scanner {
 }
 
 /// RFC 2046, section 5.1.1: `boundary := 0*69<bchars> bcharsnospace`.
-fn check_boundary(boundary: &[u8]) -> Result<(), FormError> {
+fn check_boundary(boundary: &[u8]) -> Result<(), MultipartError> {
     let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(b);
     let bad = match boundary.iter().position(|b| !allowed(b)) {
         Some(i) => i,
@@ -392,5 +395,5 @@ fn check_boundary(boundary: &[u8]) -> Result<(), FormError> {
         None if boundary.last().is_none_or(|&b| b == b' ') => boundary.len().saturating_sub(1),
         None => return Ok(()),
     };
-    Err(FormError::invalid(Reason::Boundary, bad as u64))
+    Err(MultipartError::invalid(Reason::Boundary, bad as u64))
 }

@@ -54,7 +54,7 @@ impl<S: Simd> Block<S> {
 
     /// What does not stand for itself in a string, or is beyond ASCII.
     #[inline(always)]
-    pub(super) fn odd(&self) -> u64 {
+    pub(super) fn special(&self) -> u64 {
         let bytes = self.bytes;
         self.bits(bytes.simd_eq(b'\\') | bytes.simd_lt(0x20) | bytes.simd_ge(0x80))
     }
@@ -106,7 +106,7 @@ impl<S: Simd> Block<S> {
     /// Whether there is a byte outside strings that is not of JSON's alphabet,
     /// part of which is `known`. The quotes of strings are in their place.
     #[inline(always)]
-    pub(super) fn has_strangers(&self, known: [Mask<S>; 3], outside: u64, quotes: u64) -> bool {
+    pub(super) fn has_non_json(&self, known: [Mask<S>; 3], outside: u64, quotes: u64) -> bool {
         let [numbers, opening, closing] = known;
         let alphabet = numbers | self.breaks() | opening | closing;
         let strange = outside & !(self.bits(alphabet) | quotes);
@@ -121,11 +121,11 @@ impl<S: Simd> Block<S> {
     }
 }
 
-/// The bytes that are escaped, among the `len` of a block: those after an odd
+/// The bytes that are escaped, among the `len` of a block: those after an special
 /// run of backslashes. `carry` says whether the first one is, and then whether
 /// the one after the block will be.
 ///
-/// This is how simdjson does it: subtracting the starts of runs from the odd
+/// This is how simdjson does it: subtracting the starts of runs from the special
 /// places carries through each run to its end.
 #[inline(always)]
 fn escaped(backslashes: u64, carry: &mut u64, len: usize) -> u64 {
@@ -189,15 +189,15 @@ mod tests {
     }
 
     #[inline(always)]
-    fn has_strangers<S: Simd>(simd: S, bytes: &[u8], outside: u64, quotes: u64) -> bool {
+    fn has_non_json<S: Simd>(simd: S, bytes: &[u8], outside: u64, quotes: u64) -> bool {
         let block = Block::load(simd, bytes, 0);
         let (opening, closing) = block.brackets();
-        block.has_strangers([block.numbers(), opening, closing], outside, quotes)
+        block.has_non_json([block.numbers(), opening, closing], outside, quotes)
     }
 
     #[test]
     fn only_what_is_not_of_the_alphabet_is_strange_and_only_where_it_is_looked_for() {
-        let strange = |bytes: &[u8], outside, quotes| dispatch!(Level::new(), simd => has_strangers(simd, bytes, outside, quotes));
+        let strange = |bytes: &[u8], outside, quotes| dispatch!(Level::new(), simd => has_non_json(simd, bytes, outside, quotes));
         // One of each kind, and strangers in the first and the last place.
         let ordinary = b"[{1.5e+3,true: null}]\t\r\n false -0 ";
         let mut bytes: Vec<_> = ordinary.iter().copied().cycle().take(BLOCK).collect();

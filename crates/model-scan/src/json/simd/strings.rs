@@ -1,7 +1,7 @@
 use fearless_simd::Simd;
 
 use super::{
-    super::{nested::Nested, text::Text},
+    super::{nested::Nested, skipped_string::SkippedString},
     block::{Block, prefix_xor},
 };
 
@@ -15,51 +15,55 @@ pub(super) struct Strings {
 }
 
 /// What a block of a nested value is.
-pub(super) enum Found {
-    Taken,
+pub(super) enum BlockOutcome {
+    Consumed,
     /// Taken but for these brackets.
     Brackets(u64),
     /// Wholly inside a string.
-    Text,
+    InString,
     Numbers,
     /// Not taken: bytes that are not of JSON's alphabet.
-    Strangers,
+    NonJson,
 }
 
 impl Strings {
     /// Takes a block, of the length returned.
     #[inline(always)]
-    pub(super) fn take<S: Simd>(&mut self, nested: &mut Nested, block: Block<S>) -> (Found, usize) {
+    pub(super) fn take<S: Simd>(
+        &mut self,
+        nested: &mut Nested,
+        block: Block<S>,
+    ) -> (BlockOutcome, usize) {
         let mut escape = self.escape;
         let backslashes = block.equal(b'\\');
         let quotes = block.quotes(backslashes, &mut escape);
         if quotes == 0 && self.inside != 0 {
             self.escape = escape;
-            return (Found::Text, block.len);
+            return (BlockOutcome::InString, block.len);
         }
         let numbers = block.numbers();
         if quotes == 0 && block.bits(numbers) == block.valid() {
-            return (Found::Numbers, block.len);
+            return (BlockOutcome::Numbers, block.len);
         }
         let strings = prefix_xor(quotes) ^ self.inside;
         let outside = !strings & block.valid();
         let (opening, closing) = block.brackets();
-        if block.has_strangers([numbers, opening, closing], outside, quotes) {
-            return (Found::Strangers, block.len);
+        if block.has_non_json([numbers, opening, closing], outside, quotes) {
+            return (BlockOutcome::NonJson, block.len);
         }
         self.inside = (strings as i64 >> 63) as u64;
         self.escape = escape;
         let closing = block.bits(closing);
         let brackets = (block.bits(opening) | closing) & outside;
         if brackets != 0 && !nested.brackets.take_all(brackets, closing, block.curly()) {
-            return (Found::Brackets(brackets), block.len);
+            return (BlockOutcome::Brackets(brackets), block.len);
         }
-        (Found::Taken, block.len)
+        (BlockOutcome::Consumed, block.len)
     }
 
     /// The string that goes on.
-    pub(super) fn text(&self) -> Option<Text> {
-        (self.inside != 0).then_some(Text {
+    pub(super) fn open_string(&self) -> Option<SkippedString> {
+        (self.inside != 0).then_some(SkippedString {
             escaped: self.escape != 0,
             clean: 0,
         })

@@ -10,15 +10,15 @@ pub(in super::super) struct Window {
     pub(super) end: usize,
     quotes: u64,
     /// What does not stand for itself in a string, or is beyond ASCII.
-    odd: u64,
+    special: u64,
 }
 
 /// What is to be seen of a string.
-pub(super) enum Look {
+pub(super) enum StringEnd {
     /// It is plain, and this is the place of its closing quote.
-    EndsAt(usize),
+    At(usize),
     /// It is plain as far as the block goes.
-    GoesOn,
+    PastBlock,
     NotPlain,
 }
 
@@ -30,22 +30,22 @@ impl Window {
             begin: at,
             end: at + block.len,
             quotes: block.equal(b'"'),
-            odd: block.odd(),
+            special: block.special(),
         }
     }
 
     /// Looks at the string that begins here, or goes on, before the block's end.
     #[inline(always)]
-    pub(super) fn string(&self, at: usize) -> Look {
+    pub(super) fn string(&self, at: usize) -> StringEnd {
         let quotes = self.quotes >> (at - self.begin);
-        let odd = self.odd >> (at - self.begin);
+        let special = self.special >> (at - self.begin);
         let before = quotes.wrapping_sub(1) & !quotes;
-        if odd & before != 0 {
-            Look::NotPlain
+        if special & before != 0 {
+            StringEnd::NotPlain
         } else if quotes != 0 {
-            Look::EndsAt(at + quotes.trailing_zeros() as usize)
+            StringEnd::At(at + quotes.trailing_zeros() as usize)
         } else {
-            Look::GoesOn
+            StringEnd::PastBlock
         }
     }
 }

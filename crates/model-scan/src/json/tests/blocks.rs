@@ -1,7 +1,7 @@
 //! What the engines that take a block of bytes at once could get wrong.
 
-use super::super::{Reason, ScanError, ScanErrorKind};
-use super::{SCANS, check, scan_with};
+use super::super::{JsonError, JsonErrorKind, Reason};
+use super::{SCANS, check, check_and_read, scan_with};
 
 /// Frames of which the second begins within a nested value, and a block.
 fn in_array(frame: &[u8]) -> Vec<&[u8]> {
@@ -12,10 +12,10 @@ fn in_array(frame: &[u8]) -> Vec<&[u8]> {
 fn a_block_of_what_has_no_place_is_refused_at_its_first_byte() {
     for byte in [b'@', b'\\', b'\x0b', b'/', b'v', b'\x80', b'\xff'] {
         let block = [byte; 64];
-        let kind = ScanErrorKind::Invalid(Reason::of_unexpected(byte));
+        let kind = JsonErrorKind::Invalid(Reason::of_unexpected(byte));
         for &way in SCANS {
             let result = scan_with(way, &in_array(&block)).result;
-            assert_eq!(result, Err(ScanError::new(kind, 6)), "{byte}");
+            assert_eq!(result, Err(JsonError::new(kind, 6)), "{byte}");
         }
     }
 }
@@ -57,7 +57,7 @@ fn a_stranger_behind_a_string_is_found_wherever_in_a_block_the_string_ends() {
         let (text, rest) = ("x".repeat(padding), "1".repeat(64));
         for end in [r#"",@"#, r#"\"",@"#, r#"\\",@"#] {
             let document = format!("{{\"a\":[\"{text}{end}{rest}]}}");
-            let verdict = check(document.as_bytes(), &[document.as_bytes()]);
+            let verdict = check_and_read(document.as_bytes(), &[document.as_bytes()]);
             let (_, offset) = verdict.result.unwrap_err();
             assert_eq!(offset, document.find('@').unwrap(), "{document}");
         }

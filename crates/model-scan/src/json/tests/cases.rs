@@ -1,11 +1,12 @@
 //! Single documents, each for one rule.
 
 use super::super::{
-    Insertion, Model,
+    Insertion, JsonErrorKind, JsonScanner, Model,
     Reason::{self, *},
-    ScanErrorKind, Scanner, ValueKind, decode_string,
+    decode_string,
 };
 use super::{SCANS, scan, scan_with};
+use crate::scanner::ValueKind;
 
 fn model(document: &str) -> Model {
     let outcome = scan(&[document.as_bytes()]);
@@ -24,7 +25,7 @@ fn literal(document: &str) -> &str {
     }
 }
 
-fn refusal(document: impl AsRef<[u8]>) -> (ScanErrorKind, u64) {
+fn refusal(document: impl AsRef<[u8]>) -> (JsonErrorKind, u64) {
     let document = document.as_ref();
     let error = scan(&[document]).result.expect_err("a refusal");
     (error.kind(), error.offset())
@@ -33,7 +34,7 @@ fn refusal(document: impl AsRef<[u8]>) -> (ScanErrorKind, u64) {
 #[track_caller]
 fn assert_invalid(document: impl AsRef<[u8]>, reason: Reason, offset: u64) {
     let document = document.as_ref();
-    let expected = (ScanErrorKind::Invalid(reason), offset);
+    let expected = (JsonErrorKind::Invalid(reason), offset);
     assert_eq!(refusal(document), expected, "{}", document.escape_ascii());
 }
 
@@ -126,7 +127,7 @@ fn a_value_that_is_no_string_is_reported_with_its_first_byte() {
         ("[", ValueKind::Array),
         ("{", ValueKind::Object),
     ] {
-        let mut scanner = Scanner::new();
+        let mut scanner = JsonScanner::new();
         scanner.feed(br#"{"model": "#).unwrap();
         assert_eq!(scanner.model(), Model::Pending);
         scanner.feed(value.as_bytes()).unwrap();
@@ -136,7 +137,7 @@ fn a_value_that_is_no_string_is_reported_with_its_first_byte() {
 
 #[test]
 fn a_string_is_reported_with_its_closing_quote() {
-    let mut scanner = Scanner::new();
+    let mut scanner = JsonScanner::new();
     scanner.feed(br#"{"mod"#).unwrap();
     assert_eq!(scanner.model(), Model::Unseen);
     scanner.feed(br#"el""#).unwrap();
@@ -170,12 +171,12 @@ fn the_insertion_is_just_past_the_opening_brace() {
     assert_eq!(scan(&[&b"{}"[..]]).insertion, at(1, true));
     assert_eq!(scan(&[&b" { \n} "[..]]).insertion, at(2, true));
     assert_eq!(scan(&[&b" {\"a\":1}"[..]]).insertion, at(2, false));
-    assert_eq!(Scanner::new().insertion(), None);
+    assert_eq!(JsonScanner::new().insertion(), None);
 }
 
 #[test]
 fn a_second_model_is_refused_at_its_key() {
-    let duplicate = ScanErrorKind::DuplicateModel;
+    let duplicate = JsonErrorKind::DuplicateModel;
     assert_eq!(refusal(r#"{"model":"a","model":"a"}"#), (duplicate, 13));
     assert_eq!(
         refusal(r#"{"model":1, "mod\u0065l"#.to_owned() + "\""),
@@ -189,7 +190,7 @@ fn a_second_model_is_refused_at_its_key() {
 
 #[test]
 fn another_case_of_the_key_is_refused_with_and_without_a_model() {
-    let ambiguous = ScanErrorKind::AmbiguousModel;
+    let ambiguous = JsonErrorKind::AmbiguousModel;
     assert_eq!(refusal(r#"{"Model":"a"}"#), (ambiguous, 1));
     assert_eq!(refusal(r#"{"model":"a","\u004dODEL":1}"#), (ambiguous, 13));
     assert_eq!(model(r#"{"a":{"Model":"x"}}"#), Model::Unseen);
@@ -351,7 +352,7 @@ fn nesting_is_limited_to_1024_levels_with_the_top_level_object() {
 
 #[test]
 fn a_long_key_is_not_collected() {
-    let mut scanner = Scanner::new();
+    let mut scanner = JsonScanner::new();
     scanner.feed(b"{\"model").unwrap();
     for _ in 0..1_000 {
         scanner.feed(&[b'x'; 1_000]).unwrap();
@@ -359,7 +360,7 @@ fn a_long_key_is_not_collected() {
     scanner.feed(b"\":1,\"model\":\"a\"}").unwrap();
     assert_eq!(scanner.finish(), Ok(()));
     assert!(matches!(scanner.model(), Model::String { .. }));
-    assert!(size_of::<Scanner>() <= 256);
+    assert!(size_of::<JsonScanner>() <= 256);
 }
 
 #[test]

@@ -4,9 +4,9 @@
 
 use proptest::{collection::vec, prelude::*, test_runner::Config};
 
-use super::super::ScanErrorKind;
+use super::super::JsonErrorKind;
 use super::{
-    check,
+    check, check_and_read,
     generate::{Mutation, cuts, deep, document, long_document, mutation, strict_document},
 };
 
@@ -41,10 +41,10 @@ proptest! {
         cuts in cuts(),
     ) {
         let document = document.as_bytes();
-        let verdict = check(document, &cuts.frames(document));
+        let verdict = check_and_read(document, &cuts.frames(document));
         let is_fine = matches!(
             verdict.result,
-            Ok(()) | Err((ScanErrorKind::DuplicateModel | ScanErrorKind::AmbiguousModel, _))
+            Ok(()) | Err((JsonErrorKind::DuplicateModel | JsonErrorKind::AmbiguousModel, _))
         );
         prop_assert!(is_fine, "{:?}", verdict);
     }

@@ -1,6 +1,6 @@
 //! The kinds of documents that public suites for JSON parsers have.
 
-use super::super::check::suite;
+use super::super::oracle::suite;
 use super::{check, scan};
 
 #[test]

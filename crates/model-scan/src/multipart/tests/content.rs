@@ -55,7 +55,7 @@ fn model_is_unseen_then_pending_then_known() {
     let start = form.find("whisper").unwrap();
     let end = start + "whisper-1".len();
     let delimited = end + "\r\n--XyZ\r\n".len();
-    let mut scanner = Scanner::new(BOUNDARY.as_bytes()).unwrap();
+    let mut scanner = MultipartScanner::new(BOUNDARY.as_bytes()).unwrap();
     for (i, byte) in form.bytes().enumerate() {
         let expected = if i < start {
             Model::Unseen
@@ -74,7 +74,7 @@ fn model_is_unseen_then_pending_then_known() {
 fn form_is_complete_with_its_close_delimiter() {
     let form = form(&[MODEL]);
     let closed = form.len() - 2;
-    let mut scanner = Scanner::new(BOUNDARY.as_bytes()).unwrap();
+    let mut scanner = MultipartScanner::new(BOUNDARY.as_bytes()).unwrap();
     for (i, byte) in form.bytes().enumerate() {
         assert_eq!(scanner.is_complete(), i >= closed, "before byte {i}");
         scanner.feed(&[byte]).unwrap();
@@ -95,14 +95,14 @@ fn empty_frames_change_nothing() {
 #[test]
 fn errors_stay() {
     let form = form(&[MODEL, MODEL]);
-    let mut scanner = Scanner::new(BOUNDARY.as_bytes()).unwrap();
+    let mut scanner = MultipartScanner::new(BOUNDARY.as_bytes()).unwrap();
     let error = scanner.feed(form.as_bytes()).unwrap_err();
-    assert_eq!(error.kind(), FormErrorKind::DuplicateModel);
+    assert_eq!(error.kind(), MultipartErrorKind::DuplicateModel);
     assert_eq!(error.offset(), form.rfind("model").unwrap() as u64);
     assert_eq!(scanner.feed(b"--XyZ--"), Err(error));
     assert_eq!(scanner.finish(), Err(error));
 
-    let mut scanner = Scanner::new(BOUNDARY.as_bytes()).unwrap();
+    let mut scanner = MultipartScanner::new(BOUNDARY.as_bytes()).unwrap();
     let error = scanner.finish().unwrap_err();
     assert_eq!(scanner.feed(b"--XyZ--"), Err(error));
 }
@@ -150,7 +150,7 @@ fn overlong_model_is_refused_even_when_the_boundary_follows_out_of_place() {
 
 #[test]
 fn large_file_takes_constant_memory() {
-    let mut scanner = Scanner::new(BOUNDARY.as_bytes()).unwrap();
+    let mut scanner = MultipartScanner::new(BOUNDARY.as_bytes()).unwrap();
     scanner
         .feed(format!("--XyZ\r\n{}\r\n\r\n", FILE.0).as_bytes())
         .unwrap();
@@ -172,9 +172,12 @@ fn large_file_takes_constant_memory() {
 fn error_texts_are_distinct_and_say_where_and_how_to_mend_it() {
     let mut texts: Vec<String> = Reason::ALL
         .into_iter()
-        .map(FormErrorKind::Invalid)
-        .chain([FormErrorKind::DuplicateModel, FormErrorKind::AmbiguousModel])
-        .map(|kind| FormError::new(kind, 17).to_string())
+        .map(MultipartErrorKind::Invalid)
+        .chain([
+            MultipartErrorKind::DuplicateModel,
+            MultipartErrorKind::AmbiguousModel,
+        ])
+        .map(|kind| MultipartError::new(kind, 17).to_string())
         .collect();
     for text in &texts {
         assert!(text.contains(" (byte 17 of the "), "{text}");
@@ -185,9 +188,9 @@ fn error_texts_are_distinct_and_say_where_and_how_to_mend_it() {
     texts.dedup();
     assert_eq!(texts.len(), count);
     assert_eq!(
-        FormError::new(FormErrorKind::DuplicateModel, 17).to_string(),
+        MultipartError::new(MultipartErrorKind::DuplicateModel, 17).to_string(),
         "the form has more than one `model` part (byte 17 of the form); send exactly one"
     );
-    let boundary = FormError::invalid(Reason::Boundary, 17).to_string();
+    let boundary = MultipartError::invalid(Reason::Boundary, 17).to_string();
     assert!(boundary.contains("(byte 17 of the boundary)"), "{boundary}");
 }

@@ -4,8 +4,8 @@ use super::*;
 
 #[track_caller]
 fn assert_bad_boundary(boundary: &[u8], offset: u64) {
-    let error = Scanner::new(boundary).unwrap_err();
-    assert_eq!(error, FormError::invalid(Reason::Boundary, offset));
+    let error = MultipartScanner::new(boundary).unwrap_err();
+    assert_eq!(error, MultipartError::invalid(Reason::Boundary, offset));
 }
 
 #[test]
@@ -13,7 +13,7 @@ fn boundary_takes_every_bchar_and_up_to_seventy() {
     let all = "'()+_,-./:=? 09azAZ";
     let form = form(&[FILE, MODEL]).replace(BOUNDARY, all);
     assert!(scan_with(all, form).unwrap().is_some());
-    assert!(Scanner::new(&[b'x'; 70]).is_ok());
+    assert!(MultipartScanner::new(&[b'x'; 70]).is_ok());
     assert_bad_boundary(&[b'x'; 71], 70);
 }
 

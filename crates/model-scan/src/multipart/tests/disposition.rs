@@ -97,18 +97,18 @@ fn name_that_some_server_may_read_as_model_is_ambiguous() {
     ] {
         let form = disposition(&format!("form-data; name=\"{name}\""));
         let offset = form.find("name=\"").unwrap() + 6;
-        assert_refused(form, FormErrorKind::AmbiguousModel, offset);
+        assert_refused(form, MultipartErrorKind::AmbiguousModel, offset);
     }
     let form = disposition("form-data; name=UTF-8''model");
     let offset = form.find("UTF").unwrap();
-    assert_refused(form, FormErrorKind::AmbiguousModel, offset);
+    assert_refused(form, MultipartErrorKind::AmbiguousModel, offset);
 }
 
 #[test]
 fn second_model_is_a_duplicate() {
     let form = form(&[MODEL, FILE, MODEL]);
     let offset = form.rfind("model").unwrap();
-    assert_refused(form, FormErrorKind::DuplicateModel, offset);
+    assert_refused(form, MultipartErrorKind::DuplicateModel, offset);
 }
 
 #[test]

@@ -254,14 +254,14 @@ fn content_length_must_be_true() {
 #[test]
 fn content_length_of_the_model_is_reported() {
     let form = model_with("Content-Length: 9");
-    let mut scanner = Scanner::new(BOUNDARY.as_bytes()).unwrap();
+    let mut scanner = MultipartScanner::new(BOUNDARY.as_bytes()).unwrap();
     let content = form.find("whisper").unwrap();
     scanner.feed(&form.as_bytes()[..content]).unwrap();
     let at = form.find("9\r\n").unwrap() as u64;
     assert_eq!(scanner.model(), Model::Pending);
     assert_eq!(scanner.model_length(), Some((at, at + 1)));
 
-    let mut scanner = Scanner::new(BOUNDARY.as_bytes()).unwrap();
+    let mut scanner = MultipartScanner::new(BOUNDARY.as_bytes()).unwrap();
     scanner.feed(self::form(&[FILE, MODEL]).as_bytes()).unwrap();
     assert_eq!(scanner.model_length(), None);
 }

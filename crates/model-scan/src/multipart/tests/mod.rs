@@ -4,13 +4,13 @@ mod clients;
 mod content;
 mod delimiters;
 mod disposition;
+mod edits;
 mod heads;
-mod insertion;
 mod properties;
 
 use super::{
-    FormError, FormErrorKind, Model, Reason, Scanner,
-    check::{Outcome, check, scan_frames},
+    Model, MultipartError, MultipartErrorKind, MultipartScanner, Reason,
+    oracle::{Outcome, check, scan_frames},
 };
 
 const BOUNDARY: &str = "XyZ";
@@ -42,15 +42,15 @@ fn assert_model(form: impl AsRef<[u8]>, expected: &str) {
 }
 
 #[track_caller]
-fn assert_refused(form: impl AsRef<[u8]>, kind: FormErrorKind, offset: usize) {
+fn assert_refused(form: impl AsRef<[u8]>, kind: MultipartErrorKind, offset: usize) {
     let form = form.as_ref();
-    let error = FormError::new(kind, offset as u64);
+    let error = MultipartError::new(kind, offset as u64);
     assert_eq!(scan(form), Err(error), "{}", String::from_utf8_lossy(form));
 }
 
 #[track_caller]
 fn assert_invalid(form: impl AsRef<[u8]>, reason: Reason, offset: usize) {
-    assert_refused(form, FormErrorKind::Invalid(reason), offset);
+    assert_refused(form, MultipartErrorKind::Invalid(reason), offset);
 }
 
 /// Refuses `form` at the first byte of `place` in it.

@@ -2,7 +2,7 @@ use std::mem;
 
 /// A string of which only the end matters: the first quote that is not escaped.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Text {
+pub(super) struct SkippedString {
     /// The last byte was a backslash that escapes the next one.
     pub(super) escaped: bool,
     /// How many blocks without a backslash came last.
@@ -10,7 +10,7 @@ pub(super) struct Text {
     pub(super) clean: u32,
 }
 
-impl Text {
+impl SkippedString {
     /// Skips to just past the closing quote and returns its place; `None` if it
     /// is not in `bytes`. There must be a byte at this place.
     pub(super) fn skip(&mut self, bytes: &[u8], mut at: usize) -> Option<usize> {

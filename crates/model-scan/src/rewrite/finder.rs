@@ -3,31 +3,34 @@
 use std::ops::Range;
 
 use super::STEP;
-use crate::json::{Model, Scanner, ValueKind};
+use crate::{
+    json::{JsonScanner, Model},
+    scanner::ValueKind,
+};
 
 /// Finds the document's top-level `model`, and the one in the object under its
 /// top-level key `parent`, if there is such a key.
 #[derive(Debug)]
 pub(super) struct Finder {
     read: u64,
-    top: Option<Scanner>,
-    parent: Option<Scanner>,
+    top: Option<JsonScanner>,
+    parent: Option<JsonScanner>,
     /// The scanner of the parent's value, and where that begins.
-    child: Option<(Scanner, u64)>,
+    child: Option<(JsonScanner, u64)>,
 }
 
 impl Finder {
     pub(super) fn new(parent: Option<&'static str>) -> Self {
         Self {
             read: 0,
-            top: Some(Scanner::new()),
-            parent: parent.map(Scanner::for_key),
+            top: Some(JsonScanner::new()),
+            parent: parent.map(JsonScanner::for_key),
             child: None,
         }
     }
 
     /// Takes the next bytes of the document, which are at `at` of the answer,
-    /// `lag` bytes further than in the document. Adds to `edits` the string
+    /// `lag` bytes further than in the document. Adds to `spans` the string
     /// literals that they complete, and sets `hold` to where the field begins
     /// that they do not; both by their place in the answer.
     pub(super) fn read_on(
@@ -36,17 +39,17 @@ impl Finder {
         at: u64,
         lag: u64,
         hold: &mut Option<u64>,
-        edits: &mut Vec<Range<u64>>,
+        spans: &mut Vec<Range<u64>>,
     ) {
         for (piece, step) in bytes.chunks(STEP).zip(0..) {
             if self.is_done() {
                 break;
             }
             let found = self.feed(piece).into_iter().flatten();
-            edits.extend(found.map(|literal| literal.start + lag..literal.end + lag));
+            spans.extend(found.map(|literal| literal.start + lag..literal.end + lag));
             let begin = at + step * STEP as u64;
             // What is complete can go out: a field that is not comes after it.
-            let done = edits.last().map_or(0, |edit| edit.end);
+            let done = spans.last().map_or(0, |span| span.end);
             *hold = self.is_pending().then(|| hold.unwrap_or(begin).max(done));
         }
     }
@@ -73,7 +76,7 @@ impl Finder {
                     start,
                     kind: ValueKind::Object,
                 } if !failed => {
-                    self.child = Some((Scanner::new(), start));
+                    self.child = Some((JsonScanner::new(), start));
                     self.parent = None;
                     piece = &piece[usize::try_from(start - at).ok()?..];
                 }
@@ -119,14 +122,14 @@ impl Finder {
         self.top.is_none() && self.parent.is_none() && self.child.is_none()
     }
 
-    pub(super) fn give_up(&mut self) {
+    pub(super) fn disable(&mut self) {
         (self.top, self.parent, self.child) = (None, None, None);
     }
 }
 
 /// Feeds the scanner as long as it looks for its model. A document that is
 /// broken, or says no model that could be replaced, ends that too.
-fn find(slot: &mut Option<Scanner>, piece: &[u8]) -> Option<Range<u64>> {
+fn find(slot: &mut Option<JsonScanner>, piece: &[u8]) -> Option<Range<u64>> {
     let scanner = slot.as_mut()?;
     let failed = scanner.feed(piece).is_err();
     let model = scanner.model();

@@ -1,27 +1,28 @@
 //! A deliberately naive reader of whole documents, to compare the scanner with.
 
-use super::super::{Insertion, Model, Reason, ScanErrorKind, ValueKind};
+use super::super::{Insertion, JsonErrorKind, Model, Reason};
+use crate::scanner::ValueKind;
 
-type Fault = (ScanErrorKind, usize);
+type Fault = (JsonErrorKind, usize);
 
 /// What the naive reader found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    pub result: Result<(), Fault>,
-    pub model: Model,
-    pub insertion: Option<Insertion>,
-    pub complete: bool,
+pub(crate) struct Verdict {
+    pub(crate) result: Result<(), Fault>,
+    pub(crate) model: Model,
+    pub(crate) insertion: Option<Insertion>,
+    pub(crate) complete: bool,
     /// Whether every part of the document is under the strict rules: no nested
     /// values, and no strings but keys and the model.
-    pub all_strict: bool,
+    pub(crate) all_strict: bool,
 }
 
-pub fn read(bytes: &[u8]) -> Verdict {
+pub(crate) fn read(bytes: &[u8]) -> Verdict {
     read_key(bytes, "model")
 }
 
 /// Reads a document in which another key takes the place of `model`.
-pub fn read_key(bytes: &[u8], wanted: &'static str) -> Verdict {
+pub(crate) fn read_key(bytes: &[u8], wanted: &'static str) -> Verdict {
     let mut reader = Reader {
         bytes,
         wanted,
@@ -83,11 +84,11 @@ impl Reader<'_> {
             let key = self.strict_string(true)?;
             if key == self.wanted {
                 if self.verdict.model != Model::Unseen {
-                    return Err((ScanErrorKind::DuplicateModel, start));
+                    return Err((JsonErrorKind::DuplicateModel, start));
                 }
                 self.verdict.model = Model::Pending;
             } else if key.to_lowercase() == self.wanted {
-                return Err((ScanErrorKind::AmbiguousModel, start));
+                return Err((JsonErrorKind::AmbiguousModel, start));
             }
             self.white_space();
             self.expect(b':')?;

@@ -4,9 +4,9 @@ use percent_encoding::percent_decode_str;
 
 /// Where the model is in a form that must pass; `Err` for one that must be refused.
 pub(super) fn model(boundary: &str, form: &[u8]) -> Result<Option<(u64, u64)>, ()> {
-    let dashed = format!("--{boundary}");
+    let delimiter = format!("--{boundary}");
     let preamble = if form.starts_with(b"\r\n") { 2 } else { 0 };
-    let mut pieces = split(form, dashed.as_bytes());
+    let mut pieces = split(form, delimiter.as_bytes());
     let (_, first) = pieces.remove(0);
     let Some((_, last)) = pieces.pop() else {
         return Err(());

@@ -3,23 +3,26 @@ use proptest::prelude::*;
 use super::*;
 
 const NAME: &str = r#""venice-uncensored""#;
-const SSE: AnswerFormat = AnswerFormat::Events { parent: None };
-const RESPONSES: AnswerFormat = AnswerFormat::Events {
+const SSE: ResponseFormat = ResponseFormat::Events { parent: None };
+const RESPONSES: ResponseFormat = ResponseFormat::Events {
     parent: Some("response"),
 };
 
 /// Feeds the answer in these pieces.
-fn restore_pieces<'a>(format: AnswerFormat, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
-    let mut restorer = Restorer::new(format, Bytes::from_static(NAME.as_bytes()));
+fn restore_pieces<'a>(
+    format: ResponseFormat,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Vec<u8> {
+    let mut rewriter = ModelRewriter::new(format, Bytes::from_static(NAME.as_bytes()));
     let mut out = Vec::new();
     for piece in pieces {
-        out.extend_from_slice(&restorer.push(Bytes::copy_from_slice(piece)));
+        out.extend_from_slice(&rewriter.push(Bytes::copy_from_slice(piece)));
     }
-    out.extend_from_slice(&restorer.flush());
+    out.extend_from_slice(&rewriter.flush());
     out
 }
 
-fn restore(format: AnswerFormat, answer: &str) -> String {
+fn restore(format: ResponseFormat, answer: &str) -> String {
     let whole = restore_pieces(format, [answer.as_bytes()]);
     for size in [1, 2, 3, 7, 64] {
         let cut = restore_pieces(format, answer.as_bytes().chunks(size));
@@ -32,7 +35,7 @@ fn restore(format: AnswerFormat, answer: &str) -> String {
     String::from_utf8(whole).unwrap()
 }
 
-fn assert_untouched(format: AnswerFormat, answer: &str) {
+fn assert_untouched(format: ResponseFormat, answer: &str) {
     assert_eq!(restore(format, answer), answer);
 }
 
@@ -40,13 +43,13 @@ fn assert_untouched(format: AnswerFormat, answer: &str) {
 fn the_top_level_model_of_a_json_answer_is_set_and_nothing_else_changes() {
     assert_eq!(
         restore(
-            AnswerFormat::Json,
+            ResponseFormat::Json,
             "{ \"id\":1e400,\t\"model\" : \"0xb603\" , \"x\":{\"model\":\"0xb603\"}}\n"
         ),
         "{ \"id\":1e400,\t\"model\" : \"venice-uncensored\" , \"x\":{\"model\":\"0xb603\"}}\n"
     );
     assert_eq!(
-        restore(AnswerFormat::Json, r#"{"mod\u0065l":"\ud83d\ude00"}"#),
+        restore(ResponseFormat::Json, r#"{"mod\u0065l":"\ud83d\ude00"}"#),
         r#"{"mod\u0065l":"venice-uncensored"}"#
     );
 }
@@ -64,7 +67,7 @@ fn a_model_that_is_absent_nested_or_no_string_is_left_alone() {
         r#""model""#,
         "not JSON",
     ] {
-        assert_untouched(AnswerFormat::Json, answer);
+        assert_untouched(ResponseFormat::Json, answer);
         assert_untouched(SSE, &format!("data: {answer}\n\n"));
     }
 }
@@ -77,7 +80,7 @@ fn a_broken_answer_loses_no_byte() {
         r#"{"model": "#,
         "{\"model\":\"a\nb\"}",
     ] {
-        assert_untouched(AnswerFormat::Json, answer);
+        assert_untouched(ResponseFormat::Json, answer);
         assert_untouched(SSE, &format!("data: {answer}"));
     }
 }
@@ -134,7 +137,7 @@ fn the_model_of_the_object_that_an_api_nests_it_in_is_set_by_path() {
 
 #[test]
 fn an_event_leaves_as_soon_as_it_is_complete() {
-    let mut restorer = Restorer::new(SSE, Bytes::from_static(NAME.as_bytes()));
+    let mut rewriter = ModelRewriter::new(SSE, Bytes::from_static(NAME.as_bytes()));
     for event in [
         "data: {\"model\":\"0xb603\"}\n\n",
         "data: {\"n\":1}\n\n",
@@ -142,49 +145,51 @@ fn an_event_leaves_as_soon_as_it_is_complete() {
         "data: {\"model\":\"0xb6\n\n",
         ": ping\n\n",
     ] {
-        let out = restorer.push(Bytes::from_static(event.as_bytes()));
+        let out = rewriter.push(Bytes::from_static(event.as_bytes()));
         assert!(out.ends_with(b"\n\n"), "{event}");
-        assert!(restorer.holds_nothing());
+        assert!(rewriter.is_empty());
     }
 }
 
 #[test]
 fn only_a_model_field_that_is_not_complete_is_held_back() {
-    let mut restorer = Restorer::new(AnswerFormat::Json, Bytes::from_static(NAME.as_bytes()));
+    let mut rewriter =
+        ModelRewriter::new(ResponseFormat::Json, Bytes::from_static(NAME.as_bytes()));
     assert_eq!(
-        restorer.push("{\"text\":\"unfinis".into()),
+        rewriter.push("{\"text\":\"unfinis".into()),
         "{\"text\":\"unfinis"
     );
-    assert_eq!(restorer.push("hed\",\"model\":\"0x".into()), "");
+    assert_eq!(rewriter.push("hed\",\"model\":\"0x".into()), "");
     assert_eq!(
-        restorer.push("b603\",\"n\":".into()),
+        rewriter.push("b603\",\"n\":".into()),
         "hed\",\"model\":\"venice-uncensored\",\"n\":"
     );
 }
 
 #[test]
 fn a_model_field_without_an_end_is_given_up() {
-    let mut restorer = Restorer::new(AnswerFormat::Json, Bytes::from_static(NAME.as_bytes()));
-    let mut out = restorer.push("{\"model\":\"".into()).to_vec();
+    let mut rewriter =
+        ModelRewriter::new(ResponseFormat::Json, Bytes::from_static(NAME.as_bytes()));
+    let mut out = rewriter.push("{\"model\":\"".into()).to_vec();
     let endless = Bytes::from(vec![b'x'; 1000]);
     for _ in 0..100 {
-        out.extend_from_slice(&restorer.push(endless.clone()));
-        assert!(restorer.held.len() as u64 <= MAX_HELD);
+        out.extend_from_slice(&rewriter.push(endless.clone()));
+        assert!(rewriter.held.len() as u64 <= MAX_HELD);
     }
     assert!(out.len() > 80_000);
 }
 
 #[test]
 fn what_does_not_change_is_not_copied() {
-    let mut restorer = Restorer::new(SSE, Bytes::from_static(NAME.as_bytes()));
+    let mut rewriter = ModelRewriter::new(SSE, Bytes::from_static(NAME.as_bytes()));
     let event = Bytes::from("data: {\"n\":1}\n\n");
-    assert_eq!(restorer.push(event.clone()).as_ptr(), event.as_ptr());
+    assert_eq!(rewriter.push(event.clone()).as_ptr(), event.as_ptr());
 }
 
 #[test]
 fn a_model_at_the_end_of_a_large_frame_is_found_when_it_goes_on_in_the_next() {
     let front = format!("{{\"text\":\"{}\",\"model\":\"0x", "x".repeat(100_000));
-    let out = restore_pieces(AnswerFormat::Json, [front.as_bytes(), b"b603\",\"n\":1}"]);
+    let out = restore_pieces(ResponseFormat::Json, [front.as_bytes(), b"b603\",\"n\":1}"]);
     assert!(out.ends_with(b"\",\"model\":\"venice-uncensored\",\"n\":1}"));
 }
 
@@ -264,7 +269,7 @@ proptest! {
     ) {
         let answer = document.replace('@', r#""0xb6\u00303""#);
         let pieces = cut(answer.as_bytes(), &cuts);
-        let out = restore_pieces(AnswerFormat::Json, pieces.iter().map(|piece| &piece[..]));
+        let out = restore_pieces(ResponseFormat::Json, pieces.iter().map(|piece| &piece[..]));
         prop_assert_eq!(String::from_utf8(out).unwrap(), document.replace('@', NAME));
     }
 
@@ -297,8 +302,8 @@ proptest! {
     ) {
         let pieces = cut(stream.as_bytes(), &cuts);
         let frames: Vec<_> = pieces.iter().map(|piece| &piece[..]).collect();
-        for format in [AnswerFormat::Json, SSE, RESPONSES] {
-            check::check(format, &frames);
+        for format in [ResponseFormat::Json, SSE, RESPONSES] {
+            oracle::check(format, &frames);
         }
     }
 
@@ -322,7 +327,7 @@ proptest! {
         let pieces = cut(&answer, &cuts);
         let frames: Vec<_> = pieces.iter().map(|piece| &piece[..]).collect();
         for format in [SSE, RESPONSES] {
-            check::check(format, &frames);
+            oracle::check(format, &frames);
         }
     }
 }

@@ -1,7 +1,6 @@
 //! What holds of the scanner whatever the document: property tests and the fuzz target assert it.
 
-mod oracle;
-#[cfg(test)]
+mod reader;
 mod suite;
 
 use std::{collections::HashMap, fmt};
@@ -9,28 +8,28 @@ use std::{collections::HashMap, fmt};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 
-pub use self::oracle::{Verdict, read, read_key};
-#[cfg(test)]
+pub(crate) use self::reader::{Verdict, read, read_key};
 pub use self::suite::suite;
 use super::{
-    Insertion, Model, Reason, ScanError, ScanErrorKind, Scanner, decode_string, engine::Bytewise,
+    Insertion, JsonError, JsonErrorKind, JsonScanner, Model, Reason, decode_string,
+    engine::Bytewise,
 };
 
 /// All that a scan tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Outcome {
-    pub(super) result: Result<(), ScanError>,
+    pub(super) result: Result<(), JsonError>,
     pub(super) model: Model,
     pub(super) insertion: Option<Insertion>,
     pub(super) complete: bool,
 }
 
 /// A way to scan.
-pub(super) type Scan = fn(&mut Scanner, &[u8]) -> Result<(), ScanError>;
+pub(super) type Scan = fn(&mut JsonScanner, &[u8]) -> Result<(), JsonError>;
 
 /// All ways to scan, which should come to the same.
 pub(super) const SCANS: &[Scan] = &[
-    Scanner::feed,
+    JsonScanner::feed,
     |scanner, bytes| scanner.feed_with(bytes, |scanner, bytes| scanner.scan(Bytewise, bytes)),
     #[cfg(feature = "simd")]
     |scanner, bytes| scanner.feed_with(bytes, super::simd::scan_older),
@@ -38,11 +37,11 @@ pub(super) const SCANS: &[Scan] = &[
 
 /// Scans frames to the end, or to the first error.
 pub(super) fn scan(frames: &[&[u8]]) -> Outcome {
-    scan_with(Scanner::feed, frames)
+    scan_with(JsonScanner::feed, frames)
 }
 
 pub(super) fn scan_with(scan: Scan, frames: &[&[u8]]) -> Outcome {
-    let mut scanner = Scanner::new();
+    let mut scanner = JsonScanner::new();
     let result = frames
         .iter()
         .try_for_each(|frame| scan(&mut scanner, frame))
@@ -59,9 +58,18 @@ pub(super) fn scan_with(scan: Scan, frames: &[&[u8]]) -> Outcome {
     }
 }
 
-/// Asserts that the scanner reads a document, whole and cut into these frames,
-/// as the naive reader does, and as `serde_json` does where it should.
-pub fn check(document: &[u8], frames: &[&[u8]]) -> Verdict {
+/// Asserts that the JSON scanner reads a document, whole and cut into these frames, as a naive
+/// reader does, and as `serde_json` does where both are equally strict.
+///
+/// # Panics
+///
+/// Panics if it does not.
+pub fn check(document: &[u8], frames: &[&[u8]]) {
+    check_and_read(document, frames);
+}
+
+/// [`check`], and the naive reader's verdict.
+pub(super) fn check_and_read(document: &[u8], frames: &[&[u8]]) -> Verdict {
     let verdict = read(document);
     let whole = scan(&[document]);
     let result = whole
@@ -81,9 +89,9 @@ pub fn check(document: &[u8], frames: &[&[u8]]) -> Verdict {
     let is_stricter = matches!(
         verdict.result,
         Err((
-            ScanErrorKind::DuplicateModel
-                | ScanErrorKind::AmbiguousModel
-                | ScanErrorKind::Invalid(Reason::NulInKey),
+            JsonErrorKind::DuplicateModel
+                | JsonErrorKind::AmbiguousModel
+                | JsonErrorKind::Invalid(Reason::NulInKey),
             _
         ))
     );

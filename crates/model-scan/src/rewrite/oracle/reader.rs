@@ -1,13 +1,14 @@
-//! A deliberately naive reader of whole answers, to compare the restorer with.
+//! A deliberately naive reader of whole answers, to compare the rewriter with.
 
 use std::ops::Range;
 
 use crate::{
     json::{
-        Model, ValueKind,
-        check::{Verdict, read, read_key},
+        Model,
+        oracle::{Verdict, read, read_key},
     },
-    restore::AnswerFormat,
+    rewrite::ResponseFormat,
+    scanner::ValueKind,
 };
 
 /// A string literal that names a model.
@@ -20,7 +21,7 @@ pub(super) struct Literal {
 }
 
 /// The literals of an answer, in their order.
-pub(super) fn literals(format: AnswerFormat, answer: &[u8]) -> Vec<Literal> {
+pub(super) fn literals(format: ResponseFormat, answer: &[u8]) -> Vec<Literal> {
     documents(format, answer)
         .iter()
         .flat_map(|document| {
@@ -38,7 +39,7 @@ pub(super) fn literals(format: AnswerFormat, answer: &[u8]) -> Vec<Literal> {
 
 /// Whether a model has begun and is not complete where this part of an answer
 /// ends.
-pub(super) fn is_pending(format: AnswerFormat, answer: &[u8]) -> bool {
+pub(super) fn is_pending(format: ResponseFormat, answer: &[u8]) -> bool {
     let documents = documents(format, answer);
     documents.last().is_some_and(|document| {
         let models = models(format, &document.bytes);
@@ -50,10 +51,10 @@ pub(super) fn is_pending(format: AnswerFormat, answer: &[u8]) -> bool {
 
 /// What a document says of its models, in their order: of each, where the
 /// object begins that it is in, and whether all that bears on it is valid.
-fn models(format: AnswerFormat, document: &[u8]) -> Vec<(Verdict, u64, bool)> {
+fn models(format: ResponseFormat, document: &[u8]) -> Vec<(Verdict, u64, bool)> {
     let top = read(document);
     let mut found = vec![(top, 0, top.result.is_ok())];
-    if let AnswerFormat::Events {
+    if let ResponseFormat::Events {
         parent: Some(parent),
     } = format
     {
@@ -103,9 +104,9 @@ impl Document {
 
 /// The documents of an answer: the answer itself, or the data of each event.
 /// The last is the one at hand where the answer ends; it may be empty.
-fn documents(format: AnswerFormat, answer: &[u8]) -> Vec<Document> {
+fn documents(format: ResponseFormat, answer: &[u8]) -> Vec<Document> {
     let mut documents = vec![Document::default()];
-    if format == AnswerFormat::Json {
+    if format == ResponseFormat::Json {
         documents[0].push_line(answer, 0);
         return documents;
     }

@@ -1,7 +1,7 @@
 //! Reads a stream of server-sent events (WHATWG HTML, 9.2.6): lines of
 //! `field: value`, and an empty one at the end of each event.
 
-use super::{Plan, finder::Finder};
+use super::{Edits, finder::Finder};
 
 /// Where in the stream the reader is, and what it looks for.
 #[derive(Debug)]
@@ -47,9 +47,9 @@ impl Events {
     }
 
     /// Takes the next bytes of the stream.
-    pub(super) fn feed(&mut self, bytes: &[u8]) -> Plan {
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Edits {
         let base = self.read;
-        let mut edits = Vec::new();
+        let mut spans = Vec::new();
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             let ends_line = matches!(byte, b'\n' | b'\r');
@@ -80,7 +80,7 @@ impl Events {
                     let len = line_len(&bytes[at..]);
                     if let Some(finder) = &mut self.finder {
                         let value = &bytes[at..at + len];
-                        finder.read_on(value, base + at as u64, lag, &mut self.hold, &mut edits);
+                        finder.read_on(value, base + at as u64, lag, &mut self.hold, &mut spans);
                     }
                     at += len;
                 }
@@ -88,17 +88,17 @@ impl Events {
             }
         }
         self.read += bytes.len() as u64;
-        Plan {
-            edits,
+        Edits {
+            spans,
             hold: self.hold,
         }
     }
 
     /// Leaves the rest of the event at hand as it is.
-    pub(super) fn give_up(&mut self) {
+    pub(super) fn disable(&mut self) {
         self.hold = None;
         if let Some(finder) = &mut self.finder {
-            finder.give_up();
+            finder.disable();
         }
     }
 

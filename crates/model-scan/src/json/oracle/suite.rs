@@ -1,10 +1,11 @@
 //! Documents of the kinds that public suites for JSON parsers have, and what we make of each.
 
 /// A document, and whether it is accepted.
-pub type Case = (Vec<u8>, bool);
+type Case = (Vec<u8>, bool);
 
-/// Every case.
-pub fn suite() -> Vec<Case> {
+/// Returns documents of the kinds that public suites for JSON parsers have, each with whether
+/// [`ModelScanner::json`](crate::ModelScanner::json) accepts it.
+pub fn suite() -> Vec<(Vec<u8>, bool)> {
     let mut cases: Vec<Case> = DOCUMENTS
         .iter()
         .map(|&(document, accepted)| (document.to_vec(), accepted))

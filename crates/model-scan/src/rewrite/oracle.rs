@@ -1,34 +1,38 @@
-//! What holds of the restorer whatever the answer: property tests and the fuzz target assert it.
+//! What holds of the rewriter whatever the answer: property tests and the fuzz target assert it.
 
-mod oracle;
+mod reader;
 
 use bytes::Bytes;
 
-use self::oracle::Literal;
-use super::{AnswerFormat, MAX_HELD, Restorer};
+use self::reader::Literal;
+use super::{MAX_HELD, ModelRewriter, ResponseFormat};
 
 const NAME: &str = r#""the name""#;
 
-/// Asserts of an answer in these frames that all of it goes out and nothing
-/// but model literals changes, that it changes where a naive reader says so,
-/// and that nothing is held back but a model that is not complete.
-pub fn check(format: AnswerFormat, frames: &[&[u8]]) {
+/// Asserts of a response in these frames that all of it goes out and nothing but model literals
+/// changes, that it changes where a naive reader says so, and that nothing is held back but a
+/// model that is not complete.
+///
+/// # Panics
+///
+/// Panics if that does not hold.
+pub fn check(format: ResponseFormat, frames: &[&[u8]]) {
     let answer = frames.concat();
-    let literals = oracle::literals(format, &answer);
-    let mut restorer = Restorer::new(format, Bytes::from_static(NAME.as_bytes()));
+    let literals = reader::literals(format, &answer);
+    let mut rewriter = ModelRewriter::new(format, Bytes::from_static(NAME.as_bytes()));
     let mut out = Vec::new();
     let mut read = 0;
     for frame in frames {
-        out.extend_from_slice(&restorer.push(Bytes::copy_from_slice(frame)));
+        out.extend_from_slice(&rewriter.push(Bytes::copy_from_slice(frame)));
         read += frame.len();
         assert!(
-            restorer.holds_nothing() || oracle::is_pending(format, &answer[..read]),
+            rewriter.is_empty() || reader::is_pending(format, &answer[..read]),
             "something is held back after {read} bytes"
         );
-        assert!(restorer.held.len() as u64 <= MAX_HELD);
+        assert!(rewriter.held.len() as u64 <= MAX_HELD);
     }
-    out.extend_from_slice(&restorer.flush());
-    assert!(restorer.holds_nothing());
+    out.extend_from_slice(&rewriter.flush());
+    assert!(rewriter.is_empty());
     compare(&answer, &literals, &out);
 }
 

@@ -1,0 +1,273 @@
+//! One interface to the scanners of both body formats.
+
+use std::{borrow::Cow, fmt, ops::Range};
+
+use bytes::Bytes;
+
+use crate::{
+    error::ScanError,
+    json::{self, JsonScanner},
+    multipart::{self, MultipartScanner},
+};
+
+/// Finds the model of a request body that is fed to it frame by frame.
+///
+/// See the [crate's page](crate) for an example, for what is accepted, and for the cost.
+#[derive(Debug)]
+pub struct ModelScanner(Scanner);
+
+#[derive(Debug)]
+enum Scanner {
+    Json(JsonScanner),
+    // Boxed: it is by far the larger one, and the rarer.
+    Multipart(Box<MultipartScanner>),
+}
+
+/// The model of a body, as far as it has been scanned.
+///
+/// Spans are offsets from the beginning of the body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelField {
+    /// No model so far; none at all once the body has ended.
+    Unseen,
+    /// The model's key or part head has been scanned, its value not to the end.
+    Pending,
+    /// A string.
+    String {
+        /// The string as it is spelled in the body: in JSON with its quotes, in a form the part's
+        /// content.
+        span: Range<u64>,
+        /// Whether the spelling has backslashes in it, as JSON has them.
+        escaped: bool,
+    },
+    /// JSON's `null`.
+    Null {
+        /// The four bytes of the word.
+        span: Range<u64>,
+    },
+    /// A JSON value that cannot name a model, reported with its first byte.
+    NotString {
+        /// The type of the value.
+        kind: ValueKind,
+    },
+}
+
+/// The types of JSON values that cannot name a model.
+///
+/// Their `Display` is [`as_str`](Self::as_str).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ValueKind {
+    /// A number.
+    Number,
+    /// `true` or `false`.
+    Boolean,
+    /// An array.
+    Array,
+    /// An object.
+    Object,
+}
+
+impl ValueKind {
+    /// The type with its article, as in "a number" and "an object".
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Number => "a number",
+            Self::Boolean => "a boolean",
+            Self::Array => "an array",
+            Self::Object => "an object",
+        }
+    }
+}
+
+impl fmt::Display for ValueKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What to put in the model's place.
+///
+/// Both spellings are the caller's, so that a name used often is escaped only once.
+#[derive(Clone, Copy, Debug)]
+pub struct Replacement<'a> {
+    /// The text itself, for forms.
+    pub text: &'a str,
+    /// The text as a JSON string literal, with its quotes, for JSON. It is not checked.
+    pub literal: &'a Bytes,
+}
+
+/// A replacement of some bytes of a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// The bytes to replace; empty for an insertion.
+    pub span: Range<u64>,
+    /// The new bytes.
+    pub bytes: Bytes,
+}
+
+/// At most two: a part of a form may state its own length.
+pub(crate) type Edits = [Option<Edit>; 2];
+
+impl ModelScanner {
+    /// Creates a scanner of a JSON object.
+    #[inline]
+    pub fn json() -> Self {
+        Self(Scanner::Json(JsonScanner::new()))
+    }
+
+    /// Creates a scanner of a `multipart/form-data` body with this boundary: the value of the
+    /// `boundary` parameter of its `Content-Type`, without quotes.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`InvalidMultipart`](crate::ScanErrorKind::InvalidMultipart) unless the boundary has
+    /// 1 to 70 of RFC 2046's characters and does not end in a space.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use model_scan::{ModelField, ModelScanner};
+    ///
+    /// let mut scanner = ModelScanner::multipart(b"XyZ")?;
+    /// scanner.feed(b"--XyZ\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n")?;
+    /// assert_eq!(scanner.model(), ModelField::Pending);
+    /// scanner.feed(b"whisper-1\r\n--XyZ--\r\n")?;
+    /// scanner.finish()?;
+    /// let (span, escaped) = (55..64, false);
+    /// assert_eq!(scanner.model(), ModelField::String { span, escaped });
+    /// # Ok::<_, model_scan::ScanError>(())
+    /// ```
+    pub fn multipart(boundary: &[u8]) -> Result<Self, ScanError> {
+        let scanner = Box::new(MultipartScanner::new(boundary)?);
+        Ok(Self(Scanner::Multipart(scanner)))
+    }
+
+    /// Scans the next bytes of the body, however many.
+    ///
+    /// Time is linear in their number.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error as soon as no continuation of the body would be acceptable. The error does
+    /// not depend on how the body is cut, and every later call returns it again.
+    #[inline]
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), ScanError> {
+        match &mut self.0 {
+            Scanner::Json(scanner) => scanner.feed(bytes)?,
+            Scanner::Multipart(scanner) => scanner.feed(bytes)?,
+        }
+        Ok(())
+    }
+
+    /// Ends the body.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the body is not complete, or an earlier call failed.
+    #[inline]
+    pub fn finish(&mut self) -> Result<(), ScanError> {
+        match &mut self.0 {
+            Scanner::Json(scanner) => scanner.finish()?,
+            Scanner::Multipart(scanner) => scanner.finish()?,
+        }
+        Ok(())
+    }
+
+    /// Returns whether the body may end here: after the closing brace of the JSON object, or the
+    /// final delimiter of the form.
+    #[inline]
+    pub fn is_complete(&self) -> bool {
+        match &self.0 {
+            Scanner::Json(scanner) => scanner.is_complete(),
+            Scanner::Multipart(scanner) => scanner.is_complete(),
+        }
+    }
+
+    /// Returns the model, as far as the body has been scanned.
+    #[inline]
+    pub fn model(&self) -> ModelField {
+        match &self.0 {
+            Scanner::Json(scanner) => match scanner.model() {
+                json::Model::Unseen => ModelField::Unseen,
+                json::Model::Pending => ModelField::Pending,
+                json::Model::String {
+                    start,
+                    end,
+                    escaped,
+                } => ModelField::String {
+                    span: start..end,
+                    escaped,
+                },
+                json::Model::Null { start, end } => ModelField::Null { span: start..end },
+                json::Model::Other { kind, .. } => ModelField::NotString { kind },
+            },
+            Scanner::Multipart(scanner) => match scanner.model() {
+                multipart::Model::Unseen => ModelField::Unseen,
+                multipart::Model::Pending => ModelField::Pending,
+                multipart::Model::Value { start, end } => ModelField::String {
+                    span: start..end,
+                    escaped: false,
+                },
+            },
+        }
+    }
+
+    /// Decodes the bytes at the span of a [`ModelField::String`] with this `escaped`.
+    ///
+    /// Copies only if there are escapes.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`InvalidModel`](crate::ScanErrorKind::InvalidModel) if a form's model is not UTF-8,
+    /// or the bytes are not those that were scanned.
+    pub fn decode<'a>(&self, raw: &'a [u8], escaped: bool) -> Result<Cow<'a, str>, ScanError> {
+        match &self.0 {
+            Scanner::Json(_) => json::decode_string(raw, escaped),
+            Scanner::Multipart(_) => str::from_utf8(raw).ok().map(Cow::Borrowed),
+        }
+        .ok_or(ScanError::INVALID_MODEL)
+    }
+
+    /// Returns whether the bytes at the span of a [`ModelField::String`] with this `escaped` decode
+    /// to white space, or to nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode).
+    pub fn is_blank(&self, raw: &[u8], escaped: bool) -> Result<bool, ScanError> {
+        match (&self.0, raw) {
+            // The usual case: a letter follows the quote.
+            (Scanner::Json(_), [_, first, ..]) if !escaped && first.is_ascii_alphanumeric() => {
+                Ok(false)
+            }
+            _ => Ok(self.decode(raw, escaped)?.trim().is_empty()),
+        }
+    }
+
+    /// Returns the edits after which the body names `replacement`, at most two, in descending
+    /// order: applied one after the other, each leaves the spans of the next as they are.
+    ///
+    /// A string or `null` is replaced, and so is the `Content-Length` of its part in a form. If the
+    /// model is [`Unseen`](ModelField::Unseen), a member or part is inserted at the front: call
+    /// this only once the body has ended, because a model that follows would be a second one.
+    /// There are no edits while the model is [`Pending`](ModelField::Pending), for a value that is
+    /// not a string, and before the first byte of an object or form.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`UnsafeBoundary`](crate::ScanErrorKind::UnsafeBoundary) if the text, as the content
+    /// of a part, could be read as more or less than the text: the client chooses the boundary, and
+    /// must not be able to cut the replacement in two.
+    pub fn edits(
+        &self,
+        replacement: Replacement<'_>,
+    ) -> Result<impl Iterator<Item = Edit> + use<>, ScanError> {
+        let edits = match &self.0 {
+            Scanner::Json(scanner) => [scanner.edit(replacement.literal), None],
+            Scanner::Multipart(scanner) => scanner
+                .edits(replacement.text)
+                .ok_or(ScanError::UNSAFE_BOUNDARY)?,
+        };
+        Ok(edits.into_iter().flatten())
+    }
+}
