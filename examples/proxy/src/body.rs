@@ -13,11 +13,12 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
-use tokio::{runtime::Handle, time::timeout};
+use tokio::{
+    runtime::Handle,
+    time::{self, Instant, Sleep, timeout},
+};
 use tower_model_routing::{BoxError, RoutedModel};
 use tracing::Span;
-
-use super::timers::{self, Sleep};
 
 /// A body of any kind: of each response within the proxy, and of requests whose
 /// kind differs.
@@ -73,8 +74,9 @@ struct Timed<B> {
     body: B,
     peer: &'static str,
     patience: Duration,
-    /// There while somebody waits for a frame.
-    sleep: Option<Sleep>,
+    /// There once a frame has been waited for.
+    sleep: Option<Pin<Box<Sleep>>>,
+    is_waiting: bool,
 }
 
 impl<B> Timed<B> {
@@ -84,6 +86,7 @@ impl<B> Timed<B> {
             peer,
             patience,
             sleep: None,
+            is_waiting: false,
         }
     }
 }
@@ -101,12 +104,22 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
-            this.sleep = None;
+            this.is_waiting = false;
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         let (peer, patience) = (this.peer, this.patience);
-        let sleep = this.sleep.get_or_insert_with(|| timers::sleep(patience));
-        ready!(Pin::new(sleep).poll(cx));
+        let sleep = match &mut this.sleep {
+            None => this.sleep.insert(Box::pin(time::sleep(patience))),
+            Some(sleep) => {
+                // Later than before, which costs next to nothing.
+                if !this.is_waiting {
+                    sleep.as_mut().reset(Instant::now() + patience);
+                }
+                sleep
+            }
+        };
+        this.is_waiting = true;
+        ready!(sleep.as_mut().poll(cx));
         Poll::Ready(Some(Err(Idle { peer, patience }.into())))
     }
 

@@ -142,6 +142,7 @@ pub(crate) struct Settings {
     pub(crate) authorization: Option<HeaderValue>,
     /// `None`: the demo registry without an upstream, else the layer's default.
     pub(crate) models_url: Option<String>,
+    pub(crate) connect_timeout: Duration,
     pub(crate) timeouts: Timeouts,
     pub(crate) client_header_timeout: Duration,
     pub(crate) client_idle_timeout: Duration,
@@ -193,8 +194,8 @@ impl Settings {
             authorization: authorization()?,
             listen: cli.listen,
             models_url: cli.models_url,
+            connect_timeout: cli.upstream_connect_timeout,
             timeouts: Timeouts {
-                connect: cli.upstream_connect_timeout,
                 first_byte: cli.upstream_first_byte_timeout,
                 idle: cli.upstream_idle_timeout,
             },

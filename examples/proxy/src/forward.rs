@@ -20,22 +20,22 @@ use http::{
     uri::PathAndQuery,
 };
 use http_body::Body as HttpBody;
+use hyper_util::client::legacy;
 use tower::Service;
 use tower_model_routing::{BoxError, RoutedModel};
 
 use crate::{
     body::{self, Body},
-    connections::{Connections, NoAnswer},
     headers,
     hop_by_hop::remove_hop_by_hop,
     reply,
     upload::{Failure, Upload},
+    upstream::{self, Connector, UpstreamClient},
 };
 
 /// How long each step of the upstream may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
-    pub(crate) connect: Duration,
     pub(crate) first_byte: Duration,
     pub(crate) idle: Duration,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Forward(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    connections: Connections<Upload>,
+    client: UpstreamClient,
     upstream: Uri,
     /// The upstream's, for each request.
     host: HeaderValue,
@@ -57,19 +57,17 @@ struct Inner {
 impl Forward {
     /// # Errors
     ///
-    /// The upstream's URL has no host, or it is `https` and this system has no CA
-    /// certificates.
+    /// Returns an error if the upstream's URL has no host.
     pub(crate) fn new(
+        connector: Connector,
         upstream: Uri,
         authorization: Option<HeaderValue>,
         timeouts: Timeouts,
     ) -> Result<Self, BoxError> {
-        // It is what goes into HTTP/2's `:authority`, so that the two agree.
         let host = upstream.authority().ok_or("the upstream has no host")?;
         let host = HeaderValue::from_str(host.as_str())?;
-        let connections = Connections::new(upstream.clone(), timeouts.connect)?;
         Ok(Self(Arc::new(Inner {
-            connections,
+            client: upstream::client(connector),
             upstream,
             host,
             authorization,
@@ -86,8 +84,8 @@ impl Inner {
         let (mut head, body) = request.into_parts();
         // A tunnel is none of a reverse proxy's business.
         let is_tunnel = head.method == Method::CONNECT;
-        match self.path(head.uri.path_and_query().cloned()) {
-            Some(path) if !is_tunnel => head.uri = path.into(),
+        match self.uri(head.uri.path_and_query().cloned()) {
+            Some(uri) if !is_tunnel => head.uri = uri,
             _ => {
                 return reply::error(
                     StatusCode::BAD_REQUEST,
@@ -103,7 +101,7 @@ impl Inner {
         head.version = Version::HTTP_11;
         let routed = head.extensions.get::<RoutedModel>().cloned();
         let (body, progress) = Upload::new(body);
-        let exchange = self.connections.request(Request::from_parts(head, body));
+        let exchange = self.client.request(Request::from_parts(head, body));
         let result = tokio::select! {
             biased;
             result = exchange => result,
@@ -140,33 +138,33 @@ impl Inner {
     }
 
     /// Where the request goes: the upstream's path, then the request's.
-    fn path(&self, target: Option<PathAndQuery>) -> Option<PathAndQuery> {
+    fn uri(&self, target: Option<PathAndQuery>) -> Option<Uri> {
         let target = target.unwrap_or(PathAndQuery::from_static("/"));
         let prefix = self.upstream.path().trim_end_matches('/');
-        match target.as_str().as_bytes().first() {
-            Some(b'/') if prefix.is_empty() => Some(target),
-            Some(b'/') => format!("{prefix}{target}").parse().ok(),
-            Some(b'?') => format!("{prefix}/{target}").parse().ok(),
+        let path = match target.as_str().as_bytes().first() {
+            Some(b'/') if prefix.is_empty() => target,
+            Some(b'/') => format!("{prefix}{target}").parse().ok()?,
+            Some(b'?') => format!("{prefix}/{target}").parse().ok()?,
             // `OPTIONS *` is about this server, not about the upstream.
-            _ => None,
-        }
+            _ => return None,
+        };
+        let mut parts = self.upstream.clone().into_parts();
+        parts.path_and_query = Some(path);
+        Uri::from_parts(parts).ok()
     }
 
     /// The answer when the upstream did not give one.
-    fn explain(&self, error: &NoAnswer, routed: Option<&RoutedModel>) -> Response<Body> {
+    fn explain(&self, error: &legacy::Error, routed: Option<&RoutedModel>) -> Response<Body> {
         let model = routed.map(RoutedModel::name);
         tracing::warn!(upstream = %self.upstream, model, error = %Chain(error), "the upstream failed");
         if sources(error).any(is_timeout) {
             return timed_out();
         }
-        let message = match error {
-            NoAnswer::Connect(_) => {
-                "The server behind this gateway cannot be reached. Try again shortly."
-            }
-            NoAnswer::Exchange(_) => {
-                "The server behind this gateway broke off before it answered. The request may \
-                 have been carried out or not."
-            }
+        let message = if error.is_connect() {
+            "The server behind this gateway cannot be reached. Try again shortly."
+        } else {
+            "The server behind this gateway broke off before it answered. The request may have \
+             been carried out or not."
         };
         unavailable(message)
     }
@@ -219,7 +217,7 @@ fn timed_out() -> Response<Body> {
 }
 
 fn is_timeout(error: &(dyn Error + 'static)) -> bool {
-    error.is::<tokio::time::error::Elapsed>()
+    error.is::<tower::timeout::error::Elapsed>()
         || error
             .downcast_ref::<io::Error>()
             .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)

@@ -1,7 +1,7 @@
 //! What every request passes first: its ID, its place in the log, and a net for
 //! panics.
 
-use std::{array, future::Future, panic::AssertUnwindSafe, time::Instant};
+use std::{future::Future, panic::AssertUnwindSafe, time::Instant};
 
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header::Entry};
@@ -65,12 +65,9 @@ fn is_sensible(id: &[u8]) -> bool {
 }
 
 fn random_id() -> HeaderValue {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-
-    let random = fastrand::u128(..);
-    let id: [u8; 32] = array::from_fn(|place| DIGITS[(random >> (4 * place)) as usize % 16]);
     // Digits and letters are a value.
-    HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("unknown"))
+    HeaderValue::try_from(format!("{:032x}", fastrand::u128(..)))
+        .unwrap_or(HeaderValue::from_static("unknown"))
 }
 
 /// At the highest level, so that no filter parts a line from its ID. Queries may

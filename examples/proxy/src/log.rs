@@ -3,7 +3,13 @@
 use std::{env, io};
 
 use clap::ValueEnum;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    Layer,
+    filter::{ParseError, Targets},
+    fmt,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 /// What a line of the log looks like.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -25,23 +31,32 @@ const DEFAULT: &str = "info,tower_model_routing::telemetry=warn";
 ///
 /// `RUST_LOG` is not valid.
 pub(crate) fn start(format: Format) -> Result<(), String> {
-    let filter = match env::var("RUST_LOG") {
-        Err(_) => EnvFilter::new(DEFAULT),
-        Ok(filter) => EnvFilter::try_new(&filter)
-            .map_err(|error| format!("RUST_LOG is {filter:?}: {error}"))?,
+    let directives = match env::var("RUST_LOG") {
+        Ok(directives) => directives,
+        Err(_) => DEFAULT.to_owned(),
     };
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(false);
-    match format {
-        Format::Text => log.init(),
+    let filter = filter(&directives).map_err(|error| {
+        format!(
+            "RUST_LOG is {directives:?}: {error}; it must be levels, and targets with levels, \
+             such as \"info,proxy=debug\""
+        )
+    })?;
+    let log = fmt::layer().with_writer(io::stderr).with_ansi(false);
+    let log = match format {
+        Format::Text => log.boxed(),
         // The list of spans has the current one as well.
         Format::Json => log
             .json()
             .flatten_event(true)
             .with_current_span(false)
-            .init(),
-    }
+            .boxed(),
+    };
+    tracing_subscriber::registry().with(filter).with(log).init();
     Ok(())
+}
+
+fn filter(directives: &str) -> Result<Targets, ParseError> {
+    let directives = directives.split(',').map(str::trim);
+    let directives: Vec<_> = directives.filter(|it| !it.is_empty()).collect();
+    directives.join(",").parse()
 }

@@ -4,14 +4,13 @@
 //! `--help` lists the settings that make it a real one.
 //!
 //! ```sh
-//! cargo run --release --example proxy
-//! cargo run --release --example proxy -- --upstream https://api.example.com
+//! cargo run --release -p model-routing-proxy
+//! cargo run --release -p model-routing-proxy -- --upstream https://api.example.com
 //! ```
 
 mod app;
 mod body;
 mod cli;
-mod connections;
 mod demo;
 mod forward;
 mod front;
@@ -19,14 +18,13 @@ mod gather;
 mod headers;
 mod health;
 mod hop_by_hop;
-mod kept;
 mod log;
 mod reply;
 mod server;
 mod stop;
 mod tasks;
-mod timers;
 mod upload;
+mod upstream;
 mod workers;
 
 use std::{
@@ -121,15 +119,16 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
     });
     let layer = ModelRoutingLayer::new(config);
     let registry = layer.registry().clone();
-    timers::start()?;
     let runtimes = workers::start()?;
     let tasks = Tasks::of([&[Handle::current()], &*runtimes].concat());
     let pages = Arc::new(Pages::new(layer.clone(), fallbacks, metrics, tasks));
     tracing::info!(%upstream, registry = registry.location(), "starting");
+    let connector = upstream::connector(&upstream, settings.connect_timeout)?;
     let workers = runtimes
         .into_iter()
         .map(|runtime| {
             let forward = Forward::new(
+                connector.clone(),
                 upstream.clone(),
                 settings.authorization.clone(),
                 settings.timeouts,

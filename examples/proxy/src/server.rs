@@ -19,7 +19,7 @@ use http::{HeaderValue, Request, Response, Version, header::CONNECTION};
 use http_body::Body;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
 use tokio::{
@@ -32,12 +32,7 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tower_model_routing::BoxError;
 
-use crate::{
-    gather::Gathered,
-    headers::Client,
-    stop::StopSignals,
-    timers::{self, Timer},
-};
+use crate::{gather::Gathered, headers::Client, stop::StopSignals};
 
 /// The largest head of a request. hyper's buffers for HTTP/1 get no larger either:
 /// half of this makes large bodies a tenth more expensive when many come together.
@@ -202,7 +197,7 @@ impl Connection {
         });
         // hyper's own timeout for heads begins once the protocol is known, for which
         // a first byte must come.
-        let mut patience = pin!(timers::sleep(limits.header_timeout));
+        let mut patience = pin!(sleep(limits.header_timeout));
         let silent = poll_fn(|cx| match in_use.load(Ordering::Relaxed) {
             true => Poll::Pending,
             false => patience.as_mut().poll(cx),
@@ -237,12 +232,12 @@ fn protocol(limits: Limits) -> auto::Builder<TokioExecutor> {
     let mut protocol = auto::Builder::new(TokioExecutor::new());
     protocol
         .http1()
-        .timer(Timer)
+        .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(MAX_HEAD_BYTES as usize);
     protocol
         .http2()
-        .timer(Timer)
+        .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20))
         .max_header_list_size(MAX_HEAD_BYTES)

@@ -10,13 +10,12 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tower_model_routing::BoxError;
 
 use crate::{
     body::{Body, Idle},
     forward::Chain,
-    timers,
 };
 
 /// The body that the client sends upstream.
@@ -115,7 +114,7 @@ impl Progress {
         };
         let mut end = deadline();
         loop {
-            timers::sleep_until(end).await;
+            sleep_until(end).await;
             // It is later now if the upstream has taken something since, or if it
             // is the client's turn.
             let next = deadline();

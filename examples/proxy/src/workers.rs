@@ -16,20 +16,13 @@ use tokio::runtime::{Builder, Handle};
 pub(crate) fn start() -> io::Result<Vec<Handle>> {
     let count = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     (0..count)
-        .map(|index| start_one(&format!("worker-{index}")))
+        .map(|index| {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let handle = runtime.handle().clone();
+            thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || runtime.block_on(pending::<()>()))?;
+            Ok(handle)
+        })
         .collect()
-}
-
-/// Starts a thread with a runtime; it lasts as long as the process.
-///
-/// # Errors
-///
-/// The system gives no more threads or files.
-pub(crate) fn start_one(name: &str) -> io::Result<Handle> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let handle = runtime.handle().clone();
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(move || runtime.block_on(pending::<()>()))?;
-    Ok(handle)
 }
