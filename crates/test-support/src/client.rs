@@ -9,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::wire::{Head, Payload};
+use crate::wire::{Head, Payload};
 
 /// No test takes this long, however busy the machine is.
 pub const PATIENCE: Duration = Duration::from_secs(60);

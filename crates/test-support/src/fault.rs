@@ -13,7 +13,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::client::PATIENCE;
+use crate::client::PATIENCE;
 
 /// What happens on a connection. Offsets count bytes of its answers.
 #[derive(Clone, Copy, Debug, PartialEq)]

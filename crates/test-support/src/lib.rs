@@ -6,6 +6,9 @@
     reason = "an unpublished package of tests"
 )]
 
+/// A catalog with all kinds of models, as a registry publishes it.
+pub const MODELS: &str = include_str!("../../../tests/it/support/models.json");
+
 pub mod client;
 pub mod encoding;
 pub mod fault;

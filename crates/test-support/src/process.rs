@@ -1,10 +1,8 @@
 //! An example as a process.
 
 use std::{
-    env,
     ffi::OsStr,
     net::SocketAddr,
-    path::PathBuf,
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex},
 };
@@ -16,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::client::PATIENCE;
+use crate::client::PATIENCE;
 
 /// What the examples read, and what could change how they behave.
 const VARIABLES: [&str; 23] = [
@@ -61,9 +59,9 @@ pub struct Remains {
     pub stderr: String,
 }
 
-/// The command that runs an example in an environment without settings.
-pub fn command(example: &str) -> Command {
-    let mut command = Command::new(path(example));
+/// Returns the command that runs this binary, in an environment without settings.
+pub fn command(binary: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(binary);
     for variable in VARIABLES {
         command.env_remove(variable);
     }
@@ -84,21 +82,6 @@ pub async fn run(command: &mut Command) -> Remains {
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
     }
-}
-
-/// Examples are built before the tests run, next to them.
-fn path(example: &str) -> PathBuf {
-    let test = env::current_exe().unwrap();
-    let profile = test.ancestors().nth(2).unwrap();
-    let name = format!("{example}{}", env::consts::EXE_SUFFIX);
-    let path = profile.join("examples").join(name);
-    assert!(
-        path.exists(),
-        "{} is missing: `cargo test` builds it, `cargo test --test it` does not; \
-         run `cargo build --examples` first",
-        path.display()
-    );
-    path
 }
 
 impl Process {

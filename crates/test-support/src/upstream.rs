@@ -14,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{
+use crate::{
     client::PATIENCE,
     wire::{Head, Payload},
 };

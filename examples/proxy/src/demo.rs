@@ -1,74 +1,107 @@
-//! What the demo brings along: a registry and an OpenAI-like upstream, both on
-//! free ports of the loopback address.
+//! The demo's registry and OpenAI-like upstream, on free ports of the loopback address.
 
 use std::{
     convert::Infallible,
     fmt,
-    io::{self, BufReader, Read},
+    future::Future,
+    io::{self, BufReader},
     net::SocketAddr,
     time::Duration,
 };
 
-use axum::{
-    Router,
-    body::Body,
-    extract::OriginalUri,
-    http::{HeaderMap, StatusCode, header},
-    response::{
-        IntoResponse, Response,
-        sse::{Event, Sse},
-    },
-    routing::{any, get},
-};
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
-use http::Uri;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use http::{
+    HeaderValue, Request, Response, StatusCode, Uri,
+    header::{self, ETAG, IF_NONE_MATCH},
+};
+use http_body::Frame;
+use http_body_util::{BodyDataStream, BodyExt, Empty, Full, StreamBody};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::net::TcpListener;
+use tokio_util::io::{StreamReader, SyncIoBridge};
+use tower_model_routing::BoxError;
 
-const CATALOG: &str = include_str!("demo/models.json");
-const ETAG: &str = "\"demo-1\"";
+use crate::{body::Body, response};
 
-/// Serves the list of models; its URL.
+const CATALOG: &str = include_str!("models.json");
+const CATALOG_ETAG: HeaderValue = HeaderValue::from_static("\"demo-1\"");
+
+/// Starts the registry and returns its URL.
 pub(crate) async fn start_registry() -> io::Result<String> {
-    let router = Router::new().route("/active_models.json", get(active_models));
-    Ok(format!(
-        "http://{}/active_models.json",
-        start(router).await?
-    ))
+    let address = start(async |request| active_models(&request)).await?;
+    Ok(format!("http://{address}/active_models.json"))
 }
 
-/// Serves an upstream that says what it was sent; its URL.
+/// Starts an upstream that reports what it was sent, and returns its URL.
 pub(crate) async fn start_upstream() -> io::Result<Uri> {
-    let router = Router::new().fallback(any(infer));
-    let url = format!("http://{}", start(router).await?);
+    let url = format!("http://{}", start(infer).await?);
     url.parse().map_err(io::Error::other)
 }
 
-async fn start(router: Router) -> io::Result<SocketAddr> {
+async fn start<F>(
+    service: impl Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+) -> io::Result<SocketAddr>
+where
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    tokio::spawn(async { axum::serve(listener, router).await });
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = service.clone();
+            tokio::spawn(async move {
+                let service = service_fn(|request| {
+                    let response = service(request);
+                    async { Ok::<_, Infallible>(response.await) }
+                });
+                let server = auto::Builder::new(TokioExecutor::new());
+                // The proxy may close its connections at any time.
+                let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
     Ok(address)
 }
 
-async fn active_models(headers: HeaderMap) -> Response {
-    let known = headers.get(header::IF_NONE_MATCH);
-    if known.is_some_and(|etag| etag == ETAG) {
-        return (StatusCode::NOT_MODIFIED, [(header::ETAG, ETAG)]).into_response();
+fn active_models(request: &Request<Incoming>) -> Response<Body> {
+    if request.uri().path() != "/active_models.json" {
+        return with_status(StatusCode::NOT_FOUND);
     }
-    let headers = [
-        (header::ETAG, ETAG),
-        (header::CONTENT_TYPE, "application/json"),
-    ];
-    (headers, CATALOG).into_response()
+    let mut response = if request.headers().get(IF_NONE_MATCH) == Some(&CATALOG_ETAG) {
+        with_status(StatusCode::NOT_MODIFIED)
+    } else {
+        typed("application/json", response::boxed(Full::from(CATALOG)))
+    };
+    response.headers_mut().insert(ETAG, CATALOG_ETAG);
+    response
 }
 
-/// What the demo wants to know of a request.
+fn with_status(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(response::boxed(Empty::new()));
+    *response.status_mut() = status;
+    response
+}
+
+fn typed(content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    let content_type = HeaderValue::from_static(content_type);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, content_type);
+    response
+}
+
+/// The part of a request that the demo shows.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Seen {
+struct Summary {
     model: Value,
     stream: Value,
     #[serde(skip)]
@@ -76,76 +109,52 @@ struct Seen {
 }
 
 /// Reads a body of any size in little memory.
-async fn read(body: Body) -> Seen {
-    let (sender, chunks) = mpsc::channel(1);
-    let reader = tokio::task::spawn_blocking(move || {
-        let chunk = Bytes::new();
-        serde_json::from_reader(BufReader::new(Chunks { chunks, chunk })).unwrap_or_default()
+async fn read(body: Incoming) -> Summary {
+    let reader = tokio::task::spawn_blocking(|| {
+        let mut bytes = 0;
+        let data = BodyDataStream::new(body)
+            .inspect_ok(|data| bytes += data.len() as u64)
+            .map_err(io::Error::other);
+        let mut data = SyncIoBridge::new(StreamReader::new(data));
+        let summary: Summary =
+            serde_json::from_reader(BufReader::new(&mut data)).unwrap_or_default();
+        // The rest of a body that is not JSON.
+        let _ = io::copy(&mut data, &mut io::sink());
+        drop(data);
+        Summary { bytes, ..summary }
     });
-    let mut data = body.into_data_stream();
-    let mut bytes = 0;
-    while let Some(Ok(chunk)) = data.next().await {
-        bytes += chunk.len() as u64;
-        // It may have given up on what is not JSON.
-        let _ = sender.send(chunk).await;
-    }
-    drop(sender);
-    let seen: Seen = reader.await.unwrap_or_default();
-    Seen { bytes, ..seen }
+    reader.await.unwrap_or_default()
 }
 
-/// Reads from a channel.
-struct Chunks {
-    chunks: mpsc::Receiver<Bytes>,
-    chunk: Bytes,
-}
-
-impl Read for Chunks {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.chunk.is_empty() {
-            match self.chunks.blocking_recv() {
-                Some(chunk) => self.chunk = chunk,
-                None => return Ok(0),
-            }
-        }
-        let count = buffer.len().min(self.chunk.len());
-        buffer[..count].copy_from_slice(&self.chunk.split_to(count));
-        Ok(count)
-    }
-}
-
-/// Answers any path like the OpenAI API, and says which model it was sent.
-async fn infer(OriginalUri(uri): OriginalUri, body: Body) -> Response {
-    let Seen {
+/// Responds to any path like the OpenAI API, and reports the model that it was sent.
+async fn infer(request: Request<Incoming>) -> Response<Body> {
+    let path = request.uri().path().to_owned();
+    let Summary {
         model,
         stream,
         bytes,
-    } = read(body).await;
+    } = read(request.into_body()).await;
     let text = format!("Hello from the demo upstream. Your request came here with model {model}.");
-    let model = &model;
     let streams = stream == true;
-    let path = uri.path();
     if path.ends_with("/chat/completions") {
-        if streams {
-            chat_events(model.clone(), &text)
-        } else {
-            axum::Json(chat(model, &text)).into_response()
+        match streams {
+            true => events(chat_events(&model, &text)),
+            false => response::json(StatusCode::OK, &chat_completion(&model, &text)),
         }
     } else if path.ends_with("/responses") {
-        if streams {
-            response_events(model, &text)
-        } else {
-            axum::Json(response(model, &text)).into_response()
+        match streams {
+            true => events(response_events(&model, &text)),
+            false => response::json(StatusCode::OK, &response_object(&model, &text)),
         }
     } else if path.ends_with("/embeddings") {
-        axum::Json(embeddings(model)).into_response()
+        response::json(StatusCode::OK, &embeddings(&model))
     } else {
         let echo = json!({ "path": path, "bytes": bytes, "model": model, "text": text });
-        axum::Json(echo).into_response()
+        response::json(StatusCode::OK, &echo)
     }
 }
 
-fn chat(model: &Value, text: &str) -> Value {
+fn chat_completion(model: &Value, text: &str) -> Value {
     json!({
         "id": "chatcmpl-demo",
         "object": "chat.completion",
@@ -161,26 +170,30 @@ fn chat(model: &Value, text: &str) -> Value {
     })
 }
 
-fn chat_events(model: Value, text: &str) -> Response {
+fn chat_events(model: &Value, text: &str) -> Vec<String> {
     let chunk = |delta: Value, finish_reason: Value| {
-        json!({
+        let chunk = json!({
             "id": "chatcmpl-demo",
             "object": "chat.completion.chunk",
             "created": 1_748_370_689,
             "model": model,
             "choices": [{ "index": 0, "delta": delta, "finish_reason": finish_reason }],
-        })
-        .to_string()
+        });
+        format!("data: {chunk}\n\n")
     };
-    let role = chunk(json!({ "role": "assistant", "content": "" }), Value::Null);
-    let words = text.split_inclusive(' ');
-    let words = words.map(|word| chunk(json!({ "content": word }), Value::Null));
-    let end = [chunk(json!({}), "stop".into()), "[DONE]".to_owned()];
-    let events = [role].into_iter().chain(words).chain(end);
-    send(events.map(|data| Event::default().data(data)).collect())
+    let mut events = vec![chunk(
+        json!({ "role": "assistant", "content": "" }),
+        Value::Null,
+    )];
+    for word in text.split_inclusive(' ') {
+        events.push(chunk(json!({ "content": word }), Value::Null));
+    }
+    events.push(chunk(json!({}), "stop".into()));
+    events.push("data: [DONE]\n\n".to_owned());
+    events
 }
 
-fn response(model: &Value, text: &str) -> Value {
+fn response_object(model: &Value, text: &str) -> Value {
     json!({
         "id": "resp_demo",
         "object": "response",
@@ -197,20 +210,18 @@ fn response(model: &Value, text: &str) -> Value {
     })
 }
 
-fn response_events(model: &Value, text: &str) -> Response {
-    let event = |name: &str, data: Value| Event::default().event(name).data(data.to_string());
+fn response_events(model: &Value, text: &str) -> Vec<String> {
+    let event = |name: &str, data: Value| format!("event: {name}\ndata: {data}\n\n");
     let mut events = Vec::new();
     for word in text.split_inclusive(' ') {
         let name = "response.output_text.delta";
-        events.push(event(
-            name,
-            json!({ "type": name, "item_id": "msg_demo", "delta": word }),
-        ));
+        let data = json!({ "type": name, "item_id": "msg_demo", "delta": word });
+        events.push(event(name, data));
     }
     let name = "response.completed";
-    let data = json!({ "type": name, "response": response(model, text) });
+    let data = json!({ "type": name, "response": response_object(model, text) });
     events.push(event(name, data));
-    send(events)
+    events
 }
 
 fn embeddings(model: &Value) -> Value {
@@ -222,21 +233,21 @@ fn embeddings(model: &Value) -> Value {
     })
 }
 
-/// Sends the events one by one, at the pace of a quick model.
-fn send(events: Vec<Event>) -> Response {
-    let events = stream::iter(events).then(|event| async {
+/// Sends server-sent events one by one, at the pace of a quick model.
+fn events(events: Vec<String>) -> Response<Body> {
+    let frames = stream::iter(events).then(async |event| {
         tokio::time::sleep(Duration::from_millis(20)).await;
-        Ok::<_, Infallible>(event)
+        Ok::<_, BoxError>(Frame::data(Bytes::from(event)))
     });
-    Sse::new(events).into_response()
+    typed("text/event-stream", StreamBody::new(frames).boxed_unsync())
 }
 
-/// What to try.
-pub(crate) struct Demo {
+/// The text that the demo prints.
+pub(crate) struct Instructions {
     pub(crate) address: SocketAddr,
 }
 
-impl fmt::Display for Demo {
+impl fmt::Display for Instructions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut address = self.address;
         if address.ip().is_unspecified() {
@@ -248,13 +259,13 @@ impl fmt::Display for Demo {
         writeln!(
             f,
             r#"
-This is a demo: without --upstream, an embedded upstream answers. Try
+This is a demo with an embedded upstream; --upstream sets a real one. Try
 
 curl -si http://{address}/v1/chat/completions \
   -H 'Content-Type: application/json' \
   -d '{{"model": "venice-uncensored", "messages": [{{"role": "user", "content": "Hi"}}]}}'
 
-and add "stream": true for events. The models are at http://{address}/v1/models
+and add "stream": true for server-sent events. The models are at http://{address}/v1/models
 "#
         )
     }

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{CHAT, Setup, VENICE};
-use crate::support::{
+use test_support::{
     client::{PATIENCE, get, post, post_with},
     upstream::Act,
 };

@@ -3,7 +3,7 @@
 use tokio::process::Command;
 
 use super::{VENICE, proxy};
-use crate::support::{
+use test_support::{
     client::{get, post},
     process::Process,
 };

@@ -1,7 +1,7 @@
 //! Compressed requests.
 
 use super::{CHAT, Setup, VENICE};
-use crate::support::{
+use test_support::{
     client::{post_chunked, post_with},
     encoding::compress,
 };

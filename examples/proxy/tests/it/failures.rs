@@ -8,8 +8,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{CHAT, Setup, models, proxy};
-use crate::support::{
+use super::{CHAT, Setup, TRUSTED, models, proxy};
+use test_support::{
     client::{PATIENCE, answer, post, send},
     process::Process,
     registry_server::RegistryServer,
@@ -69,9 +69,8 @@ async fn an_upstream_that_does_not_even_greet_is_a_gateway_timeout() {
     // Connections end up in its queue, and no TLS handshake is answered.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}", silent.local_addr().unwrap());
-    let trusted = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/tls/ca.pem");
     let setup = Setup::with(|proxy| {
-        proxy.env("SSL_CERT_FILE", trusted);
+        proxy.env("SSL_CERT_FILE", TRUSTED);
         proxy.args(["--upstream", &url, "--upstream-connect-timeout", "0.2"]);
     })
     .await;

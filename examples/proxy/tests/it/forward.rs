@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Version};
+use http::{HeaderMap, HeaderValue, Request};
 use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::body::{Frame, Incoming};
+use hyper::body::Frame;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     sync::Semaphore,
 };
 use tower_model_routing::BoxError;
 
-use super::{CHAT, Setup, VENICE};
-use crate::support::{
+use super::{CHAT, Setup, TRUSTED, VENICE};
+use test_support::{
     client::{PATIENCE, get, post, post_with, send},
     upstream::Act,
 };
@@ -220,46 +220,6 @@ async fn trailers_are_kept_both_ways() {
     assert!(request.text().contains(VENICE));
 }
 
-/// Serves HTTP/2 over TLS; the answer is the request's version, host and body.
-async fn tls_upstream() -> u16 {
-    use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let certificate = CertificateDer::from(&include_bytes!("../tls/localhost.crt.der")[..]);
-    let key = PrivatePkcs8KeyDer::from(&include_bytes!("../tls/localhost.key.der")[..]);
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key.into())
-        .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            let Ok(stream) = acceptor.accept(stream).await else {
-                continue;
-            };
-            let service = hyper::service::service_fn(|request: Request<Incoming>| async {
-                let (head, body) = request.into_parts();
-                assert_eq!(head.version, Version::HTTP_2);
-                let host = head.uri.authority().unwrap().to_string();
-                let body = body.collect().await?.to_bytes();
-                let answer = [host.as_bytes(), b" ", &body].concat();
-                Ok::<_, hyper::Error>(http::Response::new(Full::new(Bytes::from(answer))))
-            });
-            let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-            tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
-        }
-    });
-    port
-}
-
-const TRUSTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/tls/ca.pem");
-
 #[tokio::test]
 async fn an_upstream_is_not_told_its_default_port() {
     for (url, name) in [
@@ -277,30 +237,4 @@ async fn an_upstream_is_not_told_its_default_port() {
         let name = format!("upstream={name} ");
         setup.proxy.logged(&["starting", &name]).await;
     }
-}
-
-// The environment decides about certificates on this platform only.
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn tls_and_http2_work_behind() {
-    let port = tls_upstream().await;
-    let url = format!("https://localhost:{port}");
-    let setup = Setup::with(|proxy| {
-        proxy
-            .args(["--upstream", &url])
-            .env("SSL_CERT_FILE", TRUSTED);
-        proxy.env_remove("SSL_CERT_DIR");
-    })
-    .await;
-    let answer = post(setup.address(), CHAT, BODY).await;
-    let expected = format!(r#"localhost:{port} {{"model":"{VENICE}"}}"#);
-    assert_eq!(answer.text(), expected);
-
-    // Without the certificate it cannot be trusted.
-    let setup = Setup::with(|proxy| {
-        proxy.args(["--upstream", &url]);
-    })
-    .await;
-    let answer = post(setup.address(), CHAT, BODY).await;
-    assert_eq!(answer.error(), (502, "upstream_unavailable".to_owned()));
 }

@@ -6,7 +6,7 @@ use tokio::{
 };
 
 use super::Setup;
-use crate::support::{
+use test_support::{
     client::{answer, post, post_with},
     upstream::Act,
     wire::Head,

@@ -7,7 +7,7 @@ use tokio::{
 };
 
 use super::{MISTRAL, Setup, VENICE, until};
-use crate::support::client::{answer, get, post, send};
+use test_support::client::{answer, get, post, send};
 
 fn keys(value: &Value) -> Vec<&str> {
     let mut keys: Vec<_> = value

@@ -13,7 +13,6 @@ mod manners;
 #[cfg(target_os = "linux")]
 mod memory;
 mod openai;
-mod parts;
 mod registry;
 mod secrets;
 mod settings;
@@ -21,6 +20,7 @@ mod shutdown;
 mod story;
 #[cfg(target_os = "linux")]
 mod threads;
+mod tls;
 
 use std::{
     net::SocketAddr,
@@ -30,14 +30,16 @@ use std::{
 use serde_json::Value;
 use tokio::{process::Command, time::sleep};
 
-use crate::support::{
+use test_support::{
+    MODELS,
     client::{PATIENCE, get},
     process::{Process, command},
     registry_server::{RegistryServer, Reply},
     upstream::{Act, Upstream},
 };
 
-const MODELS: &str = include_str!("../support/models.json");
+/// The CA of the servers with TLS; its key no longer exists.
+const TRUSTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/tls/ca.pem");
 const CHAT: &str = "/api/v1/chat/completions";
 const VENICE: &str = "0xb603e5c973fae19c86079a068abdc5c119c276e6117fb418a2248f6efd95612d";
 const MISTRAL: &str = "0x3131313131313131313131313131313131313131313131313131313131313131";
@@ -112,7 +114,7 @@ async fn until_page(setup: &Setup, path: &str, expected: impl Fn(&Value) -> bool
 
 /// The proxy, to listen on a free port.
 fn proxy() -> Command {
-    let mut command = command("proxy");
+    let mut command = command(env!("CARGO_BIN_EXE_proxy"));
     command.env("LISTEN_ADDR", "127.0.0.1:0");
     command
 }

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{CHAT, Setup, forward::h2_client, proxy};
-use crate::support::{
+use test_support::{
     client::{PATIENCE, answer, get, post, post_with},
     process::run,
     upstream::Act,
@@ -214,7 +214,7 @@ async fn a_request_to_upgrade_is_served_without() {
     let setup = Setup::new().await;
     let request = "GET /v1/realtime HTTP/1.1\r\nhost: test\r\nconnection: Upgrade\r\n\
                    upgrade: websocket\r\nsec-websocket-version: 13\r\n\r\n";
-    let answer = crate::support::client::send(setup.address(), request).await;
+    let answer = test_support::client::send(setup.address(), request).await;
     assert_eq!(answer.status(), 200);
     let request = setup.upstream.request().await;
     assert_eq!(request.header("upgrade"), None);

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{Setup, VENICE};
-use crate::support::client::{PATIENCE, answer, get, post};
+use test_support::client::{PATIENCE, answer, get, post};
 
 const MIB: u64 = 1024 * 1024;
 

@@ -15,7 +15,7 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use super::{Setup, VENICE};
-use crate::support::upstream::Act;
+use test_support::upstream::Act;
 
 fn client(setup: &Setup) -> Client<OpenAIConfig> {
     static PROVIDER: Once = Once::new();

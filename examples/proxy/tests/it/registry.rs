@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use super::{CHAT, MODELS, Setup, VENICE, models, proxy, until_page};
-use crate::support::{
+use super::{CHAT, Setup, VENICE, models, proxy, until_page};
+use test_support::{
+    MODELS,
     client::{get, post},
     process::Process,
     registry_server::{RegistryServer, Reply},

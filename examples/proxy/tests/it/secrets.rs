@@ -7,7 +7,7 @@ use http_body_util::{BodyExt, Full};
 use serde_json::json;
 
 use super::{CHAT, Setup, forward::h2_client, until_page};
-use crate::support::{
+use test_support::{
     client::{get, post_chunked, post_with},
     registry_server::Reply,
     upstream::Act,
@@ -35,7 +35,7 @@ fn assert_clean(log: &str) {
 
 /// A setup that logs everything, with secrets in the registry's URL.
 async fn tracing_setup() -> Setup {
-    let registry = crate::support::registry_server::RegistryServer::start(super::models()).await;
+    let registry = test_support::registry_server::RegistryServer::start(super::models()).await;
     let address = registry.address();
     let url = format!("http://user:s3cret-password@{address}/list?sig=s3cret-query");
     let mut setup = Setup::with(|proxy| {

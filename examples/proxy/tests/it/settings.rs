@@ -3,9 +3,9 @@
 use tokio::net::TcpListener;
 
 use super::{CHAT, Setup, models, proxy};
-use crate::support::{
+use test_support::{
     client::{get, post, post_chunked},
-    process::{Process, command, run},
+    process::{Process, run},
     registry_server::RegistryServer,
 };
 
@@ -85,7 +85,7 @@ async fn a_value_that_is_not_text_is_an_error_that_names_the_variable() {
 async fn a_busy_port_is_an_error_that_names_the_address() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let remains = run(command("proxy").args(["--listen", &address])).await;
+    let remains = run(proxy().args(["--listen", &address])).await;
     assert_eq!(remains.status.code(), Some(1), "{remains:?}");
     assert_eq!(remains.stdout, "");
     assert!(remains.stderr.contains(&address), "{remains:?}");

@@ -24,7 +24,7 @@ use tokio::{
 use tower_model_routing::BoxError;
 
 use super::{Setup, forward::h2_client};
-use crate::support::{
+use test_support::{
     client::answer,
     upstream::{Act, Received},
 };

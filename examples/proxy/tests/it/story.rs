@@ -2,7 +2,7 @@
 //! is touched.
 
 use super::{CHAT, MISTRAL, Setup, VENICE};
-use crate::support::{
+use test_support::{
     client::{post, post_chunked, post_with},
     upstream::Act,
 };

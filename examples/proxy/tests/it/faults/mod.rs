@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use super::{CHAT, VENICE, models, proxy, until};
-use crate::support::{
+use test_support::{
     client::{Answer, PATIENCE, get, post},
     fault::{Fault, Link},
     process::Process,
@@ -249,7 +249,7 @@ fn head(path: &str) -> String {
 
 #[test]
 fn the_readme_shows_the_rows() {
-    let readme = include_str!("../../../../README.md");
+    let readme = include_str!("../../../FAULTS.md");
     let row = |side: &str, fault: &str, client: &str, upstream: String| {
         format!("| {side} {fault} | {client} | {upstream} |\n")
     };

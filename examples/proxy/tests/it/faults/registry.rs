@@ -2,7 +2,7 @@
 //! and later.
 
 use super::*;
-use crate::{proxy::MODELS, support::registry_server::Reply};
+use test_support::{MODELS, registry_server::Reply};
 
 pub(super) struct Row {
     pub(super) fault: &'static str,

@@ -1,0 +1,138 @@
+//! Certificates: the proxy trusts those of `SSL_CERT_FILE`.
+
+// The environment decides about certificates on this platform only.
+#![cfg(target_os = "linux")]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::TlsAcceptor;
+
+use super::{CHAT, Setup, TRUSTED, VENICE, models};
+use test_support::{
+    client::{get, post},
+    registry_server::RegistryServer,
+};
+
+/// Accepts TLS as `localhost`.
+fn tls_acceptor(protocols: &[&str]) -> TlsAcceptor {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let certificate = CertificateDer::from(&include_bytes!("tls/localhost.crt.der")[..]);
+    let key = PrivatePkcs8KeyDer::from(&include_bytes!("tls/localhost.key.der")[..]);
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key.into())
+        .unwrap();
+    config.alpn_protocols = protocols.iter().map(|&it| it.into()).collect();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// Serves HTTP/1.1 and HTTP/2 over TLS, and echoes the version, the host and the body.
+async fn tls_upstream() -> u16 {
+    let acceptor = tls_acceptor(&["h2", "http/1.1"]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let Ok(stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            let service = hyper::service::service_fn(|request: Request<Incoming>| async {
+                let (head, body) = request.into_parts();
+                let host = head.headers["host"].to_str().unwrap().to_owned();
+                let body = body.collect().await?.to_bytes();
+                let start = format!("{:?} {host} ", head.version);
+                let echo = [start.as_bytes(), &body].concat();
+                Ok::<_, hyper::Error>(http::Response::new(Full::new(Bytes::from(echo))))
+            });
+            tokio::spawn(async move {
+                let server = auto::Builder::new(TokioExecutor::new());
+                let stream = TokioIo::new(stream);
+                server.serve_connection(stream, service).await.unwrap();
+            });
+        }
+    });
+    port
+}
+
+/// Puts TLS in front of a registry and returns its URL.
+async fn https_url(registry: &RegistryServer) -> String {
+    let acceptor = tls_acceptor(&[]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let registry = registry.address();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            // A client that does not trust the certificate goes away here.
+            if let Ok(mut stream) = acceptor.accept(stream).await {
+                let mut registry = TcpStream::connect(registry).await.unwrap();
+                let _ = copy_bidirectional(&mut stream, &mut registry).await;
+            }
+        }
+    });
+    format!("https://localhost:{port}{}", RegistryServer::PATH)
+}
+
+#[tokio::test]
+async fn a_registry_with_tls_must_be_trusted() {
+    let registry = RegistryServer::start(models()).await;
+    let url = https_url(&registry).await;
+    let setup = Setup::with(|proxy| {
+        proxy
+            .env("ACTIVE_MODELS_URL", &url)
+            .env("SSL_CERT_FILE", TRUSTED)
+            .env_remove("SSL_CERT_DIR");
+    })
+    .await;
+    setup.warm_up().await;
+    assert_eq!(registry.requests().len(), 1);
+
+    let setup = Setup::with(|proxy| {
+        proxy.env("ACTIVE_MODELS_URL", &url);
+    })
+    .await;
+    let health = get(setup.address(), "/health").await;
+    assert_eq!(health.status(), 503);
+    let error = health.json()["model_service"]["cache_info"]["last_error"].to_string();
+    assert!(error.contains("certificate"), "{error}");
+    assert_eq!(registry.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn an_upstream_with_tls_must_be_trusted_and_gets_http1() {
+    let url = format!("https://localhost:{}", tls_upstream().await);
+    let setup = Setup::with(|proxy| {
+        proxy
+            .args(["--upstream", &url])
+            .env("SSL_CERT_FILE", TRUSTED)
+            .env_remove("SSL_CERT_DIR");
+    })
+    .await;
+    let response = post(setup.address(), CHAT, r#"{"model":"venice-uncensored"}"#).await;
+    let host = url.trim_start_matches("https://");
+    let expected = format!(r#"HTTP/1.1 {host} {{"model":"{VENICE}"}}"#);
+    assert_eq!(response.text(), expected);
+
+    let setup = Setup::with(|proxy| {
+        proxy.args(["--upstream", &url]);
+    })
+    .await;
+    let response = post(setup.address(), CHAT, r#"{"model":"venice-uncensored"}"#).await;
+    assert_eq!(response.error(), (502, "upstream_unavailable".to_owned()));
+}
