@@ -51,17 +51,15 @@ fn main() -> Result<ExitCode, BoxError> {
     };
     let report = thread::scope(|scope| {
         // A thread each, because registries draw their jitter from the thread's generator.
-        let run = |jitter| {
-            scope.spawn(move || on_paused_time(Scenario::run(rate, jitter, steady_time)))
-        };
+        let run =
+            |jitter| scope.spawn(move || on_paused_time(Scenario::run(rate, jitter, steady_time)));
         let scenario = run(true);
         if is_quick {
             return Ok(Report::new(join(scenario)?));
         }
         let without_jitter = run(false);
-        let others = OTHER_RATES.map(|rate| {
-            scope.spawn(move || on_paused_time(Fleet::run_once(rate, OTHER_TIME)))
-        });
+        let others = OTHER_RATES
+            .map(|rate| scope.spawn(move || on_paused_time(Fleet::run_once(rate, OTHER_TIME))));
         let mut report = Report::new(join(scenario)?);
         report.without_jitter = Some(join(without_jitter)?);
         for (rate, period) in OTHER_RATES.into_iter().zip(others) {

@@ -2,9 +2,7 @@
 
 use std::ops::Range;
 
-use benches::chart::{
-    Area, Axis, BLUE, GREEN, ORANGE, Plot, RGBColor, Result, VERMILION, figure,
-};
+use benches::chart::{Area, Axis, BLUE, GREEN, ORANGE, Plot, RGBColor, Result, VERMILION, figure};
 
 use crate::{
     fleet::INSTANCES,

@@ -20,7 +20,7 @@ use benches::{
     is_measuring,
     openai::sdk_request,
     process::{Process, open_files, status},
-    proxy,
+    proxy::{self, metric},
     rounds::quantile,
 };
 use bytes::Bytes;
@@ -180,9 +180,7 @@ impl Proxy {
     fn held(&self) -> Result<u64, BoxError> {
         let page = runtime().block_on(get(self.address(), "/metrics"))?;
         let page = String::from_utf8_lossy(page.body());
-        let mut lines = page.lines();
-        let held = lines.find_map(|line| line.strip_prefix("model_routing_held_bytes "));
-        Ok(held.unwrap_or("0").trim().parse::<f64>()? as u64)
+        Ok(metric(&page, "model_routing_held_bytes").unwrap_or(0.0) as u64)
     }
 
     fn memory(&self) -> io::Result<u64> {
@@ -236,11 +234,7 @@ fn drip(streams: &mut [Option<TcpStream>], piece: usize) {
 
 /// Sends small requests one after the other, and returns the 99th percentile of their times in
 /// seconds.
-fn time_requests(
-    address: SocketAddr,
-    count: usize,
-    is_over: &AtomicBool,
-) -> Result<f64, BoxError> {
+fn time_requests(address: SocketAddr, count: usize, is_over: &AtomicBool) -> Result<f64, BoxError> {
     runtime().block_on(async {
         let mut client = connect(address).await?;
         let mut times = Vec::new();

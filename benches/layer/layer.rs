@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use benches::{
     gateway::{Gateway, PAYLOADS, ROUTES, Reading, requests},
     payloads::{Place, payload},
 };
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 fn benchmark(criterion: &mut Criterion) {
     let mut gateway = Gateway::new(Reading);

@@ -74,9 +74,8 @@ fn measurements() -> Result<Vec<Measurement>> {
 
 /// Returns the result in this directory, if it has a throughput.
 fn measurement(directory: &Path) -> Result<Option<Measurement>> {
-    let read = |name| -> Result<Value> {
-        Ok(serde_json::from_slice(&fs::read(directory.join(name))?)?)
-    };
+    let read =
+        |name| -> Result<Value> { Ok(serde_json::from_slice(&fs::read(directory.join(name))?)?) };
     let (benchmark, estimates) = (read("benchmark.json")?, read("estimates.json")?);
     let text = |key: &str| benchmark[key].as_str().unwrap_or_default().to_owned();
     let median = estimates["median"]["point_estimate"].as_f64();

@@ -45,8 +45,7 @@ fn main() {
 fn print_row(gateway: &mut Gateway<Reading>, payload: &Payload, place: Place) {
     let request = requests(payload);
     let rounds = if is_measuring() { 51 } else { 1 };
-    let rounds =
-        Rounds::<SUBJECTS>::measure(rounds, |route| seconds(gateway, route, &request));
+    let rounds = Rounds::<SUBJECTS>::measure(rounds, |route| seconds(gateway, route, &request));
     let target = TARGETS.iter().find(|target| target.0 == payload.name);
     let over = target.and_then(|target| target.1);
     println!(

@@ -74,7 +74,10 @@ async fn version(upstream: &Upstream, subject: &Subject) -> Result<Option<String
         Kind::LiteLlm => {
             let workload = Arc::new(Workload::short());
             upstream.set(Arc::clone(&workload), false);
-            let headers = Client::connect(address).await?.send(upstream, &workload).await?;
+            let headers = Client::connect(address)
+                .await?
+                .send(upstream, &workload)
+                .await?;
             let version = headers.get("x-litellm-version");
             let version = version.and_then(|it| it.to_str().ok()).unwrap_or_default();
             Some(format!("LiteLLM {version}"))

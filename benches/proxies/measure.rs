@@ -170,7 +170,11 @@ impl<'a> RunningSubject<'a> {
     }
 
     fn cpu_time(&self) -> Result<Duration, BoxError> {
-        Ok(self.process.map(Process::cpu_time).transpose()?.unwrap_or_default())
+        Ok(self
+            .process
+            .map(Process::cpu_time)
+            .transpose()?
+            .unwrap_or_default())
     }
 
     fn figures(self) -> Result<(Kind, Figures), BoxError> {

@@ -174,7 +174,10 @@ fn models(sent: &[(String, String)], received: &[(String, String)]) -> String {
         [(_, model)] if *model == id(1) => "the second".to_owned(),
         models => {
             let shown = models.iter().map(|(key, model)| {
-                format!("`{key}`: {}", if is_id(model) { "an ID" } else { "the name" })
+                format!(
+                    "`{key}`: {}",
+                    if is_id(model) { "an ID" } else { "the name" }
+                )
             });
             shown.collect::<Vec<_>>().join(", ")
         }

@@ -4,7 +4,9 @@ use sonic_rs::{LazyValue, PointerNode, to_object_iter};
 
 /// Returns the members of an object in their order, with duplicates; `None` if it is not valid.
 pub(crate) fn members(json: &str) -> Option<Vec<(String, String)>> {
-    let member = |(key, value): (_, LazyValue<'_>)| (ToString::to_string(&key), value.as_raw_str().to_owned());
+    let member = |(key, value): (_, LazyValue<'_>)| {
+        (ToString::to_string(&key), value.as_raw_str().to_owned())
+    };
     to_object_iter(json).map(|it| it.ok().map(member)).collect()
 }
 

@@ -93,7 +93,10 @@ impl Upstream {
 }
 
 impl State {
-    async fn respond(&self, request: Request<Incoming>) -> Result<Response<ResponseBody>, BoxError> {
+    async fn respond(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<Response<ResponseBody>, BoxError> {
         if request.uri().path() == "/models" {
             return Ok(Response::new(Either::Left(Full::from(openai::catalog()))));
         }
@@ -135,7 +138,11 @@ impl Current {
                         Err(closed) => return Some(Err(closed.into())),
                     }
                 }
-                this.workload.frames.get(index).cloned().map(|data| Ok(Frame::data(data)))
+                this.workload
+                    .frames
+                    .get(index)
+                    .cloned()
+                    .map(|data| Ok(Frame::data(data)))
             }
         })
     }

@@ -55,9 +55,9 @@ fn main() {
             median(&|it| it.percentile(0.999)),
         );
     }
-    let ratios = rounds.iter().map(|[without, with]| {
-        with.percentile(0.999) / without.percentile(0.999)
-    });
+    let ratios = rounds
+        .iter()
+        .map(|[without, with]| with.percentile(0.999) / without.percentile(0.999));
     let ratio = quantile(ratios, 0.5);
     println!("\np99.9, swapped / not swapped: {ratio:.2} (target: ≤ 1.5)");
 }

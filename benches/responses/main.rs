@@ -20,11 +20,7 @@ use futures_util::{StreamExt, stream};
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::{
-    body::Incoming,
-    client::conn::http1::SendRequest,
-    server::conn::http1,
-};
+use hyper::{body::Incoming, client::conn::http1::SendRequest, server::conn::http1};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tower::{Layer, Service, service_fn};
@@ -93,7 +89,10 @@ fn main() -> Result<(), BoxError> {
 }
 
 fn print_row(workload: &'static Workload) -> Result<(), BoxError> {
-    let layers = [layer(catalog().into(), false)?, layer(catalog().into(), true)?];
+    let layers = [
+        layer(catalog().into(), false)?,
+        layer(catalog().into(), true)?,
+    ];
     let runtime = runtime();
     let mut clients = runtime.block_on(start(workload, layers))?;
     let rounds = if is_measuring() { 101 } else { 1 };

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use benches::{
     payloads::{Place, names, payload},
     scanners::SUBJECTS,
 };
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 fn benchmark(criterion: &mut Criterion) {
     for place in [Place::Last, Place::First] {

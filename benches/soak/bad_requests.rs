@@ -1,16 +1,16 @@
-//! Bad requests, which the proxy must refuse.
+//! Requests that the proxy must reject.
 
 use crate::{
-    lists::{Kind, MODELS},
+    catalogs::{Kind, MODELS},
     plan::{Connection, Delivery, End, Plan, Routed, filler},
 };
 
-/// A way to be bad.
-struct Spoiled {
+/// A body that must be rejected.
+struct Invalid {
     content_type: &'static str,
     encoding: Option<&'static str>,
     body: &'static str,
-    refusal: (u16, &'static str),
+    rejection: (u16, &'static str),
 }
 
 const JSON: &str = "application/json";
@@ -18,7 +18,7 @@ const FORM: &str = "multipart/form-data; boundary=b";
 const MODEL_PART: &str =
     "--b\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n";
 
-const SPOILED: [Spoiled; 12] = [
+const INVALID: [Invalid; 12] = [
     json(
         r#"{"model":"glm-4.6","model":"kimi-k2"}"#,
         "duplicate_model",
@@ -40,65 +40,65 @@ const SPOILED: [Spoiled; 12] = [
         r#"{"model":"text-embedding-3-small"}"#,
         "model_type_mismatch",
     ),
-    Spoiled {
+    Invalid {
         content_type: "text/plain",
-        refusal: (415, "unsupported_media_type"),
+        rejection: (415, "unsupported_media_type"),
         ..json(r#"{"model":"glm-4.6"}"#, "")
     },
-    Spoiled {
+    Invalid {
         encoding: Some("compress"),
-        refusal: (415, "unsupported_content_encoding"),
+        rejection: (415, "unsupported_content_encoding"),
         ..json(r#"{"model":"glm-4.6"}"#, "")
     },
-    Spoiled {
+    Invalid {
         encoding: Some("gzip"),
         ..json(r#"{"model":"glm-4.6"}"#, "invalid_request_body")
     },
 ];
 
-const fn json(body: &'static str, code: &'static str) -> Spoiled {
-    Spoiled {
+const fn json(body: &'static str, code: &'static str) -> Invalid {
+    Invalid {
         content_type: JSON,
         encoding: None,
         body,
-        refusal: (400, code),
+        rejection: (400, code),
     }
 }
 
-/// Makes a request a bad one.
-pub(crate) fn spoil(plan: &mut Plan, rng: &mut fastrand::Rng) {
-    plan.may_be_whole = false;
+/// Gives a request a body that must be rejected.
+pub(crate) fn make_invalid(plan: &mut Plan, rng: &mut fastrand::Rng) {
+    plan.may_be_complete = false;
     plan.routed = None;
     plan.path = "/v1/chat/completions";
-    // The proxy may close the connection, just when it is used again.
-    if plan.connection == Connection::Kept {
+    // The proxy may close a connection after a rejection, while it is used again.
+    if plan.connection == Connection::Pooled {
         plan.connection = Connection::Own;
     }
-    match rng.usize(..SPOILED.len() + 2) {
-        // After a long part that has gone on.
+    match rng.usize(..INVALID.len() + 2) {
+        // The upstream has received a long part before.
         0 => {
-            plan.refuse(JSON, (400, "duplicate_model"));
+            plan.reject(JSON, (400, "duplicate_model"));
             let before = r#"{"model":""#;
             let after = format!(r#"","a":"{}","model":"glm-4.6"}}"#, filler(400_000));
             plan.body = format!("{before}kimi-k2{after}").into();
             plan.delivery = Delivery::Chunks(16 * 1024);
             plan.routed = Some(Routed {
-                asked: MODELS.iter().position(|model| model.name == "kimi-k2"),
+                requested: MODELS.iter().position(|model| model.name == "kimi-k2"),
                 kind: Kind::Llm,
                 before: before.into(),
                 after: after.into(),
             });
         }
         1 => {
-            plan.refuse(FORM, (400, "invalid_multipart"));
+            plan.reject(FORM, (400, "invalid_multipart"));
             plan.path = "/v1/audio/transcriptions";
             plan.body = MODEL_PART.into();
         }
         other => {
-            let spoiled = &SPOILED[other - 2];
-            plan.refuse(spoiled.content_type, spoiled.refusal);
-            plan.body = spoiled.body.into();
-            if let Some(encoding) = spoiled.encoding {
+            let invalid = &INVALID[other - 2];
+            plan.reject(invalid.content_type, invalid.rejection);
+            plan.body = invalid.body.into();
+            if let Some(encoding) = invalid.encoding {
                 plan.headers.push(("content-encoding", encoding.to_owned()));
             }
         }
@@ -106,8 +106,8 @@ pub(crate) fn spoil(plan: &mut Plan, rng: &mut fastrand::Rng) {
 }
 
 impl Plan {
-    fn refuse(&mut self, content_type: &str, (status, code): (u16, &'static str)) {
+    fn reject(&mut self, content_type: &str, (status, code): (u16, &'static str)) {
         self.headers = vec![("content-type", content_type.to_owned())];
-        self.end = End::Refused(status, code);
+        self.end = End::Rejected(status, code);
     }
 }

@@ -1,13 +1,13 @@
-//! What the registry publishes. Lists are numbered, and each gives every model
-//! another ID, which tells the list and the model: so a single request at the
-//! upstream tells what the proxy knew when it passed it on.
+//! The catalogs that the registry publishes. They are numbered, and each gives every model another
+//! ID, which encodes the catalog and the model. So each request at the upstream tells which catalog
+//! it was routed by.
 
 use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-/// Lists that must never be believed have numbers from here on.
-pub(crate) const FALSE_LIST: u64 = 1 << 40;
+/// The first number of catalogs that the proxy must never use.
+pub(crate) const FALSE_CATALOG: u64 = 1 << 40;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
@@ -22,19 +22,19 @@ pub(crate) struct Model {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
     alias: Option<&'static str>,
-    /// Whether some lists lack it.
-    pub(crate) comes_and_goes: bool,
+    /// Whether some catalogs do not have it.
+    pub(crate) is_temporary: bool,
 }
 
-/// A model in a list.
+/// A model in a catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Served {
-    pub(crate) list: u64,
+    pub(crate) catalog: u64,
     pub(crate) model: usize,
 }
 
 pub(crate) const MODELS: [Model; 24] = [
-    // The proxy's fallbacks, which no list lacks.
+    // The proxy's fallbacks.
     model("mistral-31-24b", Kind::Llm),
     model("text-embedding-bge-m3", Kind::Embedding),
     model("tts-kokoro", Kind::Tts),
@@ -50,15 +50,15 @@ pub(crate) const MODELS: [Model; 24] = [
     model("text-embedding-3-small", Kind::Embedding),
     model("tts-1-hd", Kind::Tts),
     model("whisper-large-v3", Kind::Stt),
-    model("guest-a", Kind::Llm).comes_and_goes(),
-    model("guest-b", Kind::Llm).comes_and_goes(),
-    model("guest-c", Kind::Llm).comes_and_goes(),
-    model("Guest D", Kind::Llm).comes_and_goes(),
-    model("guest-e", Kind::Llm).comes_and_goes(),
-    model("guest-embedding", Kind::Embedding).comes_and_goes(),
-    model("guest-tts", Kind::Tts).comes_and_goes(),
-    model("guest-stt", Kind::Stt).comes_and_goes(),
-    model("guest-stt-b", Kind::Stt).comes_and_goes(),
+    model("guest-a", Kind::Llm).is_temporary(),
+    model("guest-b", Kind::Llm).is_temporary(),
+    model("guest-c", Kind::Llm).is_temporary(),
+    model("Guest D", Kind::Llm).is_temporary(),
+    model("guest-e", Kind::Llm).is_temporary(),
+    model("guest-embedding", Kind::Embedding).is_temporary(),
+    model("guest-tts", Kind::Tts).is_temporary(),
+    model("guest-stt", Kind::Stt).is_temporary(),
+    model("guest-stt-b", Kind::Stt).is_temporary(),
 ];
 
 const fn model(name: &'static str, kind: Kind) -> Model {
@@ -66,7 +66,7 @@ const fn model(name: &'static str, kind: Kind) -> Model {
         name,
         kind,
         alias: None,
-        comes_and_goes: false,
+        is_temporary: false,
     }
 }
 
@@ -76,13 +76,13 @@ impl Model {
         self
     }
 
-    const fn comes_and_goes(mut self) -> Self {
-        self.comes_and_goes = true;
+    const fn is_temporary(mut self) -> Self {
+        self.is_temporary = true;
         self
     }
 
-    /// A way to ask for it.
-    pub(crate) fn spelling(&self, rng: &mut fastrand::Rng) -> String {
+    /// Returns one of the names that resolve to it.
+    pub(crate) fn any_name(&self, rng: &mut fastrand::Rng) -> String {
         match (rng.u8(..6), self.alias) {
             (0, _) => self.name.to_uppercase(),
             (1, _) => self.name.to_lowercase().replace(' ', "-"),
@@ -93,7 +93,7 @@ impl Model {
 }
 
 impl Kind {
-    /// What serves names that the list does not have.
+    /// Returns the fallback for names that the catalog does not have.
     pub(crate) fn fallback(self) -> usize {
         self as usize
     }
@@ -109,27 +109,27 @@ impl Kind {
 }
 
 impl Served {
-    /// What a list makes of a model, or of a name that is none.
-    pub(crate) fn by(list: u64, asked: Option<usize>, kind: Kind) -> Self {
-        let found = asked.filter(|&model| has(list, model));
+    /// Returns the model or the fallback.
+    pub(crate) fn by(catalog: u64, requested: Option<usize>, kind: Kind) -> Self {
+        let found = requested.filter(|&model| has(catalog, model));
         Self {
-            list,
+            catalog,
             model: found.unwrap_or(kind.fallback()),
         }
     }
 
     pub(crate) fn id(self) -> String {
-        let Self { list, model } = self;
-        let check = Sha256::digest(format!("{list} {model}"));
+        let Self { catalog, model } = self;
+        let check = Sha256::digest(format!("{catalog} {model}"));
         let check = u128::from_be_bytes(std::array::from_fn(|index| check[index]));
-        format!("0x{list:016x}{model:016x}{check:032x}")
+        format!("0x{catalog:016x}{model:016x}{check:032x}")
     }
 
-    /// From its ID; `None` if that is nobody's.
+    /// Decodes an ID. `None` if it is not of any catalog.
     pub(crate) fn from_id(id: &[u8]) -> Option<Self> {
         let digits = std::str::from_utf8(id).ok()?.strip_prefix("0x")?;
         let this = Self {
-            list: u64::from_str_radix(digits.get(..16)?, 16).ok()?,
+            catalog: u64::from_str_radix(digits.get(..16)?, 16).ok()?,
             model: usize::from_str_radix(digits.get(16..32)?, 16).ok()?,
         };
         (this.model < MODELS.len() && this.id().as_bytes() == id).then_some(this)
@@ -140,23 +140,23 @@ impl Served {
     }
 }
 
-/// Whether a list has a model.
-pub(crate) fn has(list: u64, model: usize) -> bool {
-    // Any seven lists have and lack each guest.
-    !MODELS[model].comes_and_goes || (list as usize * 3 + model * 5) % 7 < 4
+/// Returns whether a catalog has a model.
+pub(crate) fn has(catalog: u64, model: usize) -> bool {
+    // Of seven catalogs in a row four have it.
+    !MODELS[model].is_temporary || (catalog as usize * 3 + model * 5) % 7 < 4
 }
 
-/// The models of a list.
-pub(crate) fn models(list: u64) -> impl Iterator<Item = Served> {
+/// Returns the models of a catalog.
+pub(crate) fn models(catalog: u64) -> impl Iterator<Item = Served> {
     (0..MODELS.len())
-        .filter(move |&model| has(list, model))
-        .map(move |model| Served { list, model })
+        .filter(move |&model| has(catalog, model))
+        .map(move |model| Served { catalog, model })
 }
 
-/// The list as a document.
-pub(crate) fn document(list: u64) -> String {
-    let mut text = format!(r#"{{"list":{list},"models":["#);
-    for served in models(list) {
+/// Returns the catalog as a document.
+pub(crate) fn document(catalog: u64) -> String {
+    let mut text = format!(r#"{{"catalog":{catalog},"models":["#);
+    for served in models(catalog) {
         let model = &MODELS[served.model];
         let _ = write!(
             text,
@@ -170,12 +170,12 @@ pub(crate) fn document(list: u64) -> String {
         }
         text += "},";
     }
-    // Entries that spoil nothing.
+    // Entries that are left out.
     text += r#"{"Name":"no-id"},{"Id":"0x1","Name":"deleted","IsDeleted":true},7]}"#;
     text
 }
 
-/// The SHA-256 of a document, as health pages show it.
+/// Returns the SHA-256 of a document, as health pages show it.
 pub(crate) fn hash(document: &str) -> String {
     let mut hash = String::new();
     for byte in Sha256::digest(document) {

@@ -119,7 +119,13 @@ impl<'a> Plot<'a> {
             let at = (at.0 - base_x, at.1 - base_y);
             area.draw(&Text::new(label.to_owned(), at, text(13, anchor)))
         };
-        let (Range { start: left, end: right }, bottom) = (x.positions(), y.positions().start);
+        let (
+            Range {
+                start: left,
+                end: right,
+            },
+            bottom,
+        ) = (x.positions(), y.positions().start);
         for (value, name) in &y.ticks {
             let line = [left, right].map(|x| (x, y.position(*value)));
             plot.draw(&PathElement::new(line, BLACK.mix(0.15)))?;
@@ -141,7 +147,8 @@ impl<'a> Plot<'a> {
         color: RGBColor,
     ) -> Result<()> {
         let points: Vec<_> = points.into_iter().map(|it| self.position(it)).collect();
-        self.plot.draw(&PathElement::new(points, color.stroke_width(2)))?;
+        self.plot
+            .draw(&PathElement::new(points, color.stroke_width(2)))?;
         Ok(())
     }
 
@@ -159,7 +166,10 @@ impl<'a> Plot<'a> {
 
     /// Shades the whole height between two places of the horizontal axis.
     pub fn shade(&self, range: Range<f64>) -> Result<()> {
-        let corners = [(range.start, self.y.range.start), (range.end, self.y.range.end)];
+        let corners = [
+            (range.start, self.y.range.start),
+            (range.end, self.y.range.end),
+        ];
         self.rectangle(corners, GREY.mix(0.3).filled())
     }
 

@@ -27,3 +27,10 @@ pub fn build() -> io::Result<PathBuf> {
     let profile = bench.ancestors().nth(2).ok_or(io::ErrorKind::NotFound)?;
     Ok(profile.join(format!("proxy{}", env::consts::EXE_SUFFIX)))
 }
+
+/// Returns the value of a metric, by its name and labels, from the page `/metrics`.
+pub fn metric(page: &str, name: &str) -> Option<f64> {
+    let mut lines = page.lines();
+    let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value?.trim().parse().ok()
+}
