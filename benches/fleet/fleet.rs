@@ -1,4 +1,4 @@
-//! Many instances behind a load balancer, on paused time.
+//! Instances behind a load balancer, on paused time.
 
 use std::{
     convert::Infallible,
@@ -20,7 +20,10 @@ use tower_model_routing::{
     RoutingConfig,
 };
 
-use crate::origin::{Link, Origin};
+use crate::{
+    origin::{Link, Origin},
+    scenario::HOUR,
+};
 
 pub(crate) const INSTANCES: usize = 1_000;
 /// Requests arrive in steps of this length.
@@ -36,7 +39,7 @@ pub(crate) struct Fleet {
     started: Instant,
     /// When the next request comes, in seconds since the start.
     next_request: f64,
-    tally: Arc<Mutex<Tally>>,
+    counts: Arc<Mutex<Counts>>,
 }
 
 struct Instance {
@@ -45,41 +48,40 @@ struct Instance {
     link: Link,
 }
 
-/// The service behind the layer, which answers at once.
-type Upstream = ServiceFn<Answer>;
-type Answer =
+/// The service behind the layer, which responds at once.
+type Upstream = ServiceFn<Respond>;
+type Respond =
     fn(Request<RoutedBody<Full<Bytes>>>) -> Ready<Result<Response<Empty<Bytes>>, Infallible>>;
 
-/// What became of the requests to the instances.
+/// The requests to the instances.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct Counts {
     pub(crate) requests: u64,
-    /// Those that waited for the list, and the longest that one did.
+    /// Those that waited for a catalog.
     pub(crate) waited: u64,
     pub(crate) longest_wait: Duration,
     /// Those that got an error instead of a model.
-    pub(crate) refused: u64,
-    /// Those for the newest model that the fallback served.
+    pub(crate) rejected: u64,
+    /// Those that named the newest model and got the fallback.
     pub(crate) fallbacks: u64,
-    /// The age of the oldest list that one was routed by.
-    pub(crate) stalest: Duration,
+    /// The age of the oldest catalog that one was routed by.
+    pub(crate) oldest_catalog: Duration,
 }
 
-/// What the fleet did for a while.
+/// The fleet over some time.
 #[derive(Clone, Debug)]
 pub(crate) struct Period {
-    pub(crate) tally: Tally,
-    /// The requests to the origin in each second.
+    pub(crate) counts: Counts,
+    /// The requests to the origin by second.
     pub(crate) fetches: Vec<u32>,
 }
 
 impl Fleet {
-    /// Instances with empty caches, each of which gets so many requests a
-    /// second.
-    pub(crate) fn new(seed: u64, rate: f64, jitter: bool) -> Result<Self, BoxError> {
+    /// Returns instances with empty caches, for this rate of requests per instance.
+    pub(crate) fn new(rate: f64, jitter: bool) -> Result<Self, BoxError> {
         // The registries draw their jitter from the thread's generator.
-        fastrand::seed(seed);
-        let origin = Origin::new(seed + 1, jitter);
+        fastrand::seed(1);
+        let origin = Origin::new(2, jitter);
         let instances = (0..INSTANCES)
             .map(|_| Instance::new(origin.link()))
             .collect::<Result<_, _>>()?;
@@ -87,14 +89,21 @@ impl Fleet {
             started: Instant::now(),
             origin,
             instances,
-            random: Rng::with_seed(seed + 2),
+            random: Rng::with_seed(3),
             rate: rate * INSTANCES as f64,
             next_request: 0.0,
-            tally: Arc::default(),
+            counts: Arc::default(),
         })
     }
 
-    /// Lets requests come for so long, this share of them for the newest model.
+    /// Runs the steady load, an hour after a deploy.
+    pub(crate) async fn run_once(rate: f64, time: Duration) -> Result<Period, BoxError> {
+        let mut fleet = Self::new(rate, true)?;
+        fleet.run(HOUR, 0.0).await;
+        Ok(fleet.run(time, 0.0).await)
+    }
+
+    /// Sends requests for this time. This share of them name the newest model.
     pub(crate) async fn run(&mut self, time: Duration, newest: f64) -> Period {
         let begin = self.started.elapsed();
         let end = begin + time;
@@ -104,32 +113,32 @@ impl Fleet {
             now += STEP;
             sleep_until(self.started + now).await;
             while self.next_request <= now.as_secs_f64() {
-                // Independent Poisson processes are one, of which each event
-                // falls to any of them alike.
+                // The sum of independent Poisson processes is one, and each event is any
+                // instance's with the same probability.
                 self.next_request -= (1.0 - self.random.f64()).ln() / self.rate;
                 let instance = self.random.usize(..self.instances.len());
                 if newest > 0.0 && self.random.f64() < newest {
-                    self.ask_for(instance, &name);
+                    self.request_model(instance, &name);
                 } else {
-                    self.ask(instance, now);
+                    self.request_known(instance, now);
                 }
             }
         }
         Period {
-            tally: mem::take(&mut *lock(&self.tally)),
+            counts: mem::take(&mut *lock(&self.counts)),
             fetches: self.origin.requests(begin, end),
         }
     }
 
-    /// One request for the newest model to each instance at once.
-    pub(crate) fn ask_everywhere_for_newest(&mut self) {
+    /// Sends each instance a request that names the newest model.
+    pub(crate) fn request_newest_everywhere(&mut self) {
         let name = self.origin.newest();
         for instance in 0..self.instances.len() {
-            self.ask_for(instance, &name);
+            self.request_model(instance, &name);
         }
     }
 
-    /// How many instances have the newest model, and had no failure since.
+    /// Returns how many instances have the newest model, and had no failure since.
     pub(crate) fn up_to_date(&self) -> usize {
         let name = self.origin.newest();
         let has_newest = |registry: &Registry| {
@@ -144,58 +153,59 @@ impl Fleet {
             .count()
     }
 
-    /// Whether the ages that are measured here are those that the registries
-    /// tell.
+    /// Returns whether the registries report the ages that are measured here.
     pub(crate) fn ages_agree(&self) -> bool {
         let now = self.started.elapsed();
         self.instances.iter().all(|instance| {
-            let told = instance.registry.stats().age_seconds.unwrap_or(0.0);
-            (told - instance.link.age(now).as_secs_f64()).abs() < 0.002
+            let reported = instance.registry.stats().age_seconds.unwrap_or(0.0);
+            (reported - instance.link.age(now).as_secs_f64()).abs() < 0.002
         })
     }
 
-    /// A request for a model that has been there for long: the layer does for
-    /// it what is done here, and waits for nothing else.
-    fn ask(&self, instance: usize, since_start: Duration) {
+    /// Sends a request that names a model of every catalog. It waits only for what the layer waits
+    /// for.
+    fn request_known(&self, instance: usize, since_start: Duration) {
         let Instance { registry, link, .. } = &self.instances[instance];
-        let mut tally = lock(&self.tally);
-        tally.requests += 1;
+        let mut counts = lock(&self.counts);
+        counts.requests += 1;
         match registry.catalog().now_or_never() {
-            Some(Ok(_)) => tally.stalest = tally.stalest.max(link.age(since_start)),
-            Some(Err(_)) => tally.refused += 1,
+            Some(Ok(_)) => {
+                counts.oldest_catalog = counts.oldest_catalog.max(link.age(since_start));
+            }
+            Some(Err(_)) => counts.rejected += 1,
             None => {
-                // It waits: the same again, in a task of its own.
-                let (registry, tally) = (registry.clone(), Arc::clone(&self.tally));
+                // It waits, in a task of its own.
+                let (registry, counts) = (registry.clone(), Arc::clone(&self.counts));
                 tokio::spawn(async move {
                     let begin = Instant::now();
                     let catalog = registry.catalog().await;
-                    let mut tally = lock(&tally);
-                    tally.count_wait(begin.elapsed());
-                    tally.refused += u64::from(catalog.is_err());
+                    let mut counts = lock(&counts);
+                    counts.add_wait(begin.elapsed());
+                    counts.rejected += u64::from(catalog.is_err());
                 });
             }
         }
     }
 
-    /// A request for this model, through the layer.
-    fn ask_for(&self, instance: usize, name: &str) {
+    /// Sends a request that names this model through the layer.
+    fn request_model(&self, instance: usize, name: &str) {
         let body = Full::from(format!(r#"{{"model":"{name}"}}"#));
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = Uri::from_static("/v1/chat/completions");
         let response = self.instances[instance].service.clone().oneshot(request);
-        let tally = Arc::clone(&self.tally);
+        let counts = Arc::clone(&self.counts);
         tokio::spawn(async move {
             let begin = Instant::now();
             let Ok(response) = response.await;
-            let mut tally = lock(&tally);
-            tally.requests += 1;
+            let mut counts = lock(&counts);
+            counts.requests += 1;
             if !begin.elapsed().is_zero() {
-                tally.count_wait(begin.elapsed());
+                counts.add_wait(begin.elapsed());
             }
             match response.extensions().get::<RoutedModel>() {
-                Some(model) => tally.fallbacks += u64::from(model.is_fallback()),
-                None => tally.refused += 1,
+                Some(model) => counts.fallbacks += u64::from(model.is_fallback()),
+                None => counts.rejected += 1,
             }
         });
     }
@@ -205,30 +215,30 @@ impl Instance {
     fn new(link: Link) -> Result<Self, BoxError> {
         let config = RoutingConfig::builder().source(link.clone()).build()?;
         let layer = ModelRoutingLayer::new(config);
-        let answer: Answer = |_| ready(Ok(Response::default()));
+        let respond: Respond = |_| ready(Ok(Response::default()));
         Ok(Self {
             registry: layer.registry().clone(),
-            service: layer.layer(service_fn(answer)),
+            service: layer.layer(service_fn(respond)),
             link,
         })
     }
 }
 
-impl Tally {
-    fn count_wait(&mut self, wait: Duration) {
+impl Counts {
+    fn add_wait(&mut self, wait: Duration) {
         self.waited += 1;
         self.longest_wait = self.longest_wait.max(wait);
     }
 }
 
 impl Period {
-    /// Requests to the origin per second.
+    /// Returns the mean of requests to the origin per second.
     pub(crate) fn mean(&self) -> f64 {
         let all: u64 = self.fetches.iter().map(|&count| u64::from(count)).sum();
         all as f64 / self.fetches.len() as f64
     }
 
-    /// The most requests to the origin in one second.
+    /// Returns the most requests to the origin in one second.
     pub(crate) fn peak(&self) -> u32 {
         self.fetches.iter().copied().max().unwrap_or(0)
     }

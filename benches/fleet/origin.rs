@@ -1,4 +1,4 @@
-//! Where the list is published: what it answers, and who asked when.
+//! The origin of the catalog: its responses, and a log of its requests.
 
 use std::{
     f64::consts::TAU,
@@ -14,12 +14,11 @@ use fastrand::Rng;
 use tokio::time::{Instant, sleep};
 use tower_model_routing::{FetchFuture, Fetched, RegistrySource, SourceError};
 
-/// How long a fetch from the CDN takes: log-normal, half of them longer than
-/// this, one in a hundred longer than 0.77 s.
+/// The time of a fetch from the CDN, in seconds: log-normal, with a 99th percentile of 0.77 s.
 const LATENCY_MEDIAN: f64 = 0.240;
 const LATENCY_SIGMA: f64 = 0.5;
 
-/// What all instances fetch the list from. Clones are one origin.
+/// A handle to the origin of all instances.
 #[derive(Clone)]
 pub(crate) struct Origin(Arc<Mutex<State>>);
 
@@ -31,17 +30,17 @@ struct State {
     published: usize,
     /// When it last went down, came up, or published.
     changed_at: Instant,
-    /// How long after that each instance got the newest model.
-    got_newest: Vec<Duration>,
-    /// How many instances had a failure and no success since.
+    /// The time from then until each instance had the newest model.
+    found_newest: Vec<Duration>,
+    /// How many instances had a failure, and no success since.
     failing: usize,
-    /// How long after the last change one of them had its success.
+    /// The time from the last change to the last success after a failure.
     recovered_after: Option<Duration>,
-    /// The requests in each second since the start.
+    /// The requests by second since the start.
     requests: Vec<u32>,
-    /// Without jitter: what the thread's generator, from which registries draw
-    /// theirs, is seeded with after each fetch, so that all draw the same.
-    lot: Option<u64>,
+    /// Without jitter: the seed of the thread's generator after each fetch, so that all registries
+    /// draw the same jitter.
+    jitter_seed: Option<u64>,
 }
 
 impl Origin {
@@ -53,15 +52,15 @@ impl Origin {
             is_down: false,
             published: 0,
             changed_at: now,
-            got_newest: Vec::new(),
+            found_newest: Vec::new(),
             failing: 0,
             recovered_after: None,
             requests: Vec::new(),
-            lot: (!jitter).then(middle_lot),
+            jitter_seed: (!jitter).then(middle_seed),
         })))
     }
 
-    /// One instance's way to it.
+    /// Returns the source of one instance.
     pub(crate) fn link(&self) -> Link {
         Link {
             origin: self.clone(),
@@ -70,7 +69,7 @@ impl Origin {
         }
     }
 
-    /// From now on every request fails, or succeeds again.
+    /// Lets every request fail, or succeed again.
     pub(crate) fn set_down(&self, is_down: bool) {
         let mut state = self.lock();
         state.is_down = is_down;
@@ -78,32 +77,32 @@ impl Origin {
         state.recovered_after = None;
     }
 
-    /// The name of the model that was published last.
+    /// Returns the name of the model that was published last.
     pub(crate) fn newest(&self) -> String {
         name(self.lock().published)
     }
 
-    /// Adds a model to the list.
+    /// Publishes another model.
     pub(crate) fn publish(&self) {
         let mut state = self.lock();
         state.published += 1;
         state.changed_at = Instant::now();
-        state.got_newest.clear();
+        state.found_newest.clear();
     }
 
-    /// How long it took from the last change on until all instances that had
-    /// failures succeeded again. `None` if one still fails, or if none did.
+    /// Returns the time from the last change until all instances succeeded again. `None` if one
+    /// still fails, or if none did.
     pub(crate) fn recovered_after(&self) -> Option<Duration> {
         let state = self.lock();
         state.recovered_after.filter(|_| state.failing == 0)
     }
 
-    /// How long after it was published each instance got the newest model.
-    pub(crate) fn got_newest(&self) -> Vec<Duration> {
-        self.lock().got_newest.clone()
+    /// Returns the time until each instance had the newest model.
+    pub(crate) fn found_newest(&self) -> Vec<Duration> {
+        self.lock().found_newest.clone()
     }
 
-    /// How many requests there were in each of these seconds.
+    /// Returns the requests by second.
     pub(crate) fn requests(&self, from: Duration, to: Duration) -> Vec<u32> {
         let state = self.lock();
         (from.as_secs()..to.as_secs())
@@ -126,8 +125,7 @@ impl State {
     }
 
     fn latency(&mut self) -> Duration {
-        // Box and Muller's way to a normal deviate; the logarithm is of what
-        // is never zero.
+        // The Box-Muller transform; the argument of the logarithm is never zero.
         let radius = (-2.0 * (1.0 - self.random.f64()).ln()).sqrt();
         let deviate = radius * (TAU * self.random.f64()).cos();
         Duration::from_secs_f64(LATENCY_MEDIAN * (LATENCY_SIGMA * deviate).exp())
@@ -144,19 +142,18 @@ impl State {
     }
 }
 
-/// What one registry fetches from.
+/// The source of one registry.
 #[derive(Clone)]
 pub(crate) struct Link {
     origin: Origin,
-    /// When its list was last fetched or confirmed, in milliseconds since the
-    /// start.
+    /// When its catalog was last fetched or revalidated, in milliseconds since the start.
     confirmed_at: Arc<AtomicU64>,
-    /// Whether its last fetch failed.
+    /// Whether the last fetch failed.
     is_failing: Arc<AtomicBool>,
 }
 
 impl Link {
-    /// The age of the list that this instance has.
+    /// Returns the age of the instance's catalog.
     pub(crate) fn age(&self, since_start: Duration) -> Duration {
         since_start.saturating_sub(Duration::from_millis(self.confirmed_at.load(Relaxed)))
     }
@@ -165,27 +162,26 @@ impl Link {
 impl RegistrySource for Link {
     fn fetch<'a>(&'a self, etag: Option<&'a str>) -> FetchFuture<'a> {
         Box::pin(async move {
-            // The answer is what is published when the request is made: the
-            // worst case.
-            let (latency, answer, published) = {
+            // The worst case: the response has what is published when the request is sent.
+            let (latency, result, published) = {
                 let mut state = self.origin.lock();
                 state.count_request();
                 let current = format!("\"{}\"", state.published);
-                let answer = if state.is_down {
+                let result = if state.is_down {
                     Err(SourceError::new("the origin is down"))
                 } else if etag == Some(&current) {
                     Ok(Fetched::NotModified)
                 } else {
                     Ok(Fetched::document(state.document()).with_etag(current))
                 };
-                (state.latency(), answer, state.published)
+                (state.latency(), result, state.published)
             };
             sleep(latency).await;
             let mut state = self.origin.lock();
             let now = state.started.elapsed();
             let after = state.changed_at.elapsed();
-            let was_failing = self.is_failing.swap(answer.is_err(), Relaxed);
-            match &answer {
+            let was_failing = self.is_failing.swap(result.is_err(), Relaxed);
+            match &result {
                 Ok(fetched) => {
                     self.confirmed_at.store(now.as_millis() as u64, Relaxed);
                     if was_failing {
@@ -193,15 +189,15 @@ impl RegistrySource for Link {
                         state.recovered_after = Some(after);
                     }
                     if published == state.published && matches!(fetched, Fetched::Document { .. }) {
-                        state.got_newest.push(after);
+                        state.found_newest.push(after);
                     }
                 }
                 Err(_) => state.failing += usize::from(!was_failing),
             }
-            if let Some(lot) = state.lot {
-                fastrand::seed(lot);
+            if let Some(seed) = state.jitter_seed {
+                fastrand::seed(seed);
             }
-            answer
+            result
         })
     }
 
@@ -210,16 +206,15 @@ impl RegistrySource for Link {
     }
 }
 
-/// A seed whose first draw is the middle of `0.0..1.0`, as near as matters: who
-/// draws that is moved to neither side.
-fn middle_lot() -> u64 {
+/// Returns a seed whose first draw is about the middle of `0.0..1.0`, which is no jitter.
+fn middle_seed() -> u64 {
     let off = |seed: &u64| (Rng::with_seed(*seed).f64() - 0.5).abs();
     (0..10_000)
         .min_by(|a, b| off(a).total_cmp(&off(b)))
         .unwrap_or(0)
 }
 
-/// The name of the model that was published as this one.
+/// Returns the name of the model with this number.
 fn name(number: usize) -> String {
     format!("model-{number}")
 }

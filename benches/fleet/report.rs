@@ -1,4 +1,4 @@
-//! The story in numbers, and what they must be.
+//! The tables of a scenario, and its targets.
 
 use std::time::Duration;
 
@@ -6,51 +6,49 @@ use tower_model_routing::RegistryPolicy;
 
 use crate::{
     fleet::{INSTANCES, Period},
-    story::{Publication, Story},
+    scenario::Scenario,
 };
 
 /// How far the mean may be from one request to the origin per instance and TTL.
 const MEAN_TOLERANCE: f64 = 0.25;
-/// How many times the mean of the steady load a second may have.
+/// The multiple of the steady mean that no calm second reaches.
 pub(crate) const CALM: f64 = 5.0;
-/// By when a fleet is calm again after a deploy: six TTLs.
+/// The time until a fleet is calm after a deploy: six TTLs.
 const CALM_AFTER: Duration = Duration::from_secs(30 * 60);
-/// Within what a fleet has healed: the longest backoff, the gap until the next
-/// request, and a fetch.
-const HEALED_AFTER: Duration = Duration::from_secs(90);
+/// The time until a fleet has recovered: the longest backoff, the time until the next request, and
+/// a fetch.
+const RECOVERED_AFTER: Duration = Duration::from_secs(90);
 
 pub(crate) struct Report {
-    pub(crate) story: Story,
-    /// The same without jitter.
-    pub(crate) in_step: Option<Story>,
-    /// Steady load at other rates of requests per instance.
+    pub(crate) scenario: Scenario,
+    pub(crate) without_jitter: Option<Scenario>,
+    /// The steady load at other rates of requests per instance.
     pub(crate) other_rates: Vec<(f64, Period)>,
 }
 
 impl Report {
-    pub(crate) fn new(story: Story) -> Self {
+    pub(crate) fn new(scenario: Scenario) -> Self {
         Self {
-            story,
-            in_step: None,
+            scenario,
+            without_jitter: None,
             other_rates: Vec::new(),
         }
     }
 
-    /// What is not as it must be.
-    pub(crate) fn broken_promises(&self) -> Vec<String> {
-        let Story {
+    pub(crate) fn missed_targets(&self) -> Vec<String> {
+        let Scenario {
             deploy,
             steady,
             outage,
-            healing,
+            recovery,
+            recovered_after,
+            is_consistent,
             ..
-        } = &self.story;
+        } = &self.scenario;
         let mean = steady.mean();
         let expected = expected_mean();
         let limit = CALM * mean;
-        let healed = self.story.healed_after;
-        let publications = self.publications().map(|(_, it)| it);
-        let promises = [
+        let targets = [
             (
                 (mean / expected - 1.0).abs() <= MEAN_TOLERANCE,
                 format!("the mean {mean:.3}/s is within 25 % of {expected:.3}/s"),
@@ -75,135 +73,123 @@ impl Report {
                 ),
             ),
             (
-                healed.is_some_and(|after| calm_after(healing, limit) <= after),
-                format!("once all have healed no second reaches {limit:.1}"),
+                recovered_after.is_some_and(|after| calm_after(recovery, limit) <= after),
+                format!("once all have recovered no second reaches {limit:.1}"),
             ),
             (
-                [steady, outage, healing]
+                [steady, outage, recovery]
                     .iter()
-                    .all(|it| it.tally.waited == 0),
-                "no request waits in steady load, outage and healing".to_owned(),
+                    .all(|it| it.counts.waited == 0),
+                "no request waits in steady load, outage and recovery".to_owned(),
             ),
             (
-                [deploy, steady, outage, healing]
+                [deploy, steady, outage, recovery]
                     .iter()
-                    .all(|it| it.tally.refused == 0),
-                "no request is refused".to_owned(),
+                    .all(|it| it.counts.rejected == 0),
+                "no request is rejected".to_owned(),
             ),
             (
-                healed.is_some_and(|after| after <= HEALED_AFTER),
-                format!("all have healed within {HEALED_AFTER:?}: {healed:?}"),
+                recovered_after.is_some_and(|after| after <= RECOVERED_AFTER),
+                format!("all have recovered within {RECOVERED_AFTER:?}: {recovered_after:?}"),
             ),
             (
-                publications.iter().all(|it| it.reached(1.0).is_some()),
-                "every instance gets each new model".to_owned(),
+                self.scenario
+                    .publications()
+                    .iter()
+                    .all(|(_, it)| it.reached(1.0).is_some()),
+                "every instance finds each new model".to_owned(),
             ),
             (
-                self.story.is_consistent,
-                "the registries have what was published, and are as old as measured".to_owned(),
+                *is_consistent,
+                "the registries have what was published, and the ages measured".to_owned(),
             ),
         ];
-        promises
+        targets
             .into_iter()
-            .filter(|(is_kept, _)| !is_kept)
-            .map(|(_, promise)| promise)
+            .filter(|(is_met, _)| !is_met)
+            .map(|(_, target)| target)
             .collect()
     }
 
-    /// Prints tables in Markdown, and what they don't say.
+    /// Prints tables in Markdown, and what they do not say.
     pub(crate) fn print(&self) {
-        let limit = CALM * self.story.steady.mean();
+        let limit = CALM * self.scenario.steady.mean();
         println!(
-            "| | origin requests/s: mean, peak second | without jitter | requests that waited \
-             | oldest list used |\n|---|---|---|---|---|"
+            "| event | origin requests/s: mean, peak second | without jitter \
+             | requests that waited | oldest catalog used |\n|---|---|---|---|---|"
         );
-        let without = self.in_step.as_ref().map(periods);
-        for (index, (name, period)) in periods(&self.story).into_iter().enumerate() {
+        let without = self.without_jitter.as_ref().map(periods);
+        for (index, (name, period)) in periods(&self.scenario).into_iter().enumerate() {
             let without = without.as_ref().map(|all| rates(all[index].1));
             println!(
-                "| {name} | {} | {} | {} | {} |",
+                "| {name} | {} | {} | {} |",
                 rates(period),
                 without.unwrap_or_default(),
-                waited(period),
-                oldest(period),
+                waits(period),
             );
         }
-        println!();
-        println!("| the new model is | half have it after | 99 % | all | went to the fallback |");
+        println!("\n| new model | 50 % have it after | 99 % | all | requests to the fallback |");
         println!("|---|---|---|---|---|");
-        for (name, publication) in self.publications() {
+        for (name, publication) in self.scenario.publications() {
             let [half, most, all] = [0.5, 0.99, 1.0].map(|share| {
                 let after = publication.reached(share);
                 after.map_or("never".to_owned(), |it| {
                     format!("{:.1} s", it.as_secs_f64())
                 })
             });
-            let fallbacks = publication.period.tally.fallbacks;
+            let fallbacks = publication.period.counts.fallbacks;
             println!("| {name} | {half} | {most} | {all} | {fallbacks} |");
         }
-        println!();
         if !self.other_rates.is_empty() {
             println!(
-                "| requests/s per instance | origin requests/s: mean, peak second \
-                 | requests that waited | oldest list used |\n|---|---|---|---|"
+                "\n| requests/s per instance | origin requests/s: mean, peak second \
+                 | requests that waited | oldest catalog used |\n|---|---|---|---|"
             );
             for (rate, period) in &self.other_rates {
-                println!(
-                    "| {rate} | {} | {} | {} |",
-                    rates(period),
-                    waited(period),
-                    oldest(period),
-                );
+                println!("| {rate} | {} | {} |", rates(period), waits(period));
             }
-            println!();
         }
-        let ratio = self.story.steady.mean() / expected_mean();
-        println!("steady mean: {ratio:.3} × instances / TTL");
+        let ratio = self.scenario.steady.mean() / expected_mean();
+        println!("\nsteady mean: {ratio:.3} × instances / TTL");
         for (name, period) in [
-            ("deploy", &self.story.deploy),
-            ("outage", &self.story.healing),
+            ("deploy", &self.scenario.deploy),
+            ("outage", &self.scenario.recovery),
         ] {
             let minutes = calm_after(period, limit).as_secs_f64() / 60.0;
             println!("after the {name}, last second of more than {limit:.1}: {minutes:.1} min");
         }
-        if let Some(in_step) = &self.in_step {
-            let hours = calm_after(&in_step.steady, limit).as_secs_f64() / 3600.0;
+        if let Some(without_jitter) = &self.without_jitter {
+            let hours = calm_after(&without_jitter.steady, limit).as_secs_f64() / 3600.0;
             println!("without jitter, last such second of the steady load: {hours:.1} h");
         }
-        if let Some(after) = self.story.healed_after {
+        if let Some(after) = self.scenario.recovered_after {
             println!(
-                "after the outage, last to have a fresh list: {:.1} s",
+                "after the outage, last instance with a fresh catalog: {:.1} s",
                 after.as_secs_f64()
             );
         }
     }
-
-    fn publications(&self) -> [(&'static str, &Publication); 3] {
-        let story = &self.story;
-        [
-            ("asked for at once everywhere", &story.asked_at_once),
-            ("in a tenth of the requests", &story.asked),
-            ("not asked for", &story.unasked),
-        ]
-    }
 }
 
-fn periods(story: &Story) -> [(&'static str, &Period); 7] {
+fn periods(scenario: &Scenario) -> [(&'static str, &Period); 7] {
     [
-        ("a deploy: all caches empty", &story.deploy),
-        ("steady load", &story.steady),
-        ("the origin down", &story.outage),
-        ("healing", &story.healing),
+        ("deploy: all caches empty", &scenario.deploy),
+        ("steady load", &scenario.steady),
+        ("outage of the origin", &scenario.outage),
+        ("recovery", &scenario.recovery),
         (
-            "new model, asked for at once everywhere",
-            &story.asked_at_once.period,
+            "new model, requested at once everywhere",
+            &scenario.requested_at_once.period,
         ),
-        ("new model, in a tenth of the requests", &story.asked.period),
-        ("new model, not asked for", &story.unasked.period),
+        (
+            "new model, in a tenth of the requests",
+            &scenario.requested.period,
+        ),
+        ("new model, not requested", &scenario.not_requested.period),
     ]
 }
 
-/// One request to the origin per instance and TTL.
+/// Returns one request to the origin per instance and TTL.
 fn expected_mean() -> f64 {
     INSTANCES as f64 / RegistryPolicy::default().ttl.as_secs_f64()
 }
@@ -212,21 +198,21 @@ fn rates(period: &Period) -> String {
     format!("{:.2}, {}", period.mean(), period.peak())
 }
 
-fn waited(period: &Period) -> String {
-    let tally = &period.tally;
-    if tally.waited == 0 {
-        return "none".to_owned();
-    }
-    let percent = 100.0 * tally.waited as f64 / tally.requests as f64;
-    let longest = tally.longest_wait.as_secs_f64();
-    format!("{percent:.3} %, at most {longest:.1} s")
+/// Returns two columns: the requests that waited, and the oldest catalog.
+fn waits(period: &Period) -> String {
+    let counts = &period.counts;
+    let waited = match counts.waited {
+        0 => "none".to_owned(),
+        waited => format!(
+            "{:.3} %, at most {:.1} s",
+            100.0 * waited as f64 / counts.requests as f64,
+            counts.longest_wait.as_secs_f64()
+        ),
+    };
+    format!("{waited} | {:.0} s", counts.oldest_catalog.as_secs_f64())
 }
 
-fn oldest(period: &Period) -> String {
-    format!("{:.0} s", period.tally.stalest.as_secs_f64())
-}
-
-/// How long until the last second that has more requests to the origin.
+/// Returns the time until the last second that reaches this limit.
 fn calm_after(period: &Period, limit: f64) -> Duration {
     let last = period
         .fetches

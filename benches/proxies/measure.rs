@@ -1,42 +1,53 @@
-//! What the contestants take for a scenario, in turns.
+//! Measures the subjects in a scenario, in turns.
 
 use std::{
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use benches::{
+    http::connect,
+    is_measuring,
+    openai::sdk_request,
+    process::{Process, status},
+    rounds::quantile,
+};
+use bytes::Bytes;
 use futures_util::future::try_join_all;
+use http::HeaderMap;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::SendRequest;
 use tokio::time::timeout;
 use tower_model_routing::BoxError;
 
-use super::{
-    client::Client,
-    contestants::{Contestant, Kind},
-    scenario::{Play, Scenario},
+use crate::{
+    subjects::{Kind, Subject},
     upstream::Upstream,
+    workload::{Scenario, Workload},
 };
 
-/// How long a contestant's turn is at least. It begins with caches that are full of
-/// the others' code and data, which must not count for much.
+/// How long a turn is at least. It begins with caches full of the others' code and data, which must
+/// not count for much.
 const TURN: Duration = Duration::from_millis(100);
 const TURNS: usize = 21;
-/// How long all of a contestant's turns may take; a slow one has fewer.
-const MOST: Duration = Duration::from_secs(4);
-/// How long the first request may take, before a contestant is left out.
-const FIRST: Duration = Duration::from_secs(20);
+/// The limit of all turns of a subject. A slow one has fewer of them.
+const MAX_SPENT: Duration = Duration::from_secs(4);
+/// How long the first requests may take, before a subject is left out.
+const FIRST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What one contestant takes for one scenario.
+/// What a subject takes in a scenario.
 pub(crate) struct Figures {
-    /// CPU time per request, in µs: the tenth percentile of the turns.
+    /// CPU time per request in µs: the tenth percentile of the turns.
     pub(crate) cpu: f64,
-    /// Time from a request to its answer's end, in µs.
+    /// The time from a request to the end of its response, in µs.
     pub(crate) median: f64,
     pub(crate) p99: f64,
-    /// The most memory that the process had meanwhile.
+    /// The peak of the process's memory meanwhile.
     pub(crate) peak_mib: f64,
 }
 
-/// What all contestants take for one scenario.
+/// What all subjects take in a scenario.
 pub(crate) struct Row {
     pub(crate) scenario: &'static Scenario,
     figures: Vec<(Kind, Figures)>,
@@ -51,47 +62,46 @@ impl Row {
 
 pub(crate) async fn measure(
     upstream: &Upstream,
-    contestants: &[Contestant],
+    subjects: &[Subject],
     scenario: &'static Scenario,
-    is_measuring: bool,
 ) -> Result<Row, BoxError> {
-    let play = Arc::new(scenario.play());
-    let (turns, turn, clients) = match is_measuring {
+    let workload = Arc::new(scenario.workload());
+    let (turns, turn, clients) = match is_measuring() {
         true => (TURNS, TURN, scenario.clients),
         false => (1, Duration::ZERO, scenario.clients.min(2)),
     };
-    let mut entrants = Vec::new();
-    for contestant in contestants {
-        // One that is still at it must not have the others' events.
-        upstream.set(Arc::clone(&play));
-        let entrant = Entrant::new(contestant, upstream, &play, clients);
-        match timeout(FIRST, entrant).await {
-            Ok(Ok(Some(entrant))) => entrants.push(entrant),
-            Ok(Ok(None)) => {}
+    let mut running = Vec::new();
+    for subject in subjects {
+        // One that still waits for events must not get those of another.
+        upstream.set(Arc::clone(&workload), false);
+        let started = RunningSubject::start(subject, upstream, &workload, clients);
+        match timeout(FIRST_TIMEOUT, started).await {
+            Ok(Ok(started)) => running.extend(started),
             Ok(Err(error)) => {
-                eprintln!("{} / {}: {error}", scenario.name, contestant.kind.name());
+                eprintln!("{} / {}: {error}", scenario.name, subject.kind.name());
             }
-            Err(_) => eprintln!("{} / {}: no answer", scenario.name, contestant.kind.name()),
+            Err(_) => eprintln!("{} / {}: no response", scenario.name, subject.kind.name()),
         }
     }
-    upstream.set(Arc::clone(&play));
-    let count = entrants.len();
+    upstream.set(Arc::clone(&workload), false);
+    let count = running.len();
     for round in 0..turns {
-        // Nobody always comes after the same one.
+        // None always follows the same one.
         for index in (0..count).map(|index| (index + round) % count) {
-            entrants[index].take_turn(upstream, &play, turn).await?;
+            running[index].run(upstream, &workload, turn).await?;
         }
     }
-    let figures = entrants.into_iter().map(Entrant::finish);
+    let figures = running.into_iter().map(RunningSubject::figures);
     Ok(Row {
         scenario,
         figures: figures.collect::<Result<_, _>>()?,
     })
 }
 
-/// A contestant that takes part.
-struct Entrant<'a> {
-    contestant: &'a Contestant,
+/// A subject with open connections.
+struct RunningSubject<'a> {
+    kind: Kind,
+    process: Option<&'a Process>,
     clients: Vec<Client>,
     spent: Duration,
     /// µs per request, by turn.
@@ -100,28 +110,27 @@ struct Entrant<'a> {
     times: Vec<f64>,
 }
 
-impl<'a> Entrant<'a> {
-    /// After a first request on each connection; nothing if the contestant is
-    /// not installed.
-    async fn new(
-        contestant: &'a Contestant,
+impl<'a> RunningSubject<'a> {
+    /// Sends a first request on each connection. Returns `None` if the subject is not installed.
+    async fn start(
+        subject: &'a Subject,
         upstream: &Upstream,
-        play: &Play,
+        workload: &Workload,
         clients: usize,
     ) -> Result<Option<Self>, BoxError> {
-        let Some(address) = contestant.address else {
+        let Some(address) = subject.address else {
             return Ok(None);
         };
-        if let Some(process) = contestant.process() {
-            process.forget_peak();
-        }
+        let process = subject.process.as_ref();
+        process.inspect(|process| process.reset_peak());
         let connect = async || {
             let mut client = Client::connect(address).await?;
-            client.ask(upstream, play).await?;
+            client.send(upstream, workload).await?;
             Ok::<_, BoxError>(client)
         };
         Ok(Some(Self {
-            contestant,
+            kind: subject.kind,
+            process,
             clients: try_join_all((0..clients).map(|_| connect())).await?,
             spent: Duration::ZERO,
             cpu: Vec::new(),
@@ -129,30 +138,30 @@ impl<'a> Entrant<'a> {
         }))
     }
 
-    async fn take_turn(
+    /// Sends requests for one turn.
+    async fn run(
         &mut self,
         upstream: &Upstream,
-        play: &Play,
+        workload: &Workload,
         turn: Duration,
     ) -> Result<(), BoxError> {
-        if self.spent > MOST {
+        if self.spent > MAX_SPENT {
             return Ok(());
         }
         let (before, start) = (self.cpu_time()?, Instant::now());
-        let ask = async |client: &mut Client| {
+        let send = async |client: &mut Client| {
             let mut times = Vec::new();
             loop {
                 let sent = Instant::now();
-                client.ask(upstream, play).await?;
+                client.send(upstream, workload).await?;
                 times.push(micros(sent.elapsed()));
                 if start.elapsed() >= turn {
                     return Ok::<_, BoxError>(times);
                 }
             }
         };
-        let times = try_join_all(self.clients.iter_mut().map(ask))
-            .await?
-            .concat();
+        let times = try_join_all(self.clients.iter_mut().map(send)).await?;
+        let times = times.concat();
         let cpu = self.cpu_time()? - before;
         self.spent += start.elapsed();
         self.cpu.push(micros(cpu) / times.len() as f64);
@@ -161,24 +170,22 @@ impl<'a> Entrant<'a> {
     }
 
     fn cpu_time(&self) -> Result<Duration, BoxError> {
-        match self.contestant.process() {
-            Some(process) => Ok(process.cpu_time()?),
-            None => Ok(Duration::ZERO),
-        }
+        Ok(self
+            .process
+            .map(Process::cpu_time)
+            .transpose()?
+            .unwrap_or_default())
     }
 
-    fn finish(self) -> Result<(Kind, Figures), BoxError> {
-        let peak_bytes = match self.contestant.process() {
-            Some(process) => process.peak_bytes()?,
-            None => 0,
-        };
+    fn figures(self) -> Result<(Kind, Figures), BoxError> {
+        let peak = self.process.map(|process| status(process.id(), "VmHWM"));
         let figures = Figures {
             cpu: quantile(self.cpu, 0.1),
-            median: quantile(self.times.clone(), 0.5),
+            median: quantile(self.times.iter().copied(), 0.5),
             p99: quantile(self.times, 0.99),
-            peak_mib: peak_bytes as f64 / (1024.0 * 1024.0),
+            peak_mib: peak.transpose()?.unwrap_or_default() as f64 / (1024.0 * 1024.0),
         };
-        Ok((self.contestant.kind, figures))
+        Ok((self.kind, figures))
     }
 }
 
@@ -186,7 +193,39 @@ fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[(values.len() as f64 * share) as usize]
+/// A client with one connection.
+pub(crate) struct Client(SendRequest<Full<Bytes>>);
+
+impl Client {
+    pub(crate) async fn connect(address: SocketAddr) -> Result<Self, BoxError> {
+        connect(address).await.map(Self)
+    }
+
+    /// Sends a request, reads the response to its end, and returns its headers.
+    pub(crate) async fn send(
+        &mut self,
+        upstream: &Upstream,
+        workload: &Workload,
+    ) -> Result<HeaderMap, BoxError> {
+        self.0.ready().await?;
+        let request = sdk_request(Full::new(workload.request.clone()));
+        let response = self.0.send_request(request).await?;
+        if !response.status().is_success() {
+            return Err(format!("{response:?}").into());
+        }
+        let (head, mut body) = response.into_parts();
+        let mut length = 0;
+        while let Some(frame) = body.frame().await {
+            let frame = frame?;
+            let data = frame.data_ref().map_or(&[][..], |data| data);
+            length += data.len();
+            if workload.one_by_one {
+                upstream.received(data);
+            }
+        }
+        match length {
+            0 => Err("an empty response".into()),
+            _ => Ok(head.headers),
+        }
+    }
 }

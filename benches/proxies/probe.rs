@@ -1,21 +1,22 @@
-//! Bodies with something in them that proxies may change, and how to see it.
+//! Bodies with parts that proxies may change, and the comparison with what arrives.
 
-use super::{
-    members::Members,
-    spelling::text_at,
-    upstream::{MODELS, Received},
+use benches::openai::MODELS;
+
+use crate::{
+    raw_json::{members, text_at},
+    upstream::Received,
 };
 
-/// A body, and what of it is looked at.
+/// A body, and which part of it is compared.
 pub(crate) struct Probe {
-    pub(crate) what: &'static str,
+    pub(crate) name: &'static str,
     pub(crate) body: String,
     pub(crate) is_chunked: bool,
-    look: Look,
+    part: Part,
 }
 
 #[derive(Clone, Copy)]
-enum Look {
+enum Part {
     /// All bytes but those of the model.
     Bytes,
     /// The order of the top-level keys.
@@ -38,30 +39,30 @@ const PRETTY: &str = r#"{
 }"#;
 
 pub(crate) fn all() -> Vec<Probe> {
-    let with = |what, members: &str, look| {
+    let with = |name, members: &str, part| {
         let messages = r#""messages":[{"role":"user","content":"Hi"}]"#;
-        Probe::new(what, &format!("{{{members},{messages}}}"), look)
+        Probe::new(name, &format!("{{{members},{messages}}}"), part)
     };
-    let mut chunked = Probe::new("a body in chunks", USUAL, Look::Length);
+    let mut chunked = Probe::new("a body in chunks", USUAL, Part::Length);
     chunked.is_chunked = true;
     vec![
-        Probe::new("a usual body, all but the model", USUAL, Look::Bytes),
+        Probe::new("an ordinary body, all but the model", USUAL, Part::Bytes),
         Probe::new(
             "white space: the same of a pretty-printed body",
             PRETTY,
-            Look::Bytes,
+            Part::Bytes,
         ),
-        Probe::new("a body with `Content-Length`", USUAL, Look::Length),
+        Probe::new("a body with `Content-Length`", USUAL, Part::Length),
         chunked,
         with(
             "order of keys: `top_p`, `temperature`, `model`, `max_tokens`, `n`, `messages`",
             r#""top_p":0.9,"temperature":0.5,"model":"venice-uncensored","max_tokens":9,"n":1"#,
-            Look::Order,
+            Part::Order,
         ),
         with(
             r#"an unknown field: `{"c":1,"a":2,"d":3,"b":4}`"#,
             r#""model":"venice-uncensored","x_unknown":{"c":1,"a":2,"d":3,"b":4}"#,
-            Look::Text(&["x_unknown"]),
+            Part::Text(&["x_unknown"]),
         ),
         Probe::value("`1e400`", "1e400"),
         Probe::value("`12345678901234567890123`", "12345678901234567890123"),
@@ -77,69 +78,68 @@ pub(crate) fn all() -> Vec<Probe> {
         with(
             r#"`"mod\u0065l"`"#,
             r#""mod\u0065l":"venice-uncensored""#,
-            Look::Models,
+            Part::Models,
         ),
         with(
             r#"`"venice\u002duncensored"`"#,
             r#""model":"venice\u002duncensored""#,
-            Look::Models,
+            Part::Models,
         ),
         with(
             "two different `model`",
             r#""model":"venice-uncensored","model":"mistral-31-24b""#,
-            Look::Models,
+            Part::Models,
         ),
         with(
             "`model` and a different `Model`",
             r#""model":"venice-uncensored","Model":"mistral-31-24b""#,
-            Look::Models,
+            Part::Models,
         ),
     ]
 }
 
 impl Probe {
-    fn new(what: &'static str, body: &str, look: Look) -> Self {
+    fn new(name: &'static str, body: &str, part: Part) -> Self {
         Self {
-            what,
+            name,
             body: body.to_owned(),
             is_chunked: false,
-            look,
+            part,
         }
     }
 
-    /// A value in a tool's schema, which a proxy has no reason to look at.
-    fn value(what: &'static str, value: &str) -> Self {
+    /// Returns a body with a value in a tool's schema, which a proxy has no reason to change.
+    fn value(name: &'static str, value: &str) -> Self {
         let body = format!(
             r#"{{"model":"venice-uncensored","messages":[{{"role":"user","content":"Hi"}}],"tools":[{{"type":"function","function":{{"name":"f","parameters":{{"x":{value}}}}}}}]}}"#
         );
         let path = &["tools", "0", "function", "parameters", "x"];
-        Self::new(what, &body, Look::Text(path))
+        Self::new(name, &body, Part::Text(path))
     }
 
-    /// What has become of it at the upstream.
-    pub(crate) fn look_at(&self, received: &Received) -> String {
+    /// Describes what the upstream has received.
+    pub(crate) fn compare(&self, received: &Received) -> String {
         let Ok(text) = std::str::from_utf8(&received.body) else {
             return "not UTF-8".to_owned();
         };
-        let Ok(Members(members)) = serde_json::from_str(text) else {
+        let (Some(sent), Some(received_members)) = (members(&self.body), members(text)) else {
             return "not JSON".to_owned();
         };
-        match self.look {
-            Look::Bytes => self.bytes(text),
-            Look::Order => {
-                let sent = serde_json::from_str(&self.body).map(keys);
-                let received = keys(Members(members));
-                kept_or(sent.is_ok_and(|sent| sent == received), received)
+        match self.part {
+            Part::Bytes => self.bytes(text),
+            Part::Order => {
+                let received = keys(&received_members);
+                kept_or(keys(&sent) == received, received)
             }
-            Look::Text(path) => match text_at(text, path) {
+            Part::Text(path) => match text_at(text, path) {
                 Some(text) => kept_or(text_at(&self.body, path) == Some(text), format!("`{text}`")),
                 None => "left out".to_owned(),
             },
-            Look::Models => self.models(&members),
-            // A wrong one would have come without the end, or not at all.
-            Look::Length => match received.content_length {
-                Some(_) => "`Content-Length`".to_owned(),
-                None => "chunks".to_owned(),
+            Part::Models => models(&sent, &received_members),
+            // With a wrong one the body would not have been received.
+            Part::Length => match received.has_content_length {
+                true => "`Content-Length`".to_owned(),
+                false => "chunks".to_owned(),
             },
         }
     }
@@ -158,31 +158,34 @@ impl Probe {
             _ => format!("{} bytes become {}", expected.len(), text.len()),
         }
     }
+}
 
-    fn models(&self, members: &[(String, &serde_json::value::RawValue)]) -> String {
-        let is_model = |key: &str| key.eq_ignore_ascii_case("model");
-        let models: Vec<_> = members.iter().filter(|it| is_model(&it.0)).collect();
-        let sent = serde_json::from_str(&self.body).map_or(0, |Members(sent)| {
-            sent.iter().filter(|it| is_model(&it.0)).count()
-        });
-        let id = |index: usize| format!("\"{}\"", MODELS[index].1);
-        match models.as_slice() {
-            [(_, model)] if model.get() == id(0) && sent == 1 => "routed".to_owned(),
-            [(_, model)] if model.get() == id(0) => "the first goes on".to_owned(),
-            [(_, model)] if model.get() == id(1) => "the second goes on".to_owned(),
-            models => {
-                let shown = models.iter().map(|(key, model)| {
-                    let is_id = (0..MODELS.len()).any(|index| model.get() == id(index));
-                    format!("`{key}`: {}", if is_id { "an ID" } else { "the name" })
-                });
-                shown.collect::<Vec<_>>().join(", ")
-            }
+/// Describes the top-level models that were received.
+fn models(sent: &[(String, String)], received: &[(String, String)]) -> String {
+    let models = |members: &[(String, String)]| -> Vec<(String, String)> {
+        let is_model = |(key, _): &&(String, String)| key.eq_ignore_ascii_case("model");
+        members.iter().filter(is_model).cloned().collect()
+    };
+    let id = |index: usize| format!("\"{}\"", MODELS[index].1);
+    let is_id = |model: &str| (0..MODELS.len()).any(|index| model == id(index));
+    match models(received).as_slice() {
+        [(_, model)] if *model == id(0) && models(sent).len() == 1 => "routed".to_owned(),
+        [(_, model)] if *model == id(0) => "the first".to_owned(),
+        [(_, model)] if *model == id(1) => "the second".to_owned(),
+        models => {
+            let shown = models.iter().map(|(key, model)| {
+                format!(
+                    "`{key}`: {}",
+                    if is_id(model) { "an ID" } else { "the name" }
+                )
+            });
+            shown.collect::<Vec<_>>().join(", ")
         }
     }
 }
 
-fn keys(Members(members): Members<'_>) -> String {
-    let keys: Vec<String> = members.iter().map(|it| format!("`{}`", it.0)).collect();
+fn keys(members: &[(String, String)]) -> String {
+    let keys: Vec<String> = members.iter().map(|(key, _)| format!("`{key}`")).collect();
     keys.join(", ")
 }
 

@@ -1,15 +1,15 @@
-//! Figures as Markdown.
+//! The tables.
 
-use super::{
-    contestants::{Contestant, Kind},
+use crate::{
     measure::{Figures, Row},
+    subjects::{Kind, Subject},
 };
 
-pub(crate) fn print(contestants: &[Contestant], rows: &[Row]) {
-    let all: Vec<&Contestant> = contestants.iter().collect();
-    let proxies: Vec<&Contestant> = contestants
+pub(crate) fn print(subjects: &[Subject], rows: &[Row]) {
+    let all: Vec<&Subject> = subjects.iter().collect();
+    let proxies: Vec<&Subject> = subjects
         .iter()
-        .filter(|it| it.kind != Kind::Nothing)
+        .filter(|it| it.kind != Kind::Direct)
         .collect();
     let ratios = [Kind::Plain, Kind::Nginx];
     let columns = ratios.map(|kind| format!("× {} (target)", kind.name()));
@@ -25,17 +25,17 @@ pub(crate) fn print(contestants: &[Contestant], rows: &[Row]) {
 
 fn table(
     rows: &[Row],
-    contestants: &[&Contestant],
+    subjects: &[&Subject],
     cell: &dyn Fn(&Figures) -> String,
     more_columns: &[String],
     more_cells: &dyn Fn(&Row) -> Vec<String>,
 ) {
-    let names = contestants.iter().map(|it| it.kind.name().to_owned());
+    let names = subjects.iter().map(|it| it.kind.name().to_owned());
     let names: Vec<String> = names.chain(more_columns.iter().cloned()).collect();
-    println!("| | {} |", names.join(" | "));
+    println!("| scenario | {} |", names.join(" | "));
     println!("|---|{}", "---|".repeat(names.len()));
     for row in rows {
-        let cells = contestants
+        let cells = subjects
             .iter()
             .map(|it| match (it.address, row.of(it.kind)) {
                 (_, Some(figures)) => cell(figures),
@@ -48,7 +48,7 @@ fn table(
     println!();
 }
 
-/// The example proxy's CPU time over another's, beside what it may be.
+/// Returns this proxy's CPU time as a multiple of another's, with its target.
 fn ratio(row: &Row, kind: Kind) -> String {
     let (Some(this), Some(other)) = (row.of(Kind::This), row.of(kind)) else {
         return String::new();
@@ -60,7 +60,7 @@ fn ratio(row: &Row, kind: Kind) -> String {
     }
 }
 
-/// As many digits as tell something, and thousands apart.
+/// Returns two or more digits, with commas between thousands.
 fn number(value: f64) -> String {
     if value < 10.0 {
         return format!("{value:.1}");

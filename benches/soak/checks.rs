@@ -1,24 +1,24 @@
-//! What must hold, how often that was looked at, and what did not.
+//! The rules that must hold: how often each was checked, and what violated it.
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// So many failures of each kind are told in full.
-const TOLD: usize = 5;
+/// How many violations of each rule are printed.
+const MAX_DETAILS: usize = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Check {
     Id,
     Bytes,
     Once,
-    Refused,
-    Answer,
+    Incomplete,
+    Response,
     Status,
     Error5xx,
     Cold,
-    Waiting,
+    Wait,
     Recovery,
     Health,
     Models,
@@ -32,27 +32,27 @@ pub(crate) enum Check {
 }
 
 impl Check {
-    fn promise(self) -> &'static str {
+    fn rule(self) -> &'static str {
         match self {
-            Self::Id => "each ID at the upstream is the name's, of a list recent enough",
+            Self::Id => "each ID at the upstream is that of the name, in a recent catalog",
             Self::Bytes => "no other byte of a request changes",
             Self::Once => "each request arrives at most once",
-            Self::Refused => "what is refused or broken off never arrives whole",
-            Self::Answer => "each client gets the answer to its own request, byte for byte",
-            Self::Status => "each status is the one expected",
-            Self::Error5xx => "each 5xx is explained by a fault",
-            Self::Cold => "without a list yet, requests and /health are a prompt 503",
-            Self::Waiting => "no request for a listed name waits for the registry",
-            Self::Recovery => "once the registry is back, its list is found",
-            Self::Health => "/health says what is so",
-            Self::Models => "/v1/models is one list that was served",
+            Self::Incomplete => "rejected and aborted requests never arrive complete",
+            Self::Response => "each client gets the response to its request, byte for byte",
+            Self::Status => "each status is the expected one",
+            Self::Error5xx => "each 5xx is due to a failure of the upstream",
+            Self::Cold => "before the first catalog, requests and /health get 503 at once",
+            Self::Wait => "no request for a name in all catalogs waits for the registry",
+            Self::Recovery => "once the registry is back, its catalog is fetched",
+            Self::Health => "/health reports the actual state",
+            Self::Models => "/v1/models is one catalog that was served",
             Self::Memory => "memory is flat",
             Self::Files => "open files and threads are flat",
             Self::Tasks => "no task is left",
             Self::Held => "no held bytes are left",
             Self::Upstream => "no request is left at the upstream",
-            Self::Stop => "SIGTERM loses nothing, and the process ends with 0",
-            Self::Log => "nothing in the log panicked",
+            Self::Stop => "SIGTERM loses no request, and the process exits with 0",
+            Self::Log => "no panic is in the log",
         }
     }
 }
@@ -62,51 +62,49 @@ pub(crate) struct Checks(Mutex<BTreeMap<Check, Outcome>>);
 
 #[derive(Debug, Default)]
 struct Outcome {
-    tried: u64,
-    failed: u64,
-    told: Vec<String>,
+    checked: u64,
+    violations: u64,
+    details: Vec<String>,
 }
 
 impl Checks {
-    /// Whether it holds, so that one can go on from there.
-    pub(crate) fn check(
-        &self,
-        check: Check,
-        holds: bool,
-        complaint: impl FnOnce() -> String,
-    ) -> bool {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Records a check, and returns whether it holds.
+    pub(crate) fn check(&self, check: Check, holds: bool, detail: impl FnOnce() -> String) -> bool {
+        let mut all = self.lock();
         let outcome = all.entry(check).or_default();
-        outcome.tried += 1;
+        outcome.checked += 1;
         if !holds {
-            outcome.failed += 1;
-            if outcome.told.len() < TOLD {
-                outcome.told.push(complaint());
+            outcome.violations += 1;
+            if outcome.details.len() < MAX_DETAILS {
+                outcome.details.push(detail());
             }
         }
         holds
     }
 
-    /// How many looks have found something that does not hold.
-    pub(crate) fn failed(&self) -> u64 {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.values().map(|outcome| outcome.failed).sum()
+    /// Returns the number of violations so far.
+    pub(crate) fn violations(&self) -> u64 {
+        self.lock().values().map(|outcome| outcome.violations).sum()
     }
 
-    /// Prints a table, and whether all holds.
+    /// Prints a table, and returns whether everything holds.
     pub(crate) fn print(&self) -> bool {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        println!("| what must hold | looked at | failed |\n|---|---|---|");
+        let all = self.lock();
+        println!("| rule | checked | violations |\n|---|---|---|");
         for (check, outcome) in &*all {
-            let Outcome { tried, failed, .. } = outcome;
-            println!("| {} | {tried} | {failed} |", check.promise());
+            let (checked, violations) = (outcome.checked, outcome.violations);
+            println!("| {} | {checked} | {violations} |", check.rule());
         }
         println!();
         for (check, outcome) in &*all {
-            for complaint in &outcome.told {
-                println!("not so: {}: {complaint}", check.promise());
+            for detail in &outcome.details {
+                println!("violated: {}: {detail}", check.rule());
             }
         }
-        all.values().all(|outcome| outcome.failed == 0)
+        all.values().all(|outcome| outcome.violations == 0)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Check, Outcome>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,7 +1,8 @@
-//! Clients that send requests as they should be sent, and look at the answers.
+//! Clients that send requests, and check the responses.
 
 use std::{
     net::SocketAddr,
+    ops::Range,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -9,9 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use benches::http::get;
 use bytes::Bytes;
-use futures_util::stream;
-use http::{HeaderMap, Request, StatusCode, Uri};
+use futures_util::{StreamExt, stream};
+use http::{HeaderMap, Request, StatusCode, Uri, header::CONTENT_LENGTH};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper_util::{
@@ -24,65 +26,71 @@ use tower_model_routing::BoxError;
 
 use crate::{
     checks::Check,
-    ledger::Ledger,
-    plan::{Act, Connection, Delivery, End, NONCE, Plan, Stage, document, event},
-    rude,
+    misbehaving_clients::disconnect,
+    plan::{Action, Connection, Delivery, End, NONCE, Plan, Stage, document, event},
+    request_log::RequestLog,
     upstream::Body,
 };
 
-/// No answer takes this long.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// So many requests share a connection of HTTP/2 one after the other.
-const HTTP2_TURN: u64 = 500;
+/// Longer than any response takes.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many requests share a connection of HTTP/2 before the next one is opened.
+const HTTP2_REQUESTS: u64 = 500;
 
 type Pool = legacy::Client<HttpConnector, Body>;
 
 pub(crate) struct Clients {
     proxy: SocketAddr,
-    ledger: Arc<Ledger>,
-    kept: Mutex<Pool>,
+    log: Arc<RequestLog>,
+    http1: Mutex<Pool>,
     http2: Mutex<Pool>,
     http2_requests: AtomicU64,
-    /// What small requests took, in seconds.
+    /// The times of plain requests, in seconds.
     timings: Mutex<Vec<f64>>,
 }
 
-/// What came of a request.
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Vec<u8>,
-    pub(crate) is_whole: bool,
+/// What a client has received.
+struct Response {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+    is_complete: bool,
 }
 
 impl Clients {
-    pub(crate) fn new(proxy: SocketAddr, ledger: Arc<Ledger>) -> Self {
+    pub(crate) fn new(proxy: SocketAddr, log: Arc<RequestLog>) -> Self {
         Self {
             proxy,
-            ledger,
-            kept: Mutex::new(pool(false)),
+            log,
+            http1: Mutex::new(pool(false)),
             http2: Mutex::new(pool(true)),
             http2_requests: AtomicU64::new(0),
             timings: Mutex::default(),
         }
     }
 
-    /// What small requests took since the last call, in seconds.
+    /// Takes the times of plain requests since the last call, in seconds.
     pub(crate) fn take_timings(&self) -> Vec<f64> {
         std::mem::take(&mut self.timings.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Sends a request, and checks what follows.
     pub(crate) async fn perform(&self, plan: Plan) {
         let plan = Arc::new(plan);
-        self.ledger.begin(&plan);
+        self.log.begin(&plan);
         let started = Instant::now();
-        let ended = timeout(PATIENCE, self.send(&plan)).await;
-        self.ledger.end(&plan);
-        let ended = ended.unwrap_or_else(|_| Err("there is no end to it".into()));
+        let ended = timeout(RESPONSE_TIMEOUT, self.send(&plan)).await;
+        self.log.end(&plan);
+        let ended = ended.unwrap_or_else(|_| Err("it does not end".into()));
         if let Err(error) = &ended {
-            self.fail(&plan, &format!("{error:?}"));
+            self.log.checks.check(Check::Status, false, || {
+                format!(
+                    "request {} ({}, {:?}, {:?}): {error:?}",
+                    plan.nonce, plan.category, plan.connection, plan.end
+                )
+            });
         }
-        if plan.sort == "plain" {
+        if plan.category == "plain" {
             let mut timings = self.timings.lock().unwrap_or_else(PoisonError::into_inner);
             timings.push(started.elapsed().as_secs_f64());
         }
@@ -90,63 +98,59 @@ impl Clients {
 
     async fn send(&self, plan: &Plan) -> Result<(), BoxError> {
         match plan.end {
-            End::HangUp(Stage::InAnswer, _) if plan.connection == Connection::Http2 => {
-                // One frame, and then nobody listens any more.
+            End::Disconnect(Stage::InResponse, _) if plan.connection == Connection::Http2 => {
+                // Resets the stream after one frame.
                 let mut response = self.http2().request(self.request(plan)?).await?;
                 response.body_mut().frame().await;
+                return Ok(());
             }
-            End::HangUp(stage, by_reset) => {
-                rude::hang_up(self.proxy, plan, stage, by_reset).await?;
+            End::Disconnect(stage, by_reset) => {
+                return Ok(disconnect(self.proxy, plan, stage, by_reset).await?);
             }
-            End::Stall(stage) => {
-                let answer = rude::stall(self.proxy, plan, stage).await?;
-                self.check_refusal(plan, &answer, 408, "request_timeout");
+            _ => {}
+        }
+        let response = self.exchange(plan).await?;
+        match (plan.end, plan.action) {
+            (End::Stall(_), _) => self.check_rejection(plan, &response, 408, "request_timeout"),
+            (End::Rejected(status, code), _) => {
+                self.check_rejection(plan, &response, status, code);
             }
-            End::Refused(status, code) => {
-                let answer = self.exchange(plan).await?;
-                self.check_refusal(plan, &answer, status, code);
+            (_, Action::Close) => {
+                self.check_rejection(plan, &response, 502, "upstream_unavailable");
             }
-            End::Answered => {
-                let answer = self.exchange(plan).await?;
-                match plan.act {
-                    Act::Close => {
-                        self.check_refusal(plan, &answer, 502, "upstream_unavailable");
-                    }
-                    Act::Silent => self.check_refusal(plan, &answer, 504, "upstream_timeout"),
-                    _ => self.check_answer(plan, &answer),
-                }
-            }
+            (_, Action::Silent) => self.check_rejection(plan, &response, 504, "upstream_timeout"),
+            _ => self.check_response(plan, &response),
         }
         Ok(())
     }
 
-    async fn exchange(&self, plan: &Plan) -> Result<Answer, BoxError> {
+    async fn exchange(&self, plan: &Plan) -> Result<Response, BoxError> {
         let request = self.request(plan)?;
         let response = match plan.connection {
-            Connection::Kept => self.kept().request(request).await?,
+            Connection::Pooled => self.http1().request(request).await?,
             Connection::Own => pool(false).request(request).await?,
             Connection::Http2 => self.http2().request(request).await?,
         };
         let (head, mut incoming) = response.into_parts();
-        let mut answer = Answer {
+        let mut response = Response {
             status: head.status,
             headers: head.headers,
             body: Vec::new(),
-            is_whole: true,
+            is_complete: true,
         };
         while let Some(frame) = incoming.frame().await {
             match frame {
                 Ok(frame) => {
                     let data = frame.data_ref().map_or(&[][..], |data| data);
-                    answer.body.extend_from_slice(data);
+                    response.body.extend_from_slice(data);
                 }
                 Err(_) => {
-                    answer.is_whole = false;
+                    response.is_complete = false;
                     break;
                 }
             }
         }
-        Ok(answer)
+        Ok(response)
     }
 
     fn request(&self, plan: &Plan) -> Result<Request<Body>, BoxError> {
@@ -161,54 +165,57 @@ impl Clients {
         if plan.connection == Connection::Own {
             request = request.header("connection", "close");
         }
+        if let End::Stall(_) = plan.end {
+            request = request.header(CONTENT_LENGTH, plan.body.len());
+        }
         Ok(request.body(body(plan))?)
     }
 
-    /// Closes the connections that are kept.
+    /// Closes the connections of the pools.
     pub(crate) fn close(&self) {
-        for (kept, is_http2) in [(&self.kept, false), (&self.http2, true)] {
-            *kept.lock().unwrap_or_else(PoisonError::into_inner) = pool(is_http2);
+        for (former, is_http2) in [(&self.http1, false), (&self.http2, true)] {
+            *former.lock().unwrap_or_else(PoisonError::into_inner) = pool(is_http2);
         }
     }
 
-    fn kept(&self) -> Pool {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.clone()
+    fn http1(&self) -> Pool {
+        let http1 = self.http1.lock().unwrap_or_else(PoisonError::into_inner);
+        http1.clone()
     }
 
     fn http2(&self) -> Pool {
         let mut http2 = self.http2.lock().unwrap_or_else(PoisonError::into_inner);
         let requests = self.http2_requests.fetch_add(1, Ordering::Relaxed);
-        if requests % HTTP2_TURN == HTTP2_TURN - 1 {
+        if requests % HTTP2_REQUESTS == HTTP2_REQUESTS - 1 {
             *http2 = pool(true);
         }
         http2.clone()
     }
 
-    /// The upstream's answer, with the model's name in place of the ID.
-    fn check_answer(&self, plan: &Plan, answer: &Answer) {
-        let status = match plan.act {
-            Act::Fail => 500,
+    /// Checks for the upstream's response, with the model's name in place of the ID.
+    fn check_response(&self, plan: &Plan, response: &Response) {
+        let status = match plan.action {
+            Action::Fail => 500,
             _ => 200,
         };
-        if !self.check_status(plan, answer, status) {
+        if !self.check_status(plan, response, status) {
             return;
         }
-        let served = self.ledger.served(plan);
+        let served = self.log.served(plan);
         let name = served.map_or("", |served| served.name());
         let id = served.map_or_else(String::new, |served| served.id());
-        let expected = match plan.act {
-            // An error stays as it is.
-            Act::Fail => document(plan.nonce, &id, 0),
-            Act::Answer(len) => document(plan.nonce, name, len),
-            Act::Events(count, _) => events(plan.nonce, name, 0..count, count),
-            Act::BreakOff => events(plan.nonce, name, 0..4, 8),
-            Act::Late(_) | Act::Close | Act::Silent => document(plan.nonce, name, 0),
+        let expected = match plan.action {
+            // An error is unchanged.
+            Action::Fail => document(plan.nonce, &id, 0),
+            Action::Respond(len) => document(plan.nonce, name, len),
+            Action::Events(count, _) => events(plan.nonce, name, 0..count, count),
+            Action::Abort => events(plan.nonce, name, 0..4, 8),
+            Action::Late(_) | Action::Close | Action::Silent => document(plan.nonce, name, 0),
         };
-        let header = |name| answer.headers.get(name).map(|value| value.as_bytes());
-        let says_model = match (served, &plan.routed) {
+        let header = |name| response.headers.get(name).map(|value| value.as_bytes());
+        let has_headers = match (served, &plan.routed) {
             (Some(served), Some(routed)) => {
-                let is_fallback = routed.asked != Some(served.model);
+                let is_fallback = routed.requested != Some(served.model);
                 header("x-model-id") == Some(served.id().as_bytes())
                     && header("x-model-name") == Some(served.name().as_bytes())
                     && header("x-model-fallback") == is_fallback.then_some(&b"true"[..])
@@ -216,56 +223,49 @@ impl Clients {
             (None, None) => header("x-model-id").is_none(),
             _ => false,
         };
-        // It breaks off once an event is there or before.
-        let is_expected = match plan.act {
-            Act::BreakOff => expected.as_bytes().starts_with(&answer.body) && !answer.is_whole,
-            _ => answer.body == expected.as_bytes() && answer.is_whole,
+        let has_body = match plan.action {
+            // It ends after one of the events.
+            Action::Abort => {
+                expected.as_bytes().starts_with(&response.body) && !response.is_complete
+            }
+            _ => response.body == expected.as_bytes() && response.is_complete,
         };
-        let holds = says_model && is_expected;
-        self.ledger.checks.check(Check::Answer, holds, || {
-            let body = String::from_utf8_lossy(&answer.body);
-            let body: String = body.chars().take(300).collect();
-            format!(
-                "request {} ({}) got {:?} {body:?} for {served:?}, whole: {}",
-                plan.nonce, plan.sort, answer.headers, answer.is_whole
-            )
-        });
+        self.log
+            .checks
+            .check(Check::Response, has_headers && has_body, || {
+                let body = String::from_utf8_lossy(&response.body);
+                let body: String = body.chars().take(300).collect();
+                format!(
+                    "request {} ({}) got {:?} {body:?} for {served:?}, complete: {}",
+                    plan.nonce, plan.category, response.headers, response.is_complete
+                )
+            });
     }
 
-    /// The proxy's own answer.
-    fn check_refusal(&self, plan: &Plan, answer: &Answer, status: u16, code: &str) {
-        if self.check_status(plan, answer, status) {
-            let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-            let holds = body["error"]["code"] == code && answer.is_whole;
-            self.ledger.checks.check(Check::Answer, holds, || {
-                format!("request {} ({}) got {body}", plan.nonce, plan.sort)
+    /// Checks for a response of the proxy's own.
+    fn check_rejection(&self, plan: &Plan, response: &Response, status: u16, code: &str) {
+        if self.check_status(plan, response, status) {
+            let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+            let holds = body["error"]["code"] == code && response.is_complete;
+            self.log.checks.check(Check::Response, holds, || {
+                format!("request {} ({}) got {body}", plan.nonce, plan.category)
             });
         }
     }
 
-    fn check_status(&self, plan: &Plan, answer: &Answer, expected: u16) -> bool {
-        let holds = answer.status == expected;
-        // Of each 5xx that comes it is asked why.
-        let check = match answer.status.is_server_error() {
+    fn check_status(&self, plan: &Plan, response: &Response, expected: u16) -> bool {
+        let check = match response.status.is_server_error() {
             true => Check::Error5xx,
             false => Check::Status,
         };
-        self.ledger.checks.check(check, holds, || {
-            let body = String::from_utf8_lossy(&answer.body);
+        let holds = response.status == expected;
+        self.log.checks.check(check, holds, || {
+            let body = String::from_utf8_lossy(&response.body);
             format!(
                 "request {} ({}, {:?}, {:?}) got {} {body}",
-                plan.nonce, plan.sort, plan.act, plan.end, answer.status
+                plan.nonce, plan.category, plan.action, plan.end, response.status
             )
         })
-    }
-
-    fn fail(&self, plan: &Plan, problem: &str) {
-        self.ledger.checks.check(Check::Status, false, || {
-            format!(
-                "request {} ({}, {:?}, {:?}): {problem}",
-                plan.nonce, plan.sort, plan.connection, plan.end
-            )
-        });
     }
 }
 
@@ -274,7 +274,7 @@ fn pool(is_http2: bool) -> Pool {
     connector.set_nodelay(true);
     legacy::Client::builder(TokioExecutor::new())
         .http2_only(is_http2)
-        // A request that is sent twice would be another's fault.
+        // A retry would look like a request that arrives twice.
         .retry_canceled_requests(false)
         // The proxy closes idle connections after 75 s.
         .pool_timer(TokioTimer::new())
@@ -284,8 +284,12 @@ fn pool(is_http2: bool) -> Pool {
 
 fn body(plan: &Plan) -> Body {
     let whole = plan.body.clone();
+    if let End::Stall(stage) = plan.end {
+        let sent = stream::iter([Ok::<_, BoxError>(Frame::data(plan.sent_at(stage)))]);
+        return StreamBody::new(sent.chain(stream::pending())).boxed_unsync();
+    }
     let (size, pause) = match plan.delivery {
-        Delivery::Whole => {
+        Delivery::AtOnce => {
             return Full::new(whole)
                 .map_err(|never| match never {})
                 .boxed_unsync();
@@ -293,34 +297,28 @@ fn body(plan: &Plan) -> Body {
         Delivery::Chunks(size) => (size, Duration::ZERO),
         Delivery::Drip(pieces, pause) => (whole.len().div_ceil(pieces), pause),
     };
-    let pieces = stream::unfold(whole, move |mut rest| async move {
-        if rest.is_empty() {
+    let pieces = stream::unfold(whole, move |mut remaining| async move {
+        if remaining.is_empty() {
             return None;
         }
         if !pause.is_zero() {
             sleep(pause).await;
         }
-        let piece = rest.split_to(size.clamp(1, rest.len()));
-        Some((Ok::<_, BoxError>(Frame::data(piece)), rest))
+        let piece = remaining.split_to(size.clamp(1, remaining.len()));
+        Some((Ok::<_, BoxError>(Frame::data(piece)), remaining))
     });
     StreamBody::new(pieces).boxed_unsync()
 }
 
-fn events(nonce: u64, name: &str, range: std::ops::Range<usize>, count: usize) -> String {
+fn events(nonce: u64, name: &str, range: Range<usize>, count: usize) -> String {
     range
         .map(|index| event(nonce, name, index, count))
         .collect::<Vec<_>>()
         .concat()
 }
 
-/// A page of the proxy's own.
+/// Gets one of the proxy's own pages.
 pub(crate) async fn page(proxy: SocketAddr, path: &str) -> Result<(u16, Bytes), BoxError> {
-    let uri: Uri = format!("http://{proxy}{path}").parse()?;
-    let body = Full::default().map_err(|never| match never {});
-    let request = Request::get(uri).header("connection", "close");
-    let request = request.body(body.boxed_unsync())?;
-    let response = timeout(PATIENCE, pool(false).request(request)).await??;
-    let status = response.status().as_u16();
-    let body = timeout(PATIENCE, response.into_body().collect()).await??;
-    Ok((status, body.to_bytes()))
+    let response = timeout(RESPONSE_TIMEOUT, get(proxy, path)).await??;
+    Ok((response.status().as_u16(), response.into_body()))
 }

@@ -1,4 +1,4 @@
-//! What the registry has been serving, and so what the proxy may and must know.
+//! What the registry has served, and hence which catalogs the proxy may and must have.
 
 use std::{
     collections::HashMap,
@@ -6,17 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::lists::{document, hash};
+use crate::catalogs::{document, hash};
 
-/// How the proxy is told to keep its list.
+/// The settings of the proxy.
 pub(crate) const TTL: Duration = Duration::from_secs(2);
 pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) const MISS_REFRESH: Duration = Duration::from_secs(1);
-/// How long the registry takes when it is slow.
+/// The delay of the registry while it is slow.
 pub(crate) const SLOW: Duration = Duration::from_millis(1_200);
-/// After a bad time the last fetch may have begun just before its end, and time
-/// out; the next one comes after a backoff of one TTL at most, and may be slow.
-/// Besides, the machine may be busy.
+/// The time until the proxy must have a catalog. The last fetch of an outage may begin just before
+/// its end, and time out; the next one follows a backoff of at most one TTL, and may be slow. The
+/// rest is for a busy machine.
 pub(crate) const ALLOWED: Duration = Duration::from_secs(9);
 const _: () = assert!(
     ALLOWED.as_millis() > 3_000 + (TTL.as_millis() + FETCH_TIMEOUT.as_millis() + SLOW.as_millis())
@@ -29,67 +29,74 @@ pub(crate) struct History(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     states: Vec<State>,
-    /// The lists that have been served, by hash.
+    /// The catalogs that were served, by hash.
     served: HashMap<String, u64>,
 }
 
-/// What the registry does from a moment on.
+/// What the registry does from an instant on.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
     pub(crate) since: Instant,
     pub(crate) name: &'static str,
-    /// The list that is to be had; none while it fails.
-    pub(crate) list: Option<u64>,
+    /// The catalog that it serves. `None` while it fails.
+    pub(crate) catalog: Option<u64>,
 }
 
 impl History {
-    pub(crate) fn begin(&self, name: &'static str, list: Option<u64>) {
+    pub(crate) fn begin(&self, name: &'static str, catalog: Option<u64>) {
         let mut inner = self.inner();
-        if let Some(list) = list {
-            inner.served.insert(hash(&document(list)), list);
+        if let Some(catalog) = catalog {
+            inner.served.insert(hash(&document(catalog)), catalog);
         }
         let since = Instant::now();
-        inner.states.push(State { since, name, list });
+        inner.states.push(State {
+            since,
+            name,
+            catalog,
+        });
     }
 
     pub(crate) fn states(&self) -> Vec<State> {
         self.inner().states.clone()
     }
 
-    /// Whether this list has been served so far.
-    pub(crate) fn has_served(&self, list: u64) -> bool {
-        self.inner().served.values().any(|&served| served == list)
+    /// Returns whether this catalog was served so far.
+    pub(crate) fn has_served(&self, catalog: u64) -> bool {
+        self.inner()
+            .served
+            .values()
+            .any(|&served| served == catalog)
     }
 
-    pub(crate) fn list_of(&self, hash: &str) -> Option<u64> {
+    pub(crate) fn catalog_of(&self, hash: &str) -> Option<u64> {
         self.inner().served.get(hash).copied()
     }
 
-    pub(crate) fn lists_served(&self) -> usize {
+    pub(crate) fn catalogs_served(&self) -> usize {
         self.inner().served.len()
     }
 
-    /// The list that whoever asks at this moment must at least get: the oldest of
-    /// those that have been served all the time allowed before.
+    /// Returns the oldest catalog by which a request may be routed at this instant: the oldest of
+    /// those that were served without a gap for the time that is [`ALLOWED`].
     pub(crate) fn must_be_known(&self, at: Instant) -> Option<u64> {
         let served = self.served_until(at)?;
         served.into_iter().min().flatten()
     }
 
-    /// Whether the registry has failed for all that time.
+    /// Returns whether the registry has failed for all that time.
     pub(crate) fn must_be_degraded(&self, at: Instant) -> bool {
         let served = self.served_until(at);
         served.is_some_and(|served| served.iter().all(Option::is_none))
     }
 
-    /// What has been served in the time allowed; nothing if that began before.
+    /// Returns what was served in that time. `None` if the history is shorter.
     fn served_until(&self, at: Instant) -> Option<Vec<Option<u64>>> {
         let inner = self.inner();
         let from = at.checked_sub(ALLOWED)?;
         let mut served = Vec::new();
         for state in inner.states.iter().rev() {
             if state.since <= at {
-                served.push(state.list);
+                served.push(state.catalog);
             }
             if state.since <= from {
                 return Some(served);

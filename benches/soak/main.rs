@@ -1,42 +1,29 @@
-//! The example proxy under ten minutes of mixed traffic, while its registry
-//! fails and comes back every few seconds.
+//! The proxy under mixed traffic, while its registry fails and recovers every few seconds.
 //!
-//! ```sh
-//! cargo bench --bench soak -- --seconds 600
-//! ```
-//!
-//! The traffic is the same for the same `--seed`. Everything that arrives at the
-//! upstream and at the clients is compared with what must be so, and the program
-//! fails when anything is not. It prints tables, and draws
-//! `benches/soak/figure.svg`. Without a number of seconds it only tries if all
-//! works.
+//! The traffic is the same for the same `--seed`. Every request at the upstream and every response
+//! is checked, and the program fails when a rule is violated. It prints tables and draws
+//! `soak/figure.svg`. Without `--seconds` it only checks that it runs.
 
-mod bad;
-#[path = "../support/chart.rs"]
-mod chart;
+mod bad_requests;
+mod catalogs;
 mod checks;
 mod client;
-#[path = "../support/example.rs"]
-mod example;
 mod history;
-mod ledger;
-mod lists;
+mod misbehaving_clients;
 mod plan;
 mod plot;
-#[path = "../support/process.rs"]
-mod process;
 mod registry;
 mod report;
-mod rude;
-#[path = "../../tests/it/support/mod.rs"]
-mod support;
+mod request_log;
 mod traffic;
 mod upstream;
 mod watch;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
+use benches::proxy;
 use clap::Parser;
+use test_support::process::{Process, command};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, sleep_until},
@@ -47,21 +34,20 @@ use crate::{
     checks::{Check, Checks},
     client::Clients,
     history::{FETCH_TIMEOUT, History, MISS_REFRESH, TTL},
-    ledger::Ledger,
-    plan::{Act, Connection, Delivery, End, Plan},
+    plan::{Action, Connection, Delivery, End, Plan},
     registry::Registry,
     report::Report,
-    support::process::{Process, command},
+    request_log::RequestLog,
     traffic::Traffic,
     upstream::Upstream,
     watch::Watch,
 };
 
-/// Shorter runs are no measurement: memory has not settled, the load changes by
-/// chance, and few requests tell if the machine is busy with something else.
+/// Runs shorter than this measure nothing: memory has not settled, the load varies, and too few
+/// requests pass through to tell whether the machine is busy.
 const LONG: Duration = Duration::from_secs(120);
 
-/// Mixed traffic through the example proxy, whose registry flaps.
+/// Mixed traffic through the proxy, whose registry fails now and then.
 #[derive(Debug, Parser)]
 struct Settings {
     /// How long the traffic lasts [default: 8, slower, and without a figure].
@@ -75,7 +61,7 @@ struct Settings {
     #[arg(long, default_value = "7")]
     seed: u64,
 
-    /// Cargo's own, and a filter of benchmarks.
+    /// Cargo's own argument, and a filter of benchmarks.
     #[arg(long, hide = true)]
     bench: bool,
     #[arg(hide = true)]
@@ -84,18 +70,16 @@ struct Settings {
 
 fn main() -> Result<ExitCode, BoxError> {
     if !cfg!(target_os = "linux") {
-        println!("what a process takes is asked of Linux only");
+        println!("skipped: it reads the proxy's memory from Linux's /proc");
         return Ok(ExitCode::SUCCESS);
     }
     let settings = Settings::parse();
-    example::build(is_measuring())?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let report = runtime.block_on(run(&settings))?;
+    let binary = proxy::build()?;
+    let binary = binary.to_str().ok_or("a path that is not UTF-8")?;
+    let report = benches::catalogs::runtime().block_on(run(&settings, binary))?;
     report.print();
     if settings.seconds.is_some() {
-        plot::draw(&report).map_err(|error| error.to_string())?;
+        plot::draw(&report)?;
     }
     Ok(match report.checks.print() {
         true => ExitCode::SUCCESS,
@@ -103,12 +87,7 @@ fn main() -> Result<ExitCode, BoxError> {
     })
 }
 
-/// Whether this is built for measuring, and not only as a test.
-fn is_measuring() -> bool {
-    std::env::args().any(|argument| argument == "--bench")
-}
-
-async fn run(settings: &Settings) -> Result<Report, BoxError> {
+async fn run(settings: &Settings, binary: &str) -> Result<Report, BoxError> {
     let (seconds, rate, pace) = match settings.seconds {
         Some(seconds) => (seconds, 300.0, Duration::from_secs(2)),
         None => (8, 60.0, Duration::from_millis(700)),
@@ -117,23 +96,23 @@ async fn run(settings: &Settings) -> Result<Report, BoxError> {
     let rate = settings.rate.unwrap_or(rate);
     let mut rng = fastrand::Rng::with_seed(settings.seed);
     let (checks, history) = (Arc::new(Checks::default()), Arc::new(History::default()));
-    let ledger = Arc::new(Ledger::new(Arc::clone(&checks), Arc::clone(&history)));
+    let log = Arc::new(RequestLog::new(Arc::clone(&checks), Arc::clone(&history)));
 
     let mut registry = Registry::start(Arc::clone(&history), rng.fork()).await;
-    let upstream = Upstream::start(Arc::clone(&ledger)).await?;
-    let process = start(&registry, &upstream).await;
+    let upstream = Upstream::start(Arc::clone(&log)).await?;
+    let process = start(binary, &registry, &upstream).await;
     let address = process.address();
-    let clients = Arc::new(Clients::new(address, Arc::clone(&ledger)));
-    let watch = Watch::new(address, process.id(), Arc::clone(&ledger));
+    let clients = Arc::new(Clients::new(address, Arc::clone(&log)));
+    let watch = Watch::new(address, process.id(), Arc::clone(&log));
     let mut traffic = Traffic::new(rng.fork());
 
     watch.check_cold().await?;
     let mut plan = traffic.plain("cold");
-    plan.end = End::Refused(503, "model_registry_unavailable");
-    plan.may_be_whole = false;
+    plan.end = End::Rejected(503, "model_registry_unavailable");
+    plan.may_be_complete = false;
     clients.perform(plan).await;
     watch.wait_for(registry.recover()).await?;
-    // Some more, so that each of the proxy's threads has what it keeps.
+    // Some more, so that each thread of the proxy has its files and tasks.
     for _ in 0..20 {
         let mut plan = traffic.plain("first");
         plan.connection = Connection::Own;
@@ -154,16 +133,16 @@ async fn run(settings: &Settings) -> Result<Report, BoxError> {
     upstream.close();
     let after = watch.check_freed(&before, &upstream).await?;
     let (late, inspected) = watch.late().await?;
-    // Not those of the time in which only the last requests were answered.
+    // Without the time in which only the last responses ended.
     let mut samples = watch.samples();
     samples.retain(|sample| sample.at <= ended);
     if time >= LONG {
         watch::check_flat(&samples, &checks);
-        ledger.check_waiting(late);
+        log.check_waits(late);
     }
-    // What failed last is tried again by requests only.
+    // Only a request retries a fetch that failed last.
     watch.wait_for(registry.recover()).await?;
-    let stopped_after = stop_under_load(process, &clients, &mut traffic, &ledger).await?;
+    let stopped_after = stop_under_load(process, &clients, &mut traffic, &checks).await?;
     Ok(Report {
         started,
         ended,
@@ -176,14 +155,14 @@ async fn run(settings: &Settings) -> Result<Report, BoxError> {
         late,
         inspected,
         stopped_after,
-        ledger,
+        log,
         history,
         checks,
     })
 }
 
-async fn start(registry: &Registry, upstream: &Upstream) -> Process {
-    let mut proxy = command("proxy");
+async fn start(binary: &str, registry: &Registry, upstream: &Upstream) -> Process {
+    let mut proxy = command(binary);
     proxy
         .env("LISTEN_ADDR", "127.0.0.1:0")
         .env("UPSTREAM_URL", format!("http://{}", upstream.address))
@@ -200,7 +179,7 @@ async fn start(registry: &Registry, upstream: &Upstream) -> Process {
     Process::start(&mut proxy).await
 }
 
-/// Sends requests at random moments, and waits for the end of each.
+/// Sends requests at random instants, and waits until all have ended.
 async fn drive(
     clients: &Arc<Clients>,
     traffic: &mut Traffic,
@@ -217,7 +196,7 @@ async fn drive(
         while let Some(ended) = requests.try_join_next() {
             ended.expect("no client panics");
         }
-        // As independent clients do.
+        // A Poisson process, as of independent clients.
         due += Duration::from_secs_f64(-(1.0 - rng.f64()).ln() / rate);
     }
     requests.join_all().await;
@@ -228,53 +207,46 @@ fn spawn(requests: &mut JoinSet<()>, clients: &Arc<Clients>, plan: Plan) {
     requests.spawn(async move { clients.perform(plan).await });
 }
 
-/// Tells the proxy to stop while it is at work; how long that takes.
+/// Sends SIGTERM while requests are in flight, and returns the time until the proxy exits.
 async fn stop_under_load(
     process: Process,
     clients: &Arc<Clients>,
     traffic: &mut Traffic,
-    ledger: &Ledger,
+    checks: &Checks,
 ) -> Result<Duration, BoxError> {
     const EACH: usize = 30;
 
-    let failed_before = ledger.checks.failed();
+    let violations_before = checks.violations();
     let mut requests = JoinSet::new();
     for _ in 0..EACH {
         let mut plan = traffic.events("at the end");
-        plan.act = Act::Events(15, Duration::from_millis(100));
+        plan.action = Action::Events(15, Duration::from_millis(100));
         spawn(&mut requests, clients, plan);
         let mut plan = traffic.plain("at the end");
         plan.delivery = Delivery::Drip(10, Duration::from_millis(100));
         spawn(&mut requests, clients, plan);
     }
     sleep(Duration::from_millis(500)).await;
-    let (address, told) = (process.address(), Instant::now());
+    let (address, signaled) = (process.address(), Instant::now());
     process.signal("TERM").await;
     requests.join_all().await;
-    let lost = ledger.checks.failed() - failed_before;
-    ledger.checks.check(Check::Stop, lost == 0, || {
-        format!("{lost} checks failed since")
-    });
-    let remains = process.end().await;
-    let took = told.elapsed();
-    let code = remains.status.code();
-    ledger.checks.check(Check::Stop, code == Some(0), || {
-        format!("the process ended with {code:?}")
-    });
-    let is_drained = remains.stderr.contains("drained");
-    ledger
-        .checks
-        .check(Check::Stop, is_drained, || "it gave up".to_owned());
+    let check = |holds, detail: String| checks.check(Check::Stop, holds, || detail);
+    let violations = checks.violations() - violations_before;
+    check(violations == 0, format!("{violations} violations since"));
+    let output = process.end().await;
+    let stopped_after = signaled.elapsed();
+    let code = output.status.code();
+    check(code == Some(0), format!("the exit code is {code:?}"));
+    check(
+        output.stderr.contains("drained"),
+        "it has not drained".to_owned(),
+    );
     let is_closed = tokio::net::TcpStream::connect(address).await.is_err();
-    ledger
-        .checks
-        .check(Check::Stop, is_closed, || "it still listens".to_owned());
-    let panic = remains
-        .stderr
-        .lines()
-        .find(|line| line.contains("panicked"));
-    ledger.checks.check(Check::Log, panic.is_none(), || {
+    check(is_closed, "it still listens".to_owned());
+    let mut lines = output.stderr.lines();
+    let panic = lines.find(|line| line.contains("panicked"));
+    checks.check(Check::Log, panic.is_none(), || {
         panic.unwrap_or_default().to_owned()
     });
-    Ok(took)
+    Ok(stopped_after)
 }

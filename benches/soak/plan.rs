@@ -1,57 +1,56 @@
-//! One request: what is sent, what must arrive, and what comes of it.
+//! One request: what the client sends, what must arrive, and how it ends.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::lists::{Kind, MODELS, Served};
+use crate::catalogs::{Kind, MODELS, Served};
 
-/// Tells the requests apart, at the upstream and in answers.
+/// The header that identifies a request.
 pub(crate) const NONCE: &str = "x-soak-nonce";
 
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) nonce: u64,
-    /// What it is an example of.
-    pub(crate) sort: &'static str,
+    pub(crate) category: &'static str,
     pub(crate) method: &'static str,
     pub(crate) path: &'static str,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Bytes,
     pub(crate) delivery: Delivery,
     pub(crate) connection: Connection,
-    /// Around the ID that must arrive; none where there is no model in it.
+    /// What surrounds the ID that must arrive. `None` without a model.
     pub(crate) routed: Option<Routed>,
-    /// Whether its body may arrive whole.
-    pub(crate) may_be_whole: bool,
-    pub(crate) act: Act,
+    /// Whether the complete body may arrive.
+    pub(crate) may_be_complete: bool,
+    pub(crate) action: Action,
     pub(crate) end: End,
 }
 
 #[derive(Debug)]
 pub(crate) struct Routed {
-    /// A name of the list's; none if it is unknown.
-    pub(crate) asked: Option<usize>,
+    /// The model that the request names. `None` if no catalog has the name.
+    pub(crate) requested: Option<usize>,
     pub(crate) kind: Kind,
     pub(crate) before: Bytes,
     pub(crate) after: Bytes,
 }
 
-/// How the body is sent.
+/// How the client sends the body.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Delivery {
-    Whole,
-    /// Without a length, in pieces of this size.
+    AtOnce,
+    /// Without a length, in chunks of this size.
     Chunks(usize),
-    /// In so many pieces, with a pause before each.
+    /// In this number of pieces, with a pause before each.
     Drip(usize, Duration),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Connection {
-    /// HTTP/1.1, kept alive.
-    Kept,
-    /// HTTP/1.1, for this request only.
+    /// HTTP/1.1 with keep-alive.
+    Pooled,
+    /// HTTP/1.1 for this request only.
     Own,
     /// HTTP/2, shared by many.
     Http2,
@@ -59,33 +58,33 @@ pub(crate) enum Connection {
 
 /// What the upstream does.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Act {
-    /// Answers with a document of this size.
-    Answer(usize),
-    /// The same, late.
+pub(crate) enum Action {
+    /// Responds with a document of this size.
+    Respond(usize),
+    /// The same, after this time.
     Late(Duration),
-    /// Answers with so many events.
+    /// Responds with this number of events, with a pause between them.
     Events(usize, Duration),
-    /// Says that it failed.
+    /// Responds with 500.
     Fail,
     /// Closes the connection.
     Close,
-    /// Never answers.
+    /// Never responds.
     Silent,
-    /// Breaks off in the middle of its events.
-    BreakOff,
+    /// Aborts the response in the middle of its events.
+    Abort,
 }
 
 /// What the client does and gets.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum End {
-    /// What the upstream's act makes of it.
-    Answered,
-    /// The proxy's own answer.
-    Refused(u16, &'static str),
-    /// The client goes away, by a reset or not.
-    HangUp(Stage, bool),
-    /// The client sends no more at this stage, and is told so.
+    /// The response that follows from the upstream's action.
+    Responded,
+    /// A response of the proxy's own.
+    Rejected(u16, &'static str),
+    /// The client disconnects, by a reset if so said.
+    Disconnect(Stage, bool),
+    /// The client stops sending, and gets a 408.
     Stall(Stage),
 }
 
@@ -96,36 +95,49 @@ pub(crate) enum Stage {
     BeforeModel,
     AfterModel,
     Waiting,
-    InAnswer,
+    InResponse,
 }
 
 impl Plan {
-    /// Whether it may have to wait for a newer list: its name may not be in the
+    /// Returns whether the request may wait for a newer catalog, because its name may not be in the
     /// present one.
     pub(crate) fn may_miss(&self) -> bool {
-        let asked = self.routed.as_ref().and_then(|routed| routed.asked);
-        asked.is_none_or(|model| MODELS[model].comes_and_goes)
+        let requested = self.routed.as_ref().and_then(|routed| routed.requested);
+        requested.is_none_or(|model| MODELS[model].is_temporary)
     }
 
-    /// Whether the upstream must have it as soon as the proxy can pass it on.
+    /// Returns whether the upstream must receive it without any wait.
     pub(crate) fn is_prompt(&self) -> bool {
         let is_small = self.body.len() < 64 * 1024;
         self.routed.is_some()
             && !self.may_miss()
             && is_small
-            && self.end == End::Answered
-            && self.delivery == Delivery::Whole
+            && self.end == End::Responded
+            && self.delivery == Delivery::AtOnce
+    }
+
+    /// Returns what has been sent of the body at this stage.
+    pub(crate) fn sent_at(&self, stage: Stage) -> Bytes {
+        let before = self.routed.as_ref().map_or(0, |routed| routed.before.len());
+        let after = self.routed.as_ref().map_or(0, |routed| routed.after.len());
+        self.body.slice(match stage {
+            Stage::Head => 0..0,
+            // Within the name.
+            Stage::BeforeModel => 0..before + 1,
+            // One byte is missing.
+            Stage::AfterModel => 0..self.body.len() - after.min(1),
+            Stage::Waiting | Stage::InResponse => 0..self.body.len(),
+        })
     }
 }
 
 impl Routed {
-    pub(crate) fn served_by(&self, list: u64) -> Served {
-        Served::by(list, self.asked, self.kind)
+    pub(crate) fn served_by(&self, catalog: u64) -> Served {
+        Served::by(catalog, self.requested, self.kind)
     }
 }
 
-/// The upstream's answer as a document; `model` is the ID, or the name that
-/// takes its place.
+/// Returns the upstream's response as a document. `model` is the ID, or the name that replaces it.
 pub(crate) fn document(nonce: u64, model: &str, len: usize) -> String {
     let filler = filler(len);
     format!(
@@ -133,7 +145,7 @@ pub(crate) fn document(nonce: u64, model: &str, len: usize) -> String {
     )
 }
 
-/// The upstream's answer as events.
+/// Returns an event of the upstream's response.
 pub(crate) fn event(nonce: u64, model: &str, index: usize, count: usize) -> String {
     if index + 1 == count {
         return "data: [DONE]\n\n".to_owned();
@@ -143,7 +155,7 @@ pub(crate) fn event(nonce: u64, model: &str, index: usize, count: usize) -> Stri
     )
 }
 
-/// Prose of about this length, as it is in JSON strings.
+/// Returns prose of about this length, escaped for a JSON string.
 pub(crate) fn filler(len: usize) -> String {
     let line = r#"The \"swallow\" flies south with the sun, \"model\": \"none\".\n"#;
     line.repeat(len / line.len())

@@ -1,51 +1,43 @@
-//! The figure: what the proxy does and takes while its registry flaps.
+//! The figure: load, latency and resources of the proxy while its registry fails now and then.
 
-use std::path::Path;
+use benches::chart::{Area, Axis, BLUE, GREEN, ORANGE, Plot, RGBColor, Result, VERMILION, figure};
 
-use plotters::prelude::*;
+use crate::{report::Report, watch::Sample};
 
-use crate::{
-    chart::{Area, BLUE, GREEN, GREY, ORANGE, Result, VERMILION, legend, title, x_label, y_label},
-    report::Report,
-    watch::Sample,
-};
-
-const WIDTH: u32 = 1000;
-const PANEL: u32 = 230;
-/// So many seconds make one point: their mean.
+/// The seconds of one point, which shows their mean.
 const BIN: usize = 5;
 
-/// A line of a panel. Each value is that of two samples that follow each other.
+/// A line of a panel. Each value is that of two consecutive samples.
 type Line = (&'static str, RGBColor, fn(&Sample, &Sample) -> f64);
 
 struct Panel {
     title: &'static str,
     lines: &'static [Line],
-    /// From the lowest to the highest, which is exceeded where a value is higher.
+    /// From the lowest to the highest, beyond which the axis extends where a value is higher.
     ticks: &'static [f64],
     is_logarithmic: bool,
 }
 
 const PANELS: [Panel; 4] = [
     Panel {
-        title: "Requests answered per second, while the registry fails now and then (grey)",
-        lines: &[("all sorts", BLUE, |before, it| {
+        title: "Responses per second, while the registry fails now and then (grey)",
+        lines: &[("all categories", BLUE, |before, it| {
             (it.ended - before.ended) as f64 / (it.at - before.at).as_secs_f64()
         })],
         ticks: &[0.0, 100.0, 200.0, 300.0, 400.0],
         is_logarithmic: false,
     },
     Panel {
-        title: "What plain requests took from end to end, in ms",
+        title: "Latency of plain requests, ms",
         lines: &[
-            ("half of them", BLUE, |_, it| it.median * 1e3),
-            ("99 %", ORANGE, |_, it| it.p99 * 1e3),
+            ("median", BLUE, |_, it| it.median * 1e3),
+            ("99th percentile", ORANGE, |_, it| it.p99 * 1e3),
         ],
         ticks: &[0.1, 1.0, 10.0, 100.0, 1_000.0],
         is_logarithmic: true,
     },
     Panel {
-        title: "Memory of the proxy, in MiB",
+        title: "Memory of the proxy, MiB",
         lines: &[("resident", VERMILION, |_, it| {
             it.memory as f64 / 1024.0 / 1024.0
         })],
@@ -53,7 +45,7 @@ const PANELS: [Panel; 4] = [
         is_logarithmic: false,
     },
     Panel {
-        title: "What the proxy has open, by minutes",
+        title: "Open files and tasks of the proxy, by minutes",
         lines: &[
             ("files", GREEN, |_, it| it.files as f64),
             ("tasks", BLUE, |_, it| it.tasks as f64),
@@ -63,93 +55,61 @@ const PANELS: [Panel; 4] = [
     },
 ];
 
-/// Draws `benches/soak/figure.svg`.
 pub(crate) fn draw(report: &Report) -> Result<()> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/soak/figure.svg");
-    let size = (WIDTH, PANEL * PANELS.len() as u32);
-    let image = SVGBackend::new(&path, size).into_drawing_area();
-    image.fill(&WHITE)?;
-    for (area, panel) in image.split_evenly((PANELS.len(), 1)).iter().zip(&PANELS) {
-        panel.draw(area, report)?;
-    }
-    image.present()?;
-    eprintln!("{}", path.display());
-    Ok(())
+    figure("soak", (1000, 230 * PANELS.len() as u32), |image| {
+        for (area, panel) in image.split_evenly((PANELS.len(), 1)).iter().zip(&PANELS) {
+            panel.draw(area, report)?;
+        }
+        Ok(())
+    })
 }
 
 impl Panel {
     fn draw(&self, area: &Area<'_>, report: &Report) -> Result<()> {
-        title(area, self.title)?;
-        let legends = self.lines.iter().map(|(name, colour, _)| (*name, *colour));
-        legend(area, legends)?;
         let minutes = |at: std::time::Instant| {
-            let since = at.saturating_duration_since(report.started);
-            since.as_secs_f64() / 60.0
+            at.saturating_duration_since(report.started).as_secs_f64() / 60.0
         };
-        let lines: Vec<Vec<_>> = self
-            .lines
-            .iter()
-            .map(|(_, _, of)| {
-                let pairs: Vec<_> = report.samples.windows(2).collect();
-                let bins = pairs.chunks_exact(BIN);
-                bins.map(|bin| {
-                    let sum: f64 = bin.iter().map(|pair| of(&pair[0], &pair[1])).sum();
-                    (minutes(bin[0][1].at), self.height(sum / bin.len() as f64))
-                })
-                .collect()
-            })
-            .collect();
-        let heights = lines.iter().flatten().map(|(_, height)| *height);
-        let heights = heights.chain(self.ticks.iter().map(|tick| self.height(*tick)));
-        let (bottom, top) = heights.fold((f64::MAX, f64::MIN), |(bottom, top), height| {
-            (bottom.min(height), top.max(height))
-        });
         let end = minutes(report.ended);
-        let mut chart = ChartBuilder::on(area)
-            .margin_top(72)
-            .margin_right(20)
-            .x_label_area_size(30)
-            .y_label_area_size(60)
-            .build_cartesian_2d(0.0..end, bottom..top)?;
-        chart
-            .configure_mesh()
-            .disable_mesh()
-            .disable_axes()
-            .draw()?;
-        let plot = chart.plotting_area();
+        let pairs: Vec<_> = report.samples.windows(2).collect();
+        let lines = self.lines.iter().map(|(_, color, of)| {
+            let point = |bin: &[&[Sample]]| {
+                let sum: f64 = bin.iter().map(|pair| of(&pair[0], &pair[1])).sum();
+                (minutes(bin[0][1].at), sum / bin.len() as f64)
+            };
+            (
+                pairs.chunks_exact(BIN).map(point).collect::<Vec<_>>(),
+                *color,
+            )
+        });
+        let lines: Vec<_> = lines.collect();
+        let values = lines
+            .iter()
+            .flat_map(|(points, _)| points)
+            .map(|point| point.1);
+        let highest = values.chain(self.ticks.iter().copied()).fold(0.0, f64::max);
+        let range = self.ticks[0]..highest;
+        let vertical = match self.is_logarithmic {
+            true => Axis::logarithmic(range),
+            false => Axis::linear(range),
+        };
+        let plot = Plot::new(
+            area,
+            self.title,
+            self.lines.iter().map(|(name, color, _)| (*name, *color)),
+            Axis::linear(0.0..end)
+                .labels((0..=end as u32).map(|minute| (minute.into(), minute.to_string()))),
+            vertical.ticks(self.ticks),
+        )?;
         let states = report.history.states();
         for (index, state) in states.iter().enumerate() {
             let until = states.get(index + 1).map_or(report.ended, |it| it.since);
-            if state.list.is_none() && until > report.started {
-                let shade = [
-                    (minutes(state.since), bottom),
-                    (minutes(until).min(end), top),
-                ];
-                plot.draw(&Rectangle::new(shade, GREY.mix(0.3).filled()))?;
+            if state.catalog.is_none() && until > report.started {
+                plot.shade(minutes(state.since)..minutes(until))?;
             }
         }
-        for tick in self.ticks {
-            let height = self.height(*tick);
-            let line = [(0.0, height), (end, height)];
-            plot.draw(&PathElement::new(line, BLACK.mix(0.15)))?;
-            let at = plot.map_coordinate(&(0.0, height));
-            y_label(area, at, &tick.to_string())?;
-        }
-        for minute in 0..=end as u32 {
-            let (x, y) = plot.map_coordinate(&(f64::from(minute), bottom));
-            x_label(area, (x, y + 6), &minute.to_string())?;
-        }
-        for (points, (_, colour, _)) in lines.into_iter().zip(self.lines) {
-            plot.draw(&PathElement::new(points, colour.stroke_width(2)))?;
+        for (points, color) in lines {
+            plot.line(points, color)?;
         }
         Ok(())
-    }
-
-    /// Where a value is on the scale.
-    fn height(&self, value: f64) -> f64 {
-        match self.is_logarithmic {
-            true => value.max(self.ticks[0]).log10(),
-            false => value,
-        }
     }
 }

@@ -1,90 +1,87 @@
-//! The registry, which fails in one way or another every few seconds.
+//! The registry, which fails in one of 13 ways every few seconds.
 
 use std::{sync::Arc, time::Duration};
 
+use test_support::{
+    fault::{Fault, Link},
+    registry_server::{RegistryServer, Reply},
+};
 use tokio::time::sleep;
 
 use crate::{
+    catalogs::{FALSE_CATALOG, document},
     history::{History, SLOW},
-    lists::{FALSE_LIST, document},
-    support::{
-        fault::{Fault, Link},
-        registry_server::{RegistryServer, Reply},
-    },
 };
 
-/// A way to behave.
-struct Manner {
+struct Behavior {
     name: &'static str,
     fault: Fault,
     reply: Option<fn(u64) -> Reply>,
 }
 
-/// How it serves the list.
-const GOOD: [Manner; 4] = [
+/// Ways to serve the catalog.
+const GOOD: [Behavior; 4] = [
     replies("serves", tagged),
     replies("serves without ETag", untagged),
-    Manner {
+    Behavior {
         fault: Fault::Delay(SLOW),
         ..replies("slow", tagged)
     },
-    Manner {
+    Behavior {
         fault: Fault::ByteByByte,
         ..replies("byte by byte", tagged)
     },
 ];
 
-/// How it does not. What could be taken for a list has IDs that must never be
-/// seen.
-const BAD: [Manner; 13] = [
-    fails("down", Fault::Close),
+/// Ways to fail. What could be taken for a catalog has IDs that must never be used.
+const BAD: [Behavior; 13] = [
+    fails("closes", Fault::Close),
     fails("reset", Fault::Reset(0)),
     fails("silent", Fault::Stall(0)),
     fails("stops in the head", Fault::Stall(20)),
     fails("bad head", Fault::Corrupt(3)),
-    replies("500", |list| misleading(list).with_status(500)),
-    replies("404", |list| misleading(list).with_status(404)),
-    replies("cut off", |list| misleading(list).truncated()),
-    replies("cut by reset", |list| misleading(list).reset()),
-    replies("half a list", |list| {
-        let text = document(FALSE_LIST + list);
+    replies("500", |catalog| misleading(catalog).with_status(500)),
+    replies("404", |catalog| misleading(catalog).with_status(404)),
+    replies("cut off", |catalog| misleading(catalog).truncated()),
+    replies("cut by reset", |catalog| misleading(catalog).reset()),
+    replies("half a catalog", |catalog| {
+        let text = document(FALSE_CATALOG + catalog);
         Reply::new(200, &text.as_bytes()[..text.len() / 2])
     }),
     replies("a web page", |_| {
         Reply::new(200, "<!doctype html><title>We'll be back</title>")
     }),
-    replies("an empty list", |_| Reply::new(200, r#"{"models":[]}"#)),
+    replies("an empty catalog", |_| Reply::new(200, r#"{"models":[]}"#)),
     replies("redirects", |_| Reply::redirect(302, RegistryServer::PATH)),
 ];
 
-const fn replies(name: &'static str, reply: fn(u64) -> Reply) -> Manner {
-    Manner {
+const fn replies(name: &'static str, reply: fn(u64) -> Reply) -> Behavior {
+    Behavior {
         name,
         fault: Fault::None,
         reply: Some(reply),
     }
 }
 
-/// The reply stays what it was: a connection may be there already on which
-/// nothing goes wrong.
-const fn fails(name: &'static str, fault: Fault) -> Manner {
-    Manner {
+/// The reply stays the same, for connections that were opened before.
+const fn fails(name: &'static str, fault: Fault) -> Behavior {
+    Behavior {
         name,
         fault,
         reply: None,
     }
 }
 
-fn tagged(list: u64) -> Reply {
-    untagged(list).etag(&format!("\"list-{list}\""))
+fn tagged(catalog: u64) -> Reply {
+    untagged(catalog).etag(&format!("\"catalog-{catalog}\""))
 }
 
-fn untagged(list: u64) -> Reply {
-    Reply::new(200, document(list))
+fn untagged(catalog: u64) -> Reply {
+    Reply::new(200, document(catalog))
 }
 
-fn misleading(list: u64) -> Reply {
-    untagged(FALSE_LIST + list)
+fn misleading(catalog: u64) -> Reply {
+    untagged(FALSE_CATALOG + catalog)
 }
 
 pub(crate) struct Registry {
@@ -92,11 +89,11 @@ pub(crate) struct Registry {
     link: Link,
     history: Arc<History>,
     rng: fastrand::Rng,
-    list: u64,
+    catalog: u64,
 }
 
 impl Registry {
-    /// It is down at first.
+    /// Starts it, closing connections at first.
     pub(crate) async fn start(history: Arc<History>, rng: fastrand::Rng) -> Self {
         let server = RegistryServer::start(Reply::status(503)).await;
         let link = Link::to(server.address(), Fault::Close).await;
@@ -105,7 +102,7 @@ impl Registry {
             link,
             history,
             rng,
-            list: 0,
+            catalog: 0,
         };
         this.behave(&BAD[0], false);
         this
@@ -119,38 +116,36 @@ impl Registry {
         self.server.requests().len()
     }
 
-    /// Serves a new list, and goes on doing so; which one.
+    /// Serves a new catalog from now on, and returns its number.
     pub(crate) fn recover(&mut self) -> u64 {
         self.behave(&GOOD[0], true);
-        self.list
+        self.catalog
     }
 
-    /// Good times and bad ones until it is dropped. `pace` is the length of the
-    /// shortest.
+    /// Serves and fails alternately, for at least `pace` each.
     pub(crate) async fn flap(&mut self, pace: Duration) {
         loop {
-            // A new list now and then; between them nothing changes.
             for _ in 0..self.rng.u32(1..5) {
-                let manner = &GOOD[self.rng.usize(..GOOD.len())];
-                self.behave(manner, true);
+                let behavior = &GOOD[self.rng.usize(..GOOD.len())];
+                self.behave(behavior, true);
                 sleep(pace.mul_f64(1.0 + self.rng.f64())).await;
             }
             for _ in 0..self.rng.u32(1..4) {
-                let manner = &BAD[self.rng.usize(..BAD.len())];
-                self.behave(manner, false);
+                let behavior = &BAD[self.rng.usize(..BAD.len())];
+                self.behave(behavior, false);
                 sleep(pace.mul_f64(1.0 + self.rng.f64())).await;
             }
         }
     }
 
-    fn behave(&mut self, manner: &Manner, is_good: bool) {
-        // Published, whether it can be had or not.
-        self.list += 1;
-        if let Some(reply) = manner.reply {
-            self.server.reply(reply(self.list));
+    fn behave(&mut self, behavior: &Behavior, is_good: bool) {
+        // A failing registry has a new one too.
+        self.catalog += 1;
+        if let Some(reply) = behavior.reply {
+            self.server.reply(reply(self.catalog));
         }
-        self.link.fault(manner.fault);
-        let list = is_good.then_some(self.list);
-        self.history.begin(manner.name, list);
+        self.link.fault(behavior.fault);
+        let catalog = is_good.then_some(self.catalog);
+        self.history.begin(behavior.name, catalog);
     }
 }

@@ -1,4 +1,4 @@
-//! The figures of a run.
+//! The tables of a run.
 
 use std::{
     collections::BTreeMap,
@@ -6,10 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use benches::rounds::quantile;
+
 use crate::{
     checks::Checks,
     history::History,
-    ledger::{Ledger, WayKind},
+    request_log::{RequestLog, TransitKind},
     watch::{Sample, levels},
 };
 
@@ -25,11 +27,11 @@ pub(crate) struct Report {
     pub(crate) before: Sample,
     pub(crate) after: Sample,
     pub(crate) fetches: usize,
-    /// How many requests were in the layer for longer than is prompt, of how many.
+    /// The requests that were in the layer for longer than 0.5 s, and all.
     pub(crate) late: u64,
     pub(crate) inspected: u64,
     pub(crate) stopped_after: Duration,
-    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) log: Arc<RequestLog>,
     pub(crate) history: Arc<History>,
     pub(crate) checks: Arc<Checks>,
 }
@@ -38,25 +40,28 @@ impl Report {
     /// Prints tables in Markdown.
     pub(crate) fn print(&self) {
         let seconds = (self.ended - self.started).as_secs_f64();
-        let sorts = self.ledger.sorts();
-        let requests: u64 = sorts.values().sum();
+        let categories = self.log.categories();
+        let requests: u64 = categories.values().sum();
         println!("| {seconds:.0} s, seed {} | |\n|---|---|", self.seed);
         println!(
             "| requests, per second | {requests}, {:.0} of {:.0} |",
             requests as f64 / seconds,
             self.rate
         );
-        let sorts: Vec<_> = sorts
+        let categories: Vec<_> = categories
             .iter()
-            .map(|(sort, count)| format!("{count} {sort}"))
+            .map(|(category, count)| format!("{count} {category}"))
             .collect();
-        println!("| of these | {} |", sorts.join(", "));
+        println!("| of these | {} |", categories.join(", "));
         let states = self.history.states();
-        let bad = states.iter().filter(|state| state.list.is_none()).count();
+        let bad = states
+            .iter()
+            .filter(|state| state.catalog.is_none())
+            .count();
         println!(
-            "| the registry's states, bad ones, lists, fetches | {}, {bad}, {}, {} |",
+            "| states of the registry, failures, catalogs, fetches | {}, {bad}, {}, {} |",
             states.len(),
-            self.history.lists_served(),
+            self.history.catalogs_served(),
             self.fetches
         );
         let mut names = BTreeMap::new();
@@ -67,13 +72,16 @@ impl Report {
             .iter()
             .map(|(name, count)| format!("{count} {name}"))
             .collect();
-        println!("| what it did | {} |", names.join(", "));
+        println!("| its states | {} |", names.join(", "));
         for (name, kind) in [
-            ("none of the layer's business", WayKind::Control),
-            ("listed names", WayKind::Listed),
-            ("names that may be missing", WayKind::Missed),
+            ("passed through", TransitKind::Passed),
+            ("models of all catalogs", TransitKind::Permanent),
+            ("models that may be missing", TransitKind::Temporary),
         ] {
-            println!("| client to upstream, {name} | {} |", self.way(kind));
+            println!(
+                "| client to upstream, {name} | {} |",
+                self.transit_times(kind)
+            );
         }
         println!(
             "| in the layer for more than 0.5 s | {} of {} |",
@@ -83,7 +91,7 @@ impl Report {
         let (early, late) = levels(&self.samples, mib);
         let most = self.samples.iter().map(mib).fold(0.0, f64::max);
         println!(
-            "| memory, MiB: before, early, late, most, after | {:.1}, {early:.1}, {late:.1}, \
+            "| memory, MiB: before, early, late, peak, after | {:.1}, {early:.1}, {late:.1}, \
              {most:.1}, {:.1} |",
             mib(&self.before),
             mib(&self.after)
@@ -97,25 +105,25 @@ impl Report {
             let (early, late) = levels(&self.samples, |sample| of(sample) as f64);
             let most = self.samples.iter().map(of).max().unwrap_or_default();
             println!(
-                "| {name}: before, early, late, most, after | {}, {early}, {late}, {most}, {} |",
+                "| {name}: before, early, late, peak, after | {}, {early}, {late}, {most}, {} |",
                 of(&self.before),
                 of(&self.after)
             );
         }
-        println!("| SIGTERM to the end | {:.1?} |\n", self.stopped_after);
+        println!(
+            "| from SIGTERM to the exit | {:.1?} |\n",
+            self.stopped_after
+        );
     }
 
-    /// How long requests took from the client to the upstream.
-    fn way(&self, kind: WayKind) -> String {
-        let ways = self.ledger.ways();
-        let ways = ways.iter().filter(|way| way.kind == kind);
-        let mut times: Vec<_> = ways.map(|way| way.arrived - way.started).collect();
-        times.sort();
-        let ms = |share: f64| {
-            let index = ((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1));
-            let time = times.get(index).copied().unwrap_or_default();
-            time.as_secs_f64() * 1e3
-        };
+    /// Returns the times of requests between the client and the upstream.
+    fn transit_times(&self, kind: TransitKind) -> String {
+        let transits = self.log.transits();
+        let transits = transits.iter().filter(|transit| transit.kind == kind);
+        let times: Vec<_> = transits
+            .map(|transit| transit.duration().as_secs_f64() * 1e3)
+            .collect();
+        let ms = |share| quantile(times.iter().copied(), share);
         format!(
             "median {:.1} ms, p99 {:.1} ms, longest {:.0} ms",
             ms(0.5),

@@ -2,55 +2,54 @@
 
 use std::{fmt::Write, time::Duration};
 
-use bytes::Bytes;
+use test_support::encoding::compress;
 
 use crate::{
-    bad,
-    lists::{Kind, MODELS},
-    plan::{Act, Connection, Delivery, End, Plan, Routed, Stage, filler},
-    support::encoding::compress,
+    bad_requests::make_invalid,
+    catalogs::{Kind, MODELS},
+    plan::{Action, Connection, Delivery, End, Plan, Routed, Stage, filler},
 };
 
-/// Names that no list has come for so many requests, and not for as many.
-const TURN: u64 = 2_048;
+/// For this number of requests some names may be missing in the catalog, for the next ones none.
+const PHASE: u64 = 2_048;
 const BOUNDARY: &str = "soak-boundary";
 
-/// How many of a hundred requests are of which sort.
-const MIX: [(u32, Sort); 14] = [
-    (5, Sort::Control),
-    (28, Sort::Plain),
-    (8, Sort::Chunked),
-    (15, Sort::Events),
-    (8, Sort::Form),
-    (8, Sort::Compressed),
-    (2, Sort::Large),
-    (5, Sort::Guest),
-    (4, Sort::Unknown),
-    (2, Sort::Unnamed),
-    (6, Sort::Bad),
-    (5, Sort::HangUp),
-    (2, Sort::UpstreamFault),
-    (2, Sort::Slow),
+/// The categories and their percentages.
+const MIX: [(u32, Category); 14] = [
+    (5, Category::Passed),
+    (28, Category::Plain),
+    (8, Category::Chunked),
+    (15, Category::Events),
+    (8, Category::Form),
+    (8, Category::Compressed),
+    (2, Category::Large),
+    (5, Category::Temporary),
+    (4, Category::Unknown),
+    (2, Category::NoModel),
+    (6, Category::Invalid),
+    (5, Category::Disconnect),
+    (2, Category::UpstreamFailure),
+    (2, Category::Slow),
 ];
 
 #[derive(Clone, Copy, Debug)]
-enum Sort {
-    /// None of the layer's business.
-    Control,
+enum Category {
+    /// Passes through the layer.
+    Passed,
     Plain,
     Chunked,
     Events,
     Form,
     Compressed,
     Large,
-    /// Of a model that comes and goes.
-    Guest,
+    /// Names a model that some catalogs do not have.
+    Temporary,
     Unknown,
-    /// Without a model.
-    Unnamed,
-    Bad,
-    HangUp,
-    UpstreamFault,
+    /// Names no model.
+    NoModel,
+    Invalid,
+    Disconnect,
+    UpstreamFailure,
     Slow,
 }
 
@@ -59,10 +58,10 @@ pub(crate) struct Traffic {
     nonce: u64,
 }
 
-/// The whole of a request's body, and where its model is.
+/// A request's body, and where its model is.
 struct Body {
     before: String,
-    spelled: String,
+    name: String,
     after: String,
 }
 
@@ -73,31 +72,36 @@ impl Traffic {
 
     pub(crate) async fn next(&mut self) -> Plan {
         let mut point = self.rng.u32(..100);
-        let mut sort = Sort::Plain;
+        let mut category = Category::Plain;
         for (share, it) in MIX {
             if point < share {
-                sort = it;
+                category = it;
                 break;
             }
             point -= share;
         }
-        let knows_all = (self.nonce / TURN) % 2 == 1;
-        if knows_all && matches!(sort, Sort::Guest | Sort::Unknown | Sort::Unnamed) {
-            sort = Sort::Plain;
+        let all_known = (self.nonce / PHASE) % 2 == 1;
+        if all_known
+            && matches!(
+                category,
+                Category::Temporary | Category::Unknown | Category::NoModel
+            )
+        {
+            category = Category::Plain;
         }
-        match sort {
-            Sort::Control => self.control(),
-            Sort::Plain => self.plain("plain"),
-            Sort::Chunked => {
+        match category {
+            Category::Passed => self.passed(),
+            Category::Plain => self.plain("plain"),
+            Category::Chunked => {
                 let len = self.rng.usize(..20_000);
                 let mut plan = self.request("chunked", len);
                 plan.delivery = self.chunks(plan.connection);
                 plan
             }
-            Sort::Events => self.events("events"),
-            Sort::Form => self.form(),
-            Sort::Compressed => self.compressed().await,
-            Sort::Large => {
+            Category::Events => self.events("events"),
+            Category::Form => self.form(),
+            Category::Compressed => self.compressed().await,
+            Category::Large => {
                 let len = self.rng.usize(256 * 1024..4 * 1024 * 1024);
                 let mut plan = self.request("large", len);
                 if self.rng.bool() {
@@ -105,62 +109,69 @@ impl Traffic {
                 }
                 plan
             }
-            Sort::Guest => {
-                let model = self.model(|model| model.comes_and_goes && model.kind != Kind::Stt);
-                let name = MODELS[model].spelling(&mut self.rng);
-                self.json("guest", Some(model), MODELS[model].kind, &name, 500)
+            Category::Temporary => {
+                let model = self.model(|model| model.is_temporary && model.kind != Kind::Stt);
+                let name = MODELS[model].any_name(&mut self.rng);
+                self.json(
+                    "temporary model",
+                    Some(model),
+                    MODELS[model].kind,
+                    &name,
+                    500,
+                )
             }
-            Sort::Unknown => {
+            Category::Unknown => {
                 let kind = [Kind::Llm, Kind::Embedding, Kind::Tts][self.rng.usize(..3)];
-                let name = format!("nobody-{}", self.rng.u16(..));
-                self.json("unknown", None, kind, &name, 500)
+                let name = format!("no-such-model-{}", self.rng.u16(..));
+                self.json("unknown model", None, kind, &name, 500)
             }
-            Sort::Unnamed => self.unnamed(),
-            Sort::Bad => {
-                let mut plan = self.plain("bad");
-                bad::spoil(&mut plan, &mut self.rng);
+            Category::NoModel => self.no_model(),
+            Category::Invalid => {
+                let mut plan = self.plain("invalid");
+                make_invalid(&mut plan, &mut self.rng);
                 plan
             }
-            Sort::HangUp => self.hang_up(),
-            Sort::UpstreamFault => {
-                let mut plan = self.plain("upstream fault");
-                plan.act = [Act::Fail, Act::Close, Act::Silent, Act::BreakOff][self.rng.usize(..4)];
+            Category::Disconnect => self.disconnect(),
+            Category::UpstreamFailure => {
+                let mut plan = self.plain("upstream failure");
+                plan.action = [Action::Fail, Action::Close, Action::Silent, Action::Abort]
+                    [self.rng.usize(..4)];
                 plan
             }
-            Sort::Slow => self.slow(),
+            Category::Slow => self.slow(),
         }
     }
 
-    fn control(&mut self) -> Plan {
-        let mut plan = self.plan("control", "/v1/files", String::new());
+    fn passed(&mut self) -> Plan {
+        let mut plan = self.plan("passed through", "/v1/files", String::new());
         plan.method = "GET";
         plan.connection = Connection::Own;
         plan
     }
 
-    pub(crate) fn plain(&mut self, sort: &'static str) -> Plan {
+    pub(crate) fn plain(&mut self, category: &'static str) -> Plan {
         let len = self.rng.usize(..4_000);
-        self.request(sort, len)
+        self.request(category, len)
     }
 
-    pub(crate) fn events(&mut self, sort: &'static str) -> Plan {
-        let mut plan = self.plain(sort);
+    pub(crate) fn events(&mut self, category: &'static str) -> Plan {
+        let mut plan = self.plain(category);
         let pause = match self.rng.u8(..4) {
             0 => Duration::ZERO,
             _ => Duration::from_millis(self.rng.u64(1..30)),
         };
-        plan.act = Act::Events(self.rng.usize(2..25), pause);
+        plan.action = Action::Events(self.rng.usize(2..25), pause);
         plan
     }
 
-    /// For a model that all lists have.
-    fn request(&mut self, sort: &'static str, len: usize) -> Plan {
-        let model = self.model(|model| !model.comes_and_goes && model.kind != Kind::Stt);
-        let name = MODELS[model].spelling(&mut self.rng);
-        self.json(sort, Some(model), MODELS[model].kind, &name, len)
+    /// Returns a request that names a model of all catalogs.
+    fn request(&mut self, category: &'static str, len: usize) -> Plan {
+        let model = self.model(|model| !model.is_temporary && model.kind != Kind::Stt);
+        let name = MODELS[model].any_name(&mut self.rng);
+        self.json(category, Some(model), MODELS[model].kind, &name, len)
     }
 
-    fn model(&mut self, is_eligible: fn(&crate::lists::Model) -> bool) -> usize {
+    fn model(&mut self, is_eligible: fn(&crate::catalogs::Model) -> bool) -> usize {
         loop {
             let model = self.rng.usize(..MODELS.len());
             if is_eligible(&MODELS[model]) {
@@ -171,8 +182,8 @@ impl Traffic {
 
     fn json(
         &mut self,
-        sort: &'static str,
-        asked: Option<usize>,
+        category: &'static str,
+        requested: Option<usize>,
         kind: Kind,
         name: &str,
         len: usize,
@@ -221,10 +232,10 @@ impl Traffic {
         };
         let body = Body {
             before,
-            spelled: name,
+            name,
             after,
         };
-        let mut plan = self.routed(sort, path, asked, kind, body);
+        let mut plan = self.routed(category, path, requested, kind, body);
         plan.headers
             .push(("content-type", "application/json".to_owned()));
         plan
@@ -232,16 +243,16 @@ impl Traffic {
 
     fn routed(
         &mut self,
-        sort: &'static str,
+        category: &'static str,
         path: &'static str,
-        asked: Option<usize>,
+        requested: Option<usize>,
         kind: Kind,
         body: Body,
     ) -> Plan {
-        let sent = [&*body.before, &body.spelled, &body.after].concat();
-        let mut plan = self.plan(sort, path, sent);
+        let sent = [&*body.before, &body.name, &body.after].concat();
+        let mut plan = self.plan(category, path, sent);
         plan.routed = Some(Routed {
-            asked,
+            requested,
             kind,
             before: body.before.into(),
             after: body.after.into(),
@@ -249,31 +260,31 @@ impl Traffic {
         plan
     }
 
-    fn plan(&mut self, sort: &'static str, path: &'static str, body: String) -> Plan {
+    fn plan(&mut self, category: &'static str, path: &'static str, body: String) -> Plan {
         let nonce = self.nonce;
         self.nonce += 1;
         Plan {
             nonce,
-            sort,
+            category,
             method: "POST",
             path,
             headers: Vec::new(),
             body: body.into(),
-            delivery: Delivery::Whole,
+            delivery: Delivery::AtOnce,
             connection: match self.rng.u8(..10) {
                 0 => Connection::Own,
                 1 => Connection::Http2,
-                _ => Connection::Kept,
+                _ => Connection::Pooled,
             },
             routed: None,
-            may_be_whole: true,
-            act: Act::Answer(self.rng.usize(..3_000)),
-            end: End::Answered,
+            may_be_complete: true,
+            action: Action::Respond(self.rng.usize(..3_000)),
+            end: End::Responded,
         }
     }
 
     fn form(&mut self) -> Plan {
-        let model = self.model(|model| !model.comes_and_goes && model.kind == Kind::Stt);
+        let model = self.model(|model| !model.is_temporary && model.kind == Kind::Stt);
         let head = |name: &str| {
             format!("--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n")
         };
@@ -294,7 +305,7 @@ impl Traffic {
         };
         let body = Body {
             before,
-            spelled: MODELS[model].spelling(&mut self.rng),
+            name: MODELS[model].any_name(&mut self.rng),
             after,
         };
         let path = "/v1/audio/transcriptions";
@@ -308,8 +319,8 @@ impl Traffic {
     }
 
     fn chunks(&mut self, connection: Connection) -> Delivery {
-        // Two thousand unread frames of a few bytes are an attack to the h2 crate,
-        // which closes the connection.
+        // The h2 crate takes 2,000 unread frames of a few bytes for an attack, and closes the
+        // connection.
         Delivery::Chunks(match connection {
             Connection::Http2 => self.rng.usize(256..4_000),
             _ => self.rng.usize(1..4_000),
@@ -325,44 +336,44 @@ impl Traffic {
         plan
     }
 
-    fn unnamed(&mut self) -> Plan {
+    fn no_model(&mut self) -> Plan {
         let rest = format!(r#""user":"{}"}}"#, self.nonce);
         let body = Body {
             before: r#"{"model":""#.to_owned(),
-            spelled: String::new(),
+            name: String::new(),
             after: format!(r#"",{rest}"#),
         };
-        let mut plan = self.routed("unnamed", "/v1/completions", None, Kind::Llm, body);
+        let mut plan = self.routed("no model", "/v1/completions", None, Kind::Llm, body);
         plan.body = format!("{{{rest}").into();
         plan.headers
             .push(("content-type", "application/json".to_owned()));
         plan
     }
 
-    fn hang_up(&mut self) -> Plan {
+    fn disconnect(&mut self) -> Plan {
         const STAGES: [Stage; 5] = [
             Stage::Head,
             Stage::BeforeModel,
             Stage::AfterModel,
             Stage::Waiting,
-            Stage::InAnswer,
+            Stage::InResponse,
         ];
         let stage = STAGES[self.rng.usize(..STAGES.len())];
-        let mut plan = self.plain("hang-up");
-        plan.end = End::HangUp(stage, self.rng.bool());
-        plan.may_be_whole = matches!(stage, Stage::Waiting | Stage::InAnswer);
-        plan.act = match stage {
-            Stage::Waiting => Act::Late(Duration::from_secs(1)),
-            _ => Act::Events(20, Duration::from_millis(50)),
+        let mut plan = self.plain("disconnect");
+        plan.end = End::Disconnect(stage, self.rng.bool());
+        plan.may_be_complete = matches!(stage, Stage::Waiting | Stage::InResponse);
+        plan.action = match stage {
+            Stage::Waiting => Action::Late(Duration::from_secs(1)),
+            _ => Action::Events(20, Duration::from_millis(50)),
         };
-        // A stream of HTTP/2 is given up in the answer only.
-        if stage != Stage::InAnswer {
+        // Of HTTP/2, a stream is reset during the response only.
+        if stage != Stage::InResponse {
             plan.connection = Connection::Own;
         }
         plan
     }
 
-    /// Slow, but steady; or too slow.
+    /// Returns a request whose body is slow, or stalls.
     fn slow(&mut self) -> Plan {
         let mut plan = self.plain("slow");
         if self.rng.u8(..4) > 0 {
@@ -370,27 +381,11 @@ impl Traffic {
             return plan;
         }
         plan.connection = Connection::Own;
-        plan.may_be_whole = false;
+        plan.may_be_complete = false;
         plan.end = End::Stall(match self.rng.bool() {
             true => Stage::BeforeModel,
             false => Stage::AfterModel,
         });
         plan
-    }
-}
-
-impl Plan {
-    /// What has been sent of the body at this stage.
-    pub(crate) fn sent_at(&self, stage: Stage) -> Bytes {
-        let before = self.routed.as_ref().map_or(0, |routed| routed.before.len());
-        let after = self.routed.as_ref().map_or(0, |routed| routed.after.len());
-        self.body.slice(match stage {
-            Stage::Head => 0..0,
-            // Within the name.
-            Stage::BeforeModel => 0..before + 1,
-            // One byte is missing.
-            Stage::AfterModel => 0..self.body.len() - after.min(1),
-            Stage::Waiting | Stage::InAnswer => 0..self.body.len(),
-        })
     }
 }

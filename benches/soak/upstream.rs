@@ -1,4 +1,4 @@
-//! The server behind the proxy, which looks at all that comes.
+//! The server behind the proxy, which checks all requests.
 
 use std::{
     convert::Infallible,
@@ -23,30 +23,30 @@ use tokio::{net::TcpListener, sync::Notify, task::JoinSet, time::sleep};
 use tower_model_routing::BoxError;
 
 use crate::{
-    ledger::Ledger,
-    plan::{Act, NONCE, Plan, document, event},
+    plan::{Action, NONCE, Plan, document, event},
+    request_log::RequestLog,
 };
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
 
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
-    /// The requests that have come and not gone.
-    under_way: Arc<AtomicUsize>,
+    /// The requests that it has not responded to completely.
+    in_flight: Arc<AtomicUsize>,
     connections: Arc<AtomicUsize>,
     close: Arc<Notify>,
 }
 
 impl Upstream {
-    pub(crate) async fn start(ledger: Arc<Ledger>) -> io::Result<Self> {
+    pub(crate) async fn start(log: Arc<RequestLog>) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let this = Self {
             address: listener.local_addr()?,
-            under_way: Arc::default(),
+            in_flight: Arc::default(),
             connections: Arc::default(),
             close: Arc::default(),
         };
-        let (under_way, close) = (Arc::clone(&this.under_way), Arc::clone(&this.close));
+        let (in_flight, close) = (Arc::clone(&this.in_flight), Arc::clone(&this.close));
         let count = Arc::clone(&this.connections);
         tokio::spawn(async move {
             let mut connections = JoinSet::new();
@@ -56,22 +56,22 @@ impl Upstream {
                         connections.abort_all();
                         continue;
                     }
-                    // So that they don't pile up.
+                    // Removes those that have ended.
                     Some(_) = connections.join_next() => continue,
                     accepted = listener.accept() => match accepted {
                         Ok((stream, _)) => stream,
                         Err(_) => return,
                     },
                 };
-                let (ledger, under_way) = (Arc::clone(&ledger), Arc::clone(&under_way));
+                let (log, in_flight) = (Arc::clone(&log), Arc::clone(&in_flight));
                 let counted = Counted::new(&count);
                 connections.spawn(async move {
                     let _counted = counted;
                     let service = service_fn(|request| {
-                        let (ledger, counted) = (Arc::clone(&ledger), Counted::new(&under_way));
-                        async move { answer(&ledger, request, counted).await }
+                        let (log, counted) = (Arc::clone(&log), Counted::new(&in_flight));
+                        async move { respond(&log, request, counted).await }
                     });
-                    // A proxy that goes away is no concern here.
+                    // The proxy may close the connection at any time.
                     let _ = stream.set_nodelay(true);
                     let _ = http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
@@ -82,21 +82,21 @@ impl Upstream {
         Ok(this)
     }
 
-    pub(crate) fn under_way(&self) -> usize {
-        self.under_way.load(Ordering::Relaxed)
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
     }
 
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Closes all connections there are.
+    /// Closes all connections.
     pub(crate) fn close(&self) {
         self.close.notify_one();
     }
 }
 
-/// One more, until it is dropped.
+/// Increments a counter until it is dropped.
 struct Counted(Arc<AtomicUsize>);
 
 impl Counted {
@@ -112,58 +112,55 @@ impl Drop for Counted {
     }
 }
 
-async fn answer(
-    ledger: &Ledger,
+async fn respond(
+    log: &RequestLog,
     request: Request<Incoming>,
     counted: Counted,
 ) -> io::Result<Response<Body>> {
     let nonce = request.headers().get(NONCE);
     let nonce = nonce.and_then(|nonce| nonce.to_str().ok()?.parse().ok());
-    let Some(plan) = nonce.and_then(|nonce| ledger.arrived(nonce)) else {
-        return Ok(respond(StatusCode::BAD_REQUEST, "text/plain", "nobody's"));
+    let Some(plan) = nonce.and_then(|nonce| log.arrived(nonce)) else {
+        return Ok(response(StatusCode::BAD_REQUEST, "text/plain", "unknown"));
     };
-    let (mut body, mut is_whole) = (Vec::new(), true);
+    let (mut body, mut is_complete) = (Vec::new(), true);
     let mut incoming = request.into_body();
     while let Some(frame) = incoming.frame().await {
         match frame {
             Ok(frame) => body.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data)),
             Err(_) => {
-                is_whole = false;
+                is_complete = false;
                 break;
             }
         }
     }
-    ledger.received(&plan, &body, is_whole);
+    log.received(&plan, &body, is_complete);
     drop(body);
-    if !is_whole {
-        return Err(io::Error::other("the request broke off"));
+    if !is_complete {
+        return Err(io::Error::other("the request is incomplete"));
     }
-    let served = ledger.served(&plan);
+    let served = log.served(&plan);
     let id = served.map_or_else(String::new, |served| served.id());
-    act(&plan, id, counted).await
+    perform(&plan, id, counted).await
 }
 
-async fn act(plan: &Plan, id: String, counted: Counted) -> io::Result<Response<Body>> {
+async fn perform(plan: &Plan, id: String, counted: Counted) -> io::Result<Response<Body>> {
     const JSON: &str = "application/json";
 
     let nonce = plan.nonce;
-    match plan.act {
-        Act::Answer(len) => {
-            let answer = document(nonce, &id, len);
-            Ok(respond(StatusCode::OK, JSON, answer))
-        }
-        Act::Late(time) => {
+    match plan.action {
+        Action::Respond(len) => Ok(response(StatusCode::OK, JSON, document(nonce, &id, len))),
+        Action::Late(time) => {
             sleep(time).await;
-            Ok(respond(StatusCode::OK, JSON, document(nonce, &id, 0)))
+            Ok(response(StatusCode::OK, JSON, document(nonce, &id, 0)))
         }
-        Act::Fail => {
-            let answer = document(nonce, &id, 0);
-            Ok(respond(StatusCode::INTERNAL_SERVER_ERROR, JSON, answer))
+        Action::Fail => {
+            let document = document(nonce, &id, 0);
+            Ok(response(StatusCode::INTERNAL_SERVER_ERROR, JSON, document))
         }
-        Act::Close => Err(io::Error::other("told to close")),
-        Act::Silent => pending().await,
-        Act::Events(count, pause) => Ok(events(nonce, id, count, pause, false, counted)),
-        Act::BreakOff => {
+        Action::Close => Err(io::Error::other("closed on purpose")),
+        Action::Silent => pending().await,
+        Action::Events(count, pause) => Ok(events(nonce, id, count, pause, false, counted)),
+        Action::Abort => {
             let pause = Duration::from_millis(5);
             Ok(events(nonce, id, 8, pause, true, counted))
         }
@@ -175,7 +172,7 @@ fn events(
     id: String,
     count: usize,
     pause: Duration,
-    breaks_off: bool,
+    aborts: bool,
     counted: Counted,
 ) -> Response<Body> {
     let next = move |index: usize, id: String, counted: Counted| async move {
@@ -185,8 +182,8 @@ fn events(
         if index > 0 && !pause.is_zero() {
             sleep(pause).await;
         }
-        let frame = if breaks_off && index == count / 2 {
-            Err("told to break off".into())
+        let frame = if aborts && index == count / 2 {
+            Err("aborted on purpose".into())
         } else {
             let event = event(nonce, &id, index, count);
             Ok::<_, BoxError>(Frame::data(Bytes::from(event)))
@@ -200,7 +197,7 @@ fn events(
     head(StatusCode::OK, "text/event-stream", body)
 }
 
-fn respond(status: StatusCode, content_type: &str, body: impl Into<Bytes>) -> Response<Body> {
+fn response(status: StatusCode, content_type: &str, body: impl Into<Bytes>) -> Response<Body> {
     let body = Full::new(body.into()).map_err(|never: Infallible| match never {});
     head(status, content_type, body.boxed_unsync())
 }

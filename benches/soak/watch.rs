@@ -1,4 +1,4 @@
-//! Looks at the proxy's process and at its own pages.
+//! Watches the proxy's process and its own pages.
 
 use std::{
     net::SocketAddr,
@@ -6,31 +6,35 @@ use std::{
     time::{Duration, Instant},
 };
 
+use benches::{
+    process::{open_files, status},
+    proxy::metric,
+    rounds::quantile,
+};
 use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tower_model_routing::BoxError;
 
 use crate::{
+    catalogs::{Served, models},
     checks::{Check, Checks},
     client::{Clients, page},
     history::ALLOWED,
-    ledger::Ledger,
-    lists::{Served, models},
-    process,
+    request_log::RequestLog,
     upstream::Upstream,
 };
 
-/// How long anything may take to come about.
-const PATIENCE: Duration = Duration::from_secs(40);
+/// The limit of anything that is waited for.
+const TIMEOUT: Duration = Duration::from_secs(40);
 
 pub(crate) struct Watch {
     proxy: SocketAddr,
     id: u32,
-    ledger: Arc<Ledger>,
+    log: Arc<RequestLog>,
     samples: Mutex<Vec<Sample>>,
 }
 
-/// What the proxy takes at a moment.
+/// What the proxy uses at an instant.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     pub(crate) at: Instant,
@@ -39,20 +43,19 @@ pub(crate) struct Sample {
     pub(crate) threads: u64,
     pub(crate) tasks: u64,
     pub(crate) held: u64,
-    /// The requests that have ended so far.
+    /// The number of requests that have ended so far.
     pub(crate) ended: u64,
-    /// How long half of the plain ones since the last sample took, in seconds,
-    /// and all but 1 %.
+    /// The times of plain requests since the last sample, in seconds.
     pub(crate) median: f64,
     pub(crate) p99: f64,
 }
 
 impl Watch {
-    pub(crate) fn new(proxy: SocketAddr, id: u32, ledger: Arc<Ledger>) -> Self {
+    pub(crate) fn new(proxy: SocketAddr, id: u32, log: Arc<RequestLog>) -> Self {
         Self {
             proxy,
             id,
-            ledger,
+            log,
             samples: Mutex::default(),
         }
     }
@@ -64,8 +67,7 @@ impl Watch {
             .clone()
     }
 
-    /// Takes a sample each second, and looks at the pages twice, until it is
-    /// dropped.
+    /// Takes a sample and checks the pages each second, until it is dropped.
     pub(crate) async fn run(&self, clients: &Clients) -> Result<(), BoxError> {
         let mut ticks = interval(Duration::from_millis(500));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -76,17 +78,13 @@ impl Watch {
             self.check_health().await?;
             ticks.tick().await;
             let mut sample = self.sample().await?;
-            let mut seconds = clients.take_timings();
-            seconds.sort_by(f64::total_cmp);
-            let at = |share: f64| {
-                let index = (seconds.len() as f64 * share) as usize;
-                seconds.get(index).copied().unwrap_or_default()
-            };
-            (sample.median, sample.p99) = (at(0.5), at(0.99));
+            let seconds = clients.take_timings();
+            sample.median = quantile(seconds.iter().copied(), 0.5);
+            sample.p99 = quantile(seconds, 0.99);
             let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
             samples.push(sample);
             drop(samples);
-            self.ledger.forget();
+            self.log.forget();
         }
     }
 
@@ -94,19 +92,18 @@ impl Watch {
         let metrics = self.metrics().await?;
         Ok(Sample {
             at: Instant::now(),
-            memory: process::status(self.id, "VmRSS"),
-            files: process::files(self.id),
-            threads: process::status(self.id, "Threads"),
+            memory: status(self.id, "VmRSS")?,
+            files: open_files(self.id)?,
+            threads: status(self.id, "Threads")?,
             tasks: number(&metrics, "proxy_tasks")?,
             held: number(&metrics, "model_routing_held_bytes")?,
-            ended: self.ledger.ended(),
+            ended: self.log.ended(),
             median: 0.0,
             p99: 0.0,
         })
     }
 
-    /// How many requests were in the layer for longer than half a second, and how
-    /// many there were.
+    /// Returns how many requests were in the layer for longer than 0.5 s, and how many there were.
     pub(crate) async fn late(&self) -> Result<(u64, u64), BoxError> {
         let metrics = self.metrics().await?;
         let all = number(&metrics, "model_routing_layer_seconds_count")?;
@@ -119,7 +116,7 @@ impl Watch {
         Ok(String::from_utf8(page.to_vec())?)
     }
 
-    /// Before there is a list.
+    /// Checks the pages before the first catalog.
     pub(crate) async fn check_cold(&self) -> Result<(), BoxError> {
         let (status, health) = self.json("/health").await?;
         let holds = status == 503 && health["status"] == "unhealthy";
@@ -130,22 +127,22 @@ impl Watch {
         Ok(())
     }
 
-    /// Waits until the proxy has this list.
-    pub(crate) async fn wait_for(&self, list: u64) -> Result<(), BoxError> {
+    /// Waits until the proxy has this catalog.
+    pub(crate) async fn wait_for(&self, catalog: u64) -> Result<(), BoxError> {
         let start = Instant::now();
         loop {
             let (_, health) = self.json("/health").await?;
             let hash = health["model_service"]["cache_info"]["last_hash"].as_str();
-            let found = hash.and_then(|hash| self.ledger.history.list_of(hash));
-            if found == Some(list) || start.elapsed() > PATIENCE {
-                self.check(Check::Recovery, found == Some(list), &health);
+            let found = hash.and_then(|hash| self.log.history.catalog_of(hash));
+            if found == Some(catalog) || start.elapsed() > TIMEOUT {
+                self.check(Check::Recovery, found == Some(catalog), &health);
                 return Ok(());
             }
             sleep(Duration::from_millis(50)).await;
         }
     }
 
-    /// What the proxy takes when nothing is under way any more.
+    /// What the proxy takes when nothing is under transit any more.
     pub(crate) async fn settled(&self, upstream: &Upstream) -> Result<Sample, BoxError> {
         let start = Instant::now();
         let mut before = self.sample().await?;
@@ -153,7 +150,7 @@ impl Watch {
             sleep(Duration::from_millis(200)).await;
             let now = self.sample().await?;
             let is_still = (now.tasks, now.files) == (before.tasks, before.files);
-            if (is_still && upstream.connections() == 0) || start.elapsed() > PATIENCE {
+            if (is_still && upstream.connections() == 0) || start.elapsed() > TIMEOUT {
                 return Ok(now);
             }
             before = now;
@@ -161,21 +158,21 @@ impl Watch {
     }
 
     async fn check_health(&self) -> Result<(), BoxError> {
-        let history = &self.ledger.history;
-        let (before, newest_seen) = (Instant::now(), self.ledger.newest_seen());
+        let history = &self.log.history;
+        let (before, newest_seen) = (Instant::now(), self.log.newest_seen());
         let (code, health) = self.json("/health").await?;
         let after = Instant::now();
         let stats = &health["model_service"]["cache_info"];
         let status = health["status"].as_str().unwrap_or_default();
         let must_be_known = history.must_be_known(before);
-        // Either way it must have been so before the page was made, and still after.
+        // The page was made between the two.
         let was_good = must_be_known.is_some() && history.must_be_known(after).is_some();
         let was_bad = history.must_be_degraded(before) && history.must_be_degraded(after);
-        let list = stats["last_hash"].as_str();
-        let list = list.and_then(|hash| history.list_of(hash));
-        let holds = list.is_some_and(|list| {
-            let count = models(list).count();
-            list >= newest_seen.max(must_be_known.unwrap_or(0))
+        let catalog = stats["last_hash"].as_str();
+        let catalog = catalog.and_then(|hash| history.catalog_of(hash));
+        let holds = catalog.is_some_and(|catalog| {
+            let count = models(catalog).count();
+            catalog >= newest_seen.max(must_be_known.unwrap_or(0))
                 && health["model_service"]["model_count"] == count
                 && stats["cached_blockchain_ids"] == count
         });
@@ -186,9 +183,9 @@ impl Watch {
             && (status == "healthy") == stats["last_error"].is_null()
             && (!was_good || (status == "healthy" && age <= ALLOWED.as_secs_f64()))
             && (!was_bad || status == "degraded");
-        self.ledger.checks.check(Check::Health, holds, || {
+        self.log.checks.check(Check::Health, holds, || {
             format!(
-                "list {list:?} ({newest_seen} seen, {must_be_known:?} must be known, good: \
+                "catalog {catalog:?} ({newest_seen} seen, {must_be_known:?} must be known, good: \
                  {was_good}, bad: {was_bad}): {health}"
             )
         });
@@ -196,28 +193,29 @@ impl Watch {
     }
 
     async fn check_models(&self) -> Result<(), BoxError> {
-        let newest_seen = self.ledger.newest_seen();
+        let newest_seen = self.log.newest_seen();
         let (_, page) = self.json("/v1/models").await?;
-        let mut list = None;
+        let mut catalog = None;
         let mut count = 0;
-        let are_listed = page["data"].as_array().into_iter().flatten().all(|entry| {
+        let are_served = page["data"].as_array().into_iter().flatten().all(|entry| {
             let id = entry["blockchainID"].as_str().unwrap_or_default();
             let served = Served::from_id(id.as_bytes());
             count += 1;
             served.is_some_and(|served| {
-                served.name() == entry["id"] && *list.get_or_insert(served.list) == served.list
+                served.name() == entry["id"]
+                    && *catalog.get_or_insert(served.catalog) == served.catalog
             })
         });
-        let is_served = list.is_some_and(|list| {
-            list >= newest_seen
-                && self.ledger.history.has_served(list)
-                && count == models(list).count()
+        let is_known = catalog.is_some_and(|catalog| {
+            catalog >= newest_seen
+                && self.log.history.has_served(catalog)
+                && count == models(catalog).count()
         });
-        self.check(Check::Models, are_listed && is_served, &page);
+        self.check(Check::Models, are_served && is_known, &page);
         Ok(())
     }
 
-    /// Waits until the proxy takes no more than it did, if it ever does.
+    /// Waits until the proxy uses no more than before, and checks that.
     pub(crate) async fn check_freed(
         &self,
         before: &Sample,
@@ -229,13 +227,13 @@ impl Watch {
             let is_free = now.held == 0
                 && now.tasks <= before.tasks
                 && now.files <= before.files
-                && upstream.under_way() == 0;
-            if is_free || start.elapsed() > PATIENCE {
+                && upstream.in_flight() == 0;
+            if is_free || start.elapsed() > TIMEOUT {
                 break now;
             }
             sleep(Duration::from_millis(100)).await;
         };
-        let checks = &self.ledger.checks;
+        let checks = &self.log.checks;
         let check = |check, holds, what: &str| {
             checks.check(check, holds, || format!("{what}: {before:?}, then {now:?}"));
         };
@@ -243,9 +241,9 @@ impl Watch {
         check(Check::Tasks, now.tasks <= before.tasks, "tasks");
         check(Check::Files, now.files <= before.files, "files");
         check(Check::Files, now.threads <= before.threads, "threads");
-        let (under_way, connections) = (upstream.under_way(), upstream.connections());
-        checks.check(Check::Upstream, under_way + connections == 0, || {
-            format!("{under_way} requests and {connections} connections")
+        let (in_flight, connections) = (upstream.in_flight(), upstream.connections());
+        checks.check(Check::Upstream, in_flight + connections == 0, || {
+            format!("{in_flight} requests and {connections} connections")
         });
         Ok(now)
     }
@@ -256,27 +254,22 @@ impl Watch {
     }
 
     fn check(&self, check: Check, holds: bool, page: &Value) {
-        let complaint = || page.to_string().chars().take(1_000).collect();
-        self.ledger.checks.check(check, holds, complaint);
+        let detail = || page.to_string().chars().take(1_000).collect();
+        self.log.checks.check(check, holds, detail);
     }
 }
 
-/// A level that should not change: the medians of the second fifth of the time
-/// and of the last.
+/// Returns the medians of the second and the last fifth of the time.
 pub(crate) fn levels(samples: &[Sample], of: impl Fn(&Sample) -> f64) -> (f64, f64) {
     let fifth = samples.len() / 5;
-    let median = |samples: &[Sample]| {
-        let mut values: Vec<_> = samples.iter().map(&of).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or_default()
-    };
+    let median = |samples: &[Sample]| quantile(samples.iter().map(&of), 0.5);
     (
         median(&samples[fifth..2 * fifth]),
         median(&samples[samples.len() - fifth..]),
     )
 }
 
-/// Checks that memory and files did not grow under load.
+/// Checks that memory, files and tasks do not grow under load.
 pub(crate) fn check_flat(samples: &[Sample], checks: &Checks) {
     const MIB: f64 = 1024.0 * 1024.0;
 
@@ -294,10 +287,6 @@ pub(crate) fn check_flat(samples: &[Sample], checks: &Checks) {
     });
 }
 
-/// The value of a metric without labels, or with these.
 fn number(page: &str, name: &str) -> Result<u64, BoxError> {
-    let mut lines = page.lines();
-    let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    let value: f64 = value.ok_or_else(|| format!("no {name}"))?.trim().parse()?;
-    Ok(value as u64)
+    Ok(metric(page, name).ok_or_else(|| format!("no {name}"))? as u64)
 }

@@ -1,0 +1,101 @@
+//! Ways to put an ID in place of a body's model.
+
+use std::{borrow::Cow, hint::black_box, ops::Range};
+
+use model_scan::json::{Model, Scanner};
+use serde::Deserialize;
+
+const ID: &str = "0xb603e5c973fae19c86079a068abdc5c119c276e6117fb418a2248f6efd95612d";
+
+/// Replaces the model of a body, or finds it, and keeps the optimizer from dropping the result.
+pub type Subject = fn(&[u8]);
+
+/// This project's scanner first, then others, and last what no scanner can beat.
+pub const SUBJECTS: [(&str, Subject); 6] = [
+    ("scanner", scanner),
+    ("scanner-16KB-frames", scanner_in_frames),
+    ("serde_json-value", value),
+    ("serde_json-ignored", ignored),
+    ("sonic_rs-get", sonic),
+    ("memchr2", limit),
+];
+
+/// This project's scanner, which reads the body to its end.
+#[derive(Debug)]
+pub struct ModelFinder(Scanner);
+
+impl ModelFinder {
+    #[allow(clippy::new_without_default, reason = "one way to make it is enough")]
+    pub fn new() -> Self {
+        Self(Scanner::new())
+    }
+
+    pub fn feed(&mut self, frame: &[u8]) {
+        self.0.feed(frame).expect("valid JSON");
+    }
+
+    /// Returns where the model's value is, with its quotes.
+    pub fn finish(mut self) -> Range<usize> {
+        self.0.finish().expect("valid JSON");
+        let Model::String { start, end, .. } = self.0.model() else {
+            panic!("{:?}", self.0.model());
+        };
+        start as usize..end as usize
+    }
+}
+
+fn scanner(body: &[u8]) {
+    let mut finder = ModelFinder::new();
+    finder.feed(black_box(body));
+    splice(body, finder.finish());
+}
+
+fn scanner_in_frames(body: &[u8]) {
+    let mut finder = ModelFinder::new();
+    for frame in body.chunks(16 * 1024) {
+        finder.feed(black_box(frame));
+    }
+    splice(body, finder.finish());
+}
+
+/// Splices by slices.
+fn splice(body: &[u8], model: Range<usize>) {
+    black_box([
+        &body[..model.start],
+        b"\"",
+        ID.as_bytes(),
+        b"\"",
+        &body[model.end..],
+    ]);
+}
+
+/// Parses the body, sets the model, and serializes everything.
+fn value(body: &[u8]) {
+    let mut value: serde_json::Value = serde_json::from_slice(black_box(body)).unwrap();
+    value["model"] = ID.into();
+    black_box(serde_json::to_vec(&value).unwrap());
+}
+
+/// Parses the body, and keeps the model only. (It does not tell where the model was.)
+fn ignored(body: &[u8]) {
+    #[derive(Deserialize)]
+    struct Request<'a> {
+        #[serde(borrow)]
+        model: Cow<'a, str>,
+    }
+    let request: Request<'_> = serde_json::from_slice(black_box(body)).unwrap();
+    black_box(request.model);
+}
+
+/// Finds the first model, and reads no further.
+fn sonic(body: &[u8]) {
+    let model = sonic_rs::get(black_box(body), ["model"]).unwrap();
+    let raw = model.as_raw_str();
+    let start = raw.as_ptr() as usize - body.as_ptr() as usize;
+    splice(body, start..start + raw.len());
+}
+
+/// Compares each byte with two that do not occur.
+fn limit(body: &[u8]) {
+    assert_eq!(memchr::memchr2(0, 1, black_box(body)), None);
+}
