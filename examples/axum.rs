@@ -15,8 +15,7 @@ use tower_model_routing::{
     BoxError, Catalog, ModelRoutingLayer, RoutedModel, RoutingConfigBuilder,
 };
 
-/// To start with. The list that is published takes its place as soon as it has
-/// been fetched.
+/// The catalog until the published one has been fetched.
 const CATALOG: &[u8] = br#"{"models": [{
     "Name": "venice-uncensored",
     "Id": "0xb603e5c973fae19c86079a068abdc5c119c276e6117fb418a2248f6efd95612d",
@@ -40,7 +39,7 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Gets the request with the ID in place of the name, and the model besides.
+/// Receives the request with the model's ID, and the model as an extension.
 async fn complete(
     Extension(model): Extension<RoutedModel>,
     Json(request): Json<Value>,

@@ -15,8 +15,7 @@ use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 use tower_model_routing::{BoxError, Catalog, ModelRoutingLayer, RoutedBody, RoutingConfigBuilder};
 
-/// To start with. The list that is published takes its place as soon as it has
-/// been fetched.
+/// The catalog until the published one has been fetched.
 const CATALOG: &[u8] = br#"{"models": [{
     "Name": "venice-uncensored",
     "Id": "0xb603e5c973fae19c86079a068abdc5c119c276e6117fb418a2248f6efd95612d",
@@ -42,7 +41,7 @@ async fn main() -> Result<(), BoxError> {
     }
 }
 
-/// Sends the request back as it came here, while it is still coming.
+/// Echoes the body while it streams in.
 async fn echo(
     request: Request<RoutedBody<Incoming>>,
 ) -> Result<Response<RoutedBody<Incoming>>, BoxError> {

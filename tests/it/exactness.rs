@@ -1,40 +1,70 @@
-//! Random documents, cut at random places, through the whole layer, against a
-//! naive oracle. For many more cases than the default:
+//! Random documents in random frames through the whole layer, compared with a naive oracle.
+//!
+//! More cases than the default:
 //!
 //! ```sh
 //! PROPTEST_CASES=100000 cargo test --release --test it exactness
 //! ```
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use proptest::{collection::vec, option, prelude::*, sample::Index, sample::select};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
 use tower_model_routing::UnknownModel;
 
 use crate::support::{
-    body::{Hint, Script, Step, data, trailers},
+    body::{Hint, ScriptedBody, Step, data, trailers},
     gateway::{CHAT, Gateway, post},
-    members::Members,
 };
 
-/// What must come of a request.
+/// The outcome of a request.
 #[derive(Debug)]
 enum Expected {
-    /// The inner service gets this body.
+    /// The inner service receives this body.
     Served(String),
-    /// The client gets one of these codes: which one may depend on the cuts.
-    Refused(Vec<&'static str>),
+    /// The client gets one of these codes; which one can depend on the frames.
+    Rejected(Vec<&'static str>),
 }
 
-/// What becomes of the body when nothing is wrong with it: these bytes of it
-/// are replaced; none; or it is refused.
+/// The replacement in a body that is otherwise valid, if any, or the code of its rejection.
 type Change = Result<Option<(Range<usize>, String)>, &'static str>;
+
+/// The members of an object, in order, with duplicates.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(InOrder)
+    }
+}
 
 fn oracle(document: &str, is_inference: bool, rejects_unknown: bool) -> Expected {
     let Members(members) = serde_json::from_str(document).unwrap();
-    let mut violation = None;
+    let mut error = None;
     let mut model: Option<&RawValue> = None;
-    // Whether the violation comes after the model, so that either may be told.
+    // Whether the error comes after the model, so that either can be reported.
     let mut model_is_first = false;
     for (key, value) in &members {
         let found = match key.as_str() {
@@ -42,13 +72,13 @@ fn oracle(document: &str, is_inference: bool, rejects_unknown: bool) -> Expected
             "model" if model.is_some() => Some("duplicate_model"),
             "model" => {
                 model = Some(value);
-                model_is_first = violation.is_none();
+                model_is_first = error.is_none();
                 None
             }
             key if key.eq_ignore_ascii_case("model") => Some("ambiguous_model"),
             _ => None,
         };
-        violation = violation.or(found);
+        error = error.or(found);
     }
     let change = match model {
         Some(model) => replace(document, model.get(), is_inference, rejects_unknown),
@@ -59,20 +89,20 @@ fn oracle(document: &str, is_inference: bool, rejects_unknown: bool) -> Expected
         }
         None => Ok(None),
     };
-    match (change, violation) {
+    match (change, error) {
         (Ok(None), None) => Expected::Served(document.into()),
         (Ok(Some((range, with))), None) => {
             let mut served = document.to_owned();
             served.replace_range(range, &with);
             Expected::Served(served)
         }
-        (Err(code), Some(violation)) if model_is_first => Expected::Refused(vec![code, violation]),
-        (_, Some(violation)) => Expected::Refused(vec![violation]),
-        (Err(code), None) => Expected::Refused(vec![code]),
+        (Err(code), Some(error)) if model_is_first => Expected::Rejected(vec![code, error]),
+        (_, Some(error)) => Expected::Rejected(vec![error]),
+        (Err(code), None) => Expected::Rejected(vec![code]),
     }
 }
 
-/// `value` lies in the document.
+/// `value` is a slice of the document.
 fn replace(document: &str, value: &str, is_inference: bool, rejects_unknown: bool) -> Change {
     let start = value.as_ptr() as usize - document.as_ptr() as usize;
     let range = start..start + value.len();
@@ -135,8 +165,8 @@ fn space() -> impl Strategy<Value = String> {
     prop_oneof![6 => Just(String::new()), 1 => "[ \t\r\n]{1,5}"]
 }
 
-/// A text as a JSON string, some of its characters escaped.
-fn spell(text: &str, escapes: &[Index]) -> String {
+/// A text as a JSON string, with some of its characters escaped.
+fn json_string(text: &str, escapes: &[Index]) -> String {
     let escaped: Vec<_> = escapes
         .iter()
         .map(|index| index.index(text.chars().count().max(1)))
@@ -159,9 +189,9 @@ fn spell(text: &str, escapes: &[Index]) -> String {
     literal + "\""
 }
 
-fn spelled(text: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
+fn json_strings(text: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
     let escapes = prop_oneof![2 => vec(any::<Index>(), 0), 1 => vec(any::<Index>(), 1..4)];
-    (text, escapes).prop_map(|(text, escapes)| spell(&text, &escapes))
+    (text, escapes).prop_map(|(text, escapes)| json_string(&text, &escapes))
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -182,7 +212,7 @@ fn value() -> impl Strategy<Value = String> {
         "[1-9][0-9]{24}",
     ];
     let word = select(vec!["true", "false", "null"]).prop_map(String::from);
-    let leaf = prop_oneof![3 => spelled(text()), 1 => number, 1 => word];
+    let leaf = prop_oneof![3 => json_strings(text()), 1 => number, 1 => word];
     leaf.prop_recursive(3, 24, 5, |inner| {
         let member = (key(), space(), inner.clone())
             .prop_map(|(key, space, value)| format!("{key}{space}:{space}{value}"));
@@ -197,13 +227,13 @@ fn value() -> impl Strategy<Value = String> {
     })
 }
 
-/// A key, seldom one that is like `model`.
+/// A key that is not `model` in any case.
 fn key() -> impl Strategy<Value = String> {
     let text = prop_oneof![
         4 => text(),
         4 => select(vec!["messages", "stream", "n", "models", "mode"]).prop_map(String::from),
     ];
-    spelled(text.prop_filter("a model", |text| !text.eq_ignore_ascii_case("model")))
+    json_strings(text.prop_filter("model", |text| !text.eq_ignore_ascii_case("model")))
 }
 
 fn model_key() -> impl Strategy<Value = String> {
@@ -211,7 +241,7 @@ fn model_key() -> impl Strategy<Value = String> {
         16 => Just("model"),
         1 => select(vec!["Model", "MODEL", "modeL", "model\0"]),
     ];
-    spelled(text.prop_map(String::from))
+    json_strings(text.prop_map(String::from))
 }
 
 fn model_value() -> impl Strategy<Value = String> {
@@ -233,7 +263,7 @@ fn model_value() -> impl Strategy<Value = String> {
         "gpt-9",
         "0x11",
     ]);
-    prop_oneof![8 => spelled(name.prop_map(String::from)), 1 => spelled(text()), 2 => value()]
+    prop_oneof![8 => json_strings(name.prop_map(String::from)), 1 => json_strings(text()), 2 => value()]
 }
 
 fn document() -> impl Strategy<Value = String> {
@@ -260,36 +290,36 @@ fn document() -> impl Strategy<Value = String> {
         })
 }
 
-/// How the document is sent.
+/// How a document is sent.
 #[derive(Clone, Debug)]
-struct Sending {
-    /// Where it is cut, and whether there is a `Pending`.
+struct Framing {
+    /// Ends of frames, and whether a `Pending` follows.
     cuts: Vec<(Index, bool)>,
     hint: Hint,
     has_length: bool,
-    knows_its_end: bool,
+    reports_end: bool,
     has_trailers: bool,
 }
 
-fn sending() -> impl Strategy<Value = Sending> {
+fn framing() -> impl Strategy<Value = Framing> {
     let hint = select(vec![Hint::Exact, Hint::Unknown, Hint::Bounds]);
     let cuts = prop_oneof![
         vec(any::<(Index, bool)>(), 0..6),
         vec(any::<(Index, bool)>(), 30)
     ];
     (cuts, hint, any::<[bool; 3]>()).prop_map(
-        |(cuts, hint, [has_length, knows_its_end, has_trailers])| Sending {
+        |(cuts, hint, [has_length, reports_end, has_trailers])| Framing {
             cuts,
             hint,
             has_length,
-            knows_its_end,
+            reports_end,
             has_trailers,
         },
     )
 }
 
-impl Sending {
-    fn body(&self, document: &str) -> Script {
+impl Framing {
+    fn body(&self, document: &str) -> ScriptedBody {
         let mut cuts: Vec<_> = self
             .cuts
             .iter()
@@ -305,14 +335,14 @@ impl Sending {
             start = end;
         }
         steps.extend(self.has_trailers.then(|| Step::Trailers(trailers())));
-        Script::new(steps)
+        ScriptedBody::new(steps)
             .hint(self.hint)
-            .knows_its_end(self.knows_its_end)
+            .reports_end(self.reports_end)
     }
 }
 
 #[test]
-fn the_inner_service_sees_what_a_naive_splice_would_make() {
+fn equals_a_naive_replacement() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -322,33 +352,33 @@ fn the_inner_service_sees_what_a_naive_splice_would_make() {
         .map(|policy| Gateway::with(|config| config.unknown_model(policy)));
     proptest!(|(
         document in document(),
-        sending in sending(),
+        framing in framing(),
         is_inference in any::<bool>(),
         rejects_unknown in option::weighted(0.3, Just(())),
     )| {
         let gateway = &gateways[usize::from(rejects_unknown.is_some())];
         let path = if is_inference { CHAT } else { "/v1/other" };
-        let mut request = post(path, sending.body(&document));
-        if sending.has_length {
+        let mut request = post(path, framing.body(&document));
+        if framing.has_length {
             request.headers_mut().insert("content-length", document.len().into());
         }
-        let (answer, seen) = runtime.block_on(gateway.send(request));
+        let (response, received) = runtime.block_on(gateway.send(request));
         match oracle(&document, is_inference, rejects_unknown.is_some()) {
             Expected::Served(served) => {
-                prop_assert_eq!(answer.code(), "ok", "{:?}", answer);
-                let seen = seen.unwrap();
-                prop_assert_eq!(seen.body.as_deref(), Ok(served.as_bytes()));
-                let length = sending.has_length.then(|| served.len().to_string());
-                prop_assert_eq!(seen.header("content-length"), length.as_deref());
-                if sending.hint == Hint::Exact {
-                    prop_assert_eq!(seen.claimed, Some(served.len() as u64));
+                prop_assert_eq!(response.code(), "ok", "{:?}", response);
+                let received = received.unwrap();
+                prop_assert_eq!(received.body.as_deref(), Ok(served.as_bytes()));
+                let length = framing.has_length.then(|| served.len().to_string());
+                prop_assert_eq!(received.header("content-length"), length.as_deref());
+                if framing.hint == Hint::Exact {
+                    prop_assert_eq!(received.exact_size, Some(served.len() as u64));
                 }
-                prop_assert_eq!(seen.trailers.is_some(), sending.has_trailers);
+                prop_assert_eq!(received.trailers.is_some(), framing.has_trailers);
             }
-            Expected::Refused(codes) => {
-                prop_assert!(codes.contains(&answer.code()), "{:?} {:?}", codes, answer);
-                // At most the front of it.
-                prop_assert!(seen.is_none_or(|seen| seen.body.is_err()));
+            Expected::Rejected(codes) => {
+                prop_assert!(codes.contains(&response.code()), "{:?} {:?}", codes, response);
+                // At most a prefix of the body.
+                prop_assert!(received.is_none_or(|received| received.body.is_err()));
             }
         }
         prop_assert_eq!(gateway.layer.held_bytes(), 0);

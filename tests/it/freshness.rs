@@ -1,4 +1,4 @@
-//! The rows of the freshness table, as a request sees them.
+//! The states of the catalog, as requests observe them.
 
 use std::time::Duration;
 
@@ -7,26 +7,29 @@ use tower_model_routing::Catalog;
 
 use crate::support::{
     gateway::{CHAT, Gateway},
-    source::{Answer, MODELS, Source, models_and},
+    source::{MODELS, Outcome, ScriptedSource, models_and},
 };
 
 const NEW: &str = r#"{"model":"brand-new"}"#;
-const OLD: &str = r#"{"model":"flux"}"#;
+const KNOWN: &str = r#"{"model":"flux"}"#;
 const FALLBACK: &str = "0x0a";
+const UNAVAILABLE: &str = "model_registry_unavailable";
 
 fn secs(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds)
 }
 
-/// A gateway, its list fetched a moment ago.
 async fn warm() -> Gateway {
-    let gateway = Gateway::new();
-    gateway.layer.registry().refresh().await.unwrap();
-    gateway
+    Gateway::warm(|config| config).await
 }
 
-/// Sends a request; the code or the ID it was routed to, and how long it took.
-async fn ask(gateway: &Gateway, json: &'static str) -> (String, Duration) {
+/// The catalog with one more model, `name`.
+fn catalog_with(name: &str) -> Outcome {
+    Outcome::Catalog(models_and(name, "0xfe"))
+}
+
+/// Sends a request. Returns the rejection's code or the ID it was routed to, and the time it took.
+async fn send(gateway: &Gateway, json: &'static str) -> (String, Duration) {
     let start = Instant::now();
     let (code, body) = gateway.post(CHAT, json).await;
     let outcome = match body {
@@ -36,157 +39,150 @@ async fn ask(gateway: &Gateway, json: &'static str) -> (String, Duration) {
     (outcome, start.elapsed())
 }
 
-/// Lets spawned tasks run.
-async fn settle() {
-    sleep(Duration::from_millis(1)).await;
+/// Sends a request that must have this outcome after this time, to the second.
+async fn expect(gateway: &Gateway, json: &'static str, outcome: &str, seconds: f64) {
+    let (found, time) = send(gateway, json).await;
+    assert_eq!(found, outcome);
+    let timer_error = Duration::from_millis(5);
+    let range = secs(seconds)..=secs(seconds) + timer_error;
+    assert!(range.contains(&time), "{time:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn cold_requests_wait_and_share_one_fetch() {
+async fn cold_requests_share_one_fetch() {
     let gateway = Gateway::new();
-    gateway.source.takes(secs(3.0));
-    let (a, b) = tokio::join!(ask(&gateway, OLD), ask(&gateway, OLD));
+    gateway.source.set_delay(secs(3.0));
+    let cancelled = tokio::time::timeout(secs(1.0), send(&gateway, KNOWN));
+    let (cancelled, a, b) = tokio::join!(cancelled, send(&gateway, KNOWN), send(&gateway, KNOWN));
+    assert!(cancelled.is_err());
     assert_eq!(a, ("0x10".into(), secs(3.0)));
     assert_eq!(a, b);
     assert_eq!(gateway.source.fetches(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cold_failure_is_a_503_and_at_once_until_the_backoff_ends() {
-    let gateway = Gateway::of(Source::new(Answer::Fails), |config| config);
-    gateway.source.takes(secs(3.0));
-    let unavailable = String::from("model_registry_unavailable");
-    assert_eq!(ask(&gateway, OLD).await, (unavailable.clone(), secs(3.0)));
-    assert_eq!(ask(&gateway, OLD).await, (unavailable, secs(0.0)));
+async fn cold_failure_is_503_until_the_backoff_ends() {
+    let gateway = Gateway::with_source(ScriptedSource::new(Outcome::Failure), |config| config);
+    gateway.source.set_delay(secs(3.0));
+    expect(&gateway, KNOWN, UNAVAILABLE, 3.0).await;
+    expect(&gateway, KNOWN, UNAVAILABLE, 0.0).await;
     assert_eq!(gateway.source.fetches(), 1);
 
-    gateway.source.answers(Answer::List(MODELS.into()));
+    gateway.source.set_outcome(Outcome::Catalog(MODELS.into()));
     advance(secs(1.5)).await;
-    assert_eq!(ask(&gateway, OLD).await.0, "0x10");
+    assert_eq!(send(&gateway, KNOWN).await.0, "0x10");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cold_source_that_hangs_is_a_503_after_its_timeout() {
-    let gateway = Gateway::of(Source::new(Answer::Hangs), |config| config);
-    let (outcome, waited) = ask(&gateway, OLD).await;
-    assert_eq!(outcome, "model_registry_unavailable");
-    assert_eq!(waited.as_secs(), 10);
+async fn cold_fetch_timeout_is_503() {
+    let gateway = Gateway::with_source(ScriptedSource::new(Outcome::Pending), |config| config);
+    expect(&gateway, KNOWN, UNAVAILABLE, 10.0).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fresh_list_is_used_at_once() {
+async fn fresh_catalog_is_not_refreshed() {
     let gateway = warm().await;
-    gateway.source.answers(Answer::Fails);
+    gateway.source.set_outcome(Outcome::Failure);
     advance(secs(200.0)).await;
-    assert_eq!(ask(&gateway, OLD).await, ("0x10".into(), secs(0.0)));
-    settle().await;
+    expect(&gateway, KNOWN, "0x10", 0.0).await;
+    sleep(secs(0.001)).await;
     assert_eq!(gateway.source.fetches(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stale_list_is_used_at_once_and_refreshed_by_one() {
+async fn stale_catalog_is_used_and_refreshed_once() {
     let gateway = warm().await;
-    gateway
-        .source
-        .answers(Answer::List(models_and("flux", "0xfe")));
-    gateway.source.takes(secs(1.0));
+    gateway.source.set_outcome(catalog_with("flux"));
+    gateway.source.set_delay(secs(1.0));
     advance(secs(280.0)).await;
     for _ in 0..3 {
-        assert_eq!(ask(&gateway, OLD).await, ("0x10".into(), secs(0.0)));
+        expect(&gateway, KNOWN, "0x10", 0.0).await;
     }
     sleep(secs(1.5)).await;
-    assert_eq!(ask(&gateway, OLD).await, ("0xfe".into(), secs(0.0)));
+    expect(&gateway, KNOWN, "0xfe", 0.0).await;
     assert_eq!(gateway.source.fetches(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_expired_list_is_refreshed_first() {
+async fn expired_catalog_is_refreshed_first() {
     let gateway = warm().await;
-    gateway
-        .source
-        .answers(Answer::List(models_and("flux", "0xfe")));
-    gateway.source.takes(secs(1.0));
+    gateway.source.set_outcome(catalog_with("flux"));
+    gateway.source.set_delay(secs(1.0));
     advance(secs(301.0)).await;
-    assert_eq!(ask(&gateway, OLD).await, ("0xfe".into(), secs(1.0)));
+    expect(&gateway, KNOWN, "0xfe", 1.0).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_expired_list_is_used_after_the_longest_wait() {
+async fn expired_catalog_is_used_after_max_refresh_wait() {
     let gateway = warm().await;
-    gateway.source.answers(Answer::Hangs);
+    gateway.source.set_outcome(Outcome::Pending);
     advance(secs(301.0)).await;
-    let (outcome, waited) = ask(&gateway, OLD).await;
-    assert_eq!((outcome.as_str(), waited.as_secs()), ("0x10", 2));
+    expect(&gateway, KNOWN, "0x10", 2.0).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failing_list_is_used_at_once() {
+async fn catalog_is_used_while_refreshes_fail() {
     let gateway = warm().await;
-    gateway.source.answers(Answer::Fails);
+    gateway.source.set_outcome(Outcome::Failure);
     advance(secs(301.0)).await;
-    assert_eq!(ask(&gateway, OLD).await.0, "0x10");
-    gateway.source.answers(Answer::Hangs);
+    assert_eq!(send(&gateway, KNOWN).await.0, "0x10");
+    gateway.source.set_outcome(Outcome::Pending);
     for _ in 0..5 {
         sleep(secs(20.0)).await;
-        assert_eq!(ask(&gateway, OLD).await, ("0x10".into(), secs(0.0)));
+        expect(&gateway, KNOWN, "0x10", 0.0).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn max_stale_turns_failing_into_503() {
+async fn max_stale_ends_the_use_of_a_failing_catalog() {
     let gateway = Gateway::with(|config| config.max_stale(Some(secs(400.0))));
-    assert_eq!(ask(&gateway, OLD).await.0, "0x10");
-    gateway.source.answers(Answer::Fails);
+    assert_eq!(send(&gateway, KNOWN).await.0, "0x10");
+    gateway.source.set_outcome(Outcome::Failure);
     advance(secs(390.0)).await;
-    assert_eq!(ask(&gateway, OLD).await.0, "0x10");
+    assert_eq!(send(&gateway, KNOWN).await.0, "0x10");
     advance(secs(20.0)).await;
-    assert_eq!(ask(&gateway, OLD).await.0, "model_registry_unavailable");
+    assert_eq!(send(&gateway, KNOWN).await.0, UNAVAILABLE);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_miss_refreshes_the_list_first_and_finds_a_new_model() {
+async fn unknown_model_refreshes_the_catalog_first() {
     let gateway = warm().await;
-    gateway
-        .source
-        .answers(Answer::List(models_and("brand-new", "0xfe")));
-    gateway.source.takes(secs(1.0));
+    gateway.source.set_outcome(catalog_with("brand-new"));
+    gateway.source.set_delay(secs(1.0));
+    // Younger than `miss_refresh`.
     advance(secs(5.0)).await;
-    assert_eq!(
-        ask(&gateway, NEW).await,
-        (FALLBACK.into(), secs(0.0)),
-        "too young"
-    );
+    expect(&gateway, NEW, FALLBACK, 0.0).await;
     advance(secs(6.0)).await;
-    // The one that asks for a known name does not wait.
-    let (miss, hit) = tokio::join!(ask(&gateway, NEW), ask(&gateway, OLD));
-    assert_eq!(miss, ("0xfe".into(), secs(1.0)));
-    assert_eq!(hit, ("0x10".into(), secs(0.0)));
+    // A known model does not wait for the refresh.
+    tokio::join!(
+        expect(&gateway, NEW, "0xfe", 1.0),
+        expect(&gateway, KNOWN, "0x10", 0.0)
+    );
     assert_eq!(gateway.source.fetches(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_miss_that_stays_one_goes_to_the_fallback_and_does_not_ask_again_soon() {
+async fn repeated_miss_is_not_refreshed_within_miss_refresh() {
     let gateway = warm().await;
-    gateway.source.takes(secs(1.0));
+    gateway.source.set_delay(secs(1.0));
     advance(secs(11.0)).await;
-    assert_eq!(ask(&gateway, NEW).await, (FALLBACK.into(), secs(1.0)));
-    assert_eq!(ask(&gateway, NEW).await, (FALLBACK.into(), secs(0.0)));
+    expect(&gateway, NEW, FALLBACK, 1.0).await;
+    expect(&gateway, NEW, FALLBACK, 0.0).await;
     assert_eq!(gateway.source.fetches(), 2);
-    gateway.source.answers(Answer::Hangs);
+    gateway.source.set_outcome(Outcome::Pending);
     advance(secs(11.0)).await;
-    let (outcome, waited) = ask(&gateway, NEW).await;
-    assert_eq!((outcome.as_str(), waited.as_secs()), (FALLBACK, 2));
+    expect(&gateway, NEW, FALLBACK, 2.0).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flood_of_unknown_names_fetches_once_per_miss_refresh() {
+async fn many_unknown_models_fetch_once_per_miss_refresh() {
     let gateway = warm().await;
-    gateway.source.takes(secs(0.1));
-    // 100 s of 20 different names every half second.
+    gateway.source.set_delay(secs(0.1));
+    // 20 different names every half second for 100 s.
     for second in 0..200 {
-        let names = (0..20).map(|name| format!(r#"{{"model":"nobody-{second}-{name}"}}"#));
-        let asked = names.map(|body| async { gateway.post(CHAT, body).await.0 });
-        let codes = futures_util::future::join_all(asked).await;
+        let names = (0..20).map(|name| format!(r#"{{"model":"unknown-{second}-{name}"}}"#));
+        let requests = names.map(|body| async { gateway.post(CHAT, body).await.0 });
+        let codes = futures_util::future::join_all(requests).await;
         assert!(codes.iter().all(|code| *code == "ok"));
         sleep(secs(0.4)).await;
     }
@@ -195,40 +191,30 @@ async fn a_flood_of_unknown_names_fetches_once_per_miss_refresh() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fallback_that_is_missing_is_a_miss_too() {
+async fn missing_fallback_refreshes_the_catalog_too() {
     let without = MODELS.replace("mistral-31-24b", "something-else");
-    let gateway = Gateway::of(Source::new(Answer::List(without)), |config| config);
-    assert_eq!(ask(&gateway, "{}").await.0, "fallback_model_unavailable");
-    gateway.source.answers(Answer::List(MODELS.into()));
+    let source = ScriptedSource::new(Outcome::Catalog(without));
+    let gateway = Gateway::with_source(source, |config| config);
+    assert_eq!(send(&gateway, "{}").await.0, "fallback_model_unavailable");
+    gateway.source.set_outcome(Outcome::Catalog(MODELS.into()));
     advance(secs(11.0)).await;
-    assert_eq!(ask(&gateway, "{}").await.0, FALLBACK);
+    assert_eq!(send(&gateway, "{}").await.0, FALLBACK);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_initial_catalog_serves_the_first_requests_and_is_refreshed() {
+async fn initial_catalog_is_used_and_refreshed() {
     let gateway = Gateway::with(|config| {
         let catalog = Catalog::parse(models_and("flux", "0xfe").as_bytes()).unwrap();
         config.initial_catalog(catalog)
     });
-    gateway.source.takes(secs(1.0));
-    assert_eq!(ask(&gateway, OLD).await, ("0xfe".into(), secs(0.0)));
+    gateway.source.set_delay(secs(1.0));
+    expect(&gateway, KNOWN, "0xfe", 0.0).await;
     sleep(secs(1.5)).await;
-    assert_eq!(ask(&gateway, OLD).await, ("0x10".into(), secs(0.0)));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_request_that_goes_away_leaves_the_refresh_to_the_others() {
-    let gateway = Gateway::new();
-    gateway.source.takes(secs(3.0));
-    let impatient = tokio::time::timeout(secs(1.0), ask(&gateway, OLD));
-    let (gone, (outcome, waited)) = tokio::join!(impatient, ask(&gateway, OLD));
-    assert!(gone.is_err());
-    assert_eq!((outcome.as_str(), waited), ("0x10", secs(3.0)));
-    assert_eq!(gateway.source.fetches(), 1);
+    expect(&gateway, KNOWN, "0x10", 0.0).await;
 }
 
 #[test]
-fn making_a_layer_needs_no_runtime_and_fetches_nothing() {
+fn construction_needs_no_runtime_and_no_fetch() {
     let gateway = Gateway::new();
     assert_eq!(gateway.source.fetches(), 0);
     assert!(gateway.layer.registry().snapshot().is_none());

@@ -1,34 +1,22 @@
 //! The integration tests: one binary, one file per area.
 
-mod answers;
-mod bodies;
-mod bounds;
-mod contract;
+mod endpoints;
 mod exactness;
-#[cfg(feature = "reqwest")]
-mod examples;
 mod freshness;
+mod held_bytes;
 mod held_timeout;
-mod injection;
-mod inspect;
-#[cfg(feature = "reqwest")]
-mod lambda;
-mod limits;
+mod late_rejection;
 mod multipart;
-mod observability;
-// The example proxy needs both.
-#[cfg(all(feature = "metrics", feature = "reqwest"))]
-mod proxy;
-mod readiness;
 #[cfg(feature = "reqwest")]
 mod registry_http;
-// The environment decides about certificates on this platform only.
-#[cfg(all(feature = "reqwest", target_os = "linux"))]
-mod registry_https;
 mod rejections;
+mod request_body;
+mod response;
 mod routing;
-#[cfg(all(feature = "reqwest", target_os = "linux"))]
+#[cfg(feature = "reqwest")]
 mod secrets;
-mod security;
+mod services;
 mod support;
-mod violations;
+mod telemetry;
+mod tower_contract;
+mod untrusted_text;

@@ -1,4 +1,4 @@
-//! Forms: the `model` part of `multipart/form-data`.
+//! The `model` part of `multipart/form-data`.
 
 use bytes::Bytes;
 use http::{HeaderName, Request};
@@ -6,22 +6,21 @@ use http_body_util::Full;
 use tower_model_routing::{ResolvedBy, RoutedModel};
 
 use crate::support::{
-    body::{Hint, Script, Step, data, trailers},
-    gateway::{Answer, Gateway, Seen, post},
+    gateway::{Gateway, ReceivedRequest, ReceivedResponse},
+    source::{Outcome, ScriptedSource},
 };
 
 const SPEECH: &str = "/v1/audio/transcriptions";
+const EDITS: &str = "/v1/images/edits";
 const FORM: &str = "multipart/form-data; boundary=\"b-7\"";
 
-fn form<B>(path: &str, content_type: &str, body: B) -> Request<B> {
-    let mut request = post(path, body);
-    let content_type = content_type.parse().unwrap();
-    request.headers_mut().insert("content-type", content_type);
-    request
-}
+const MODEL: &str = "Content-Disposition: form-data; name=\"model\"";
+const FILE: &str =
+    "Content-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\nContent-Type: audio/wav";
+const LANGUAGE: &str = "Content-Disposition: form-data; name=\"language\"";
 
-/// A form of these parts: heads less the delimiter line, and contents.
-fn parts(parts: &[(&str, &[u8])]) -> Vec<u8> {
+/// A form of these parts: heads and contents.
+fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
     let mut form = Vec::new();
     for (head, content) in parts {
         form.extend_from_slice(format!("--b-7\r\n{head}\r\n\r\n").as_bytes());
@@ -32,12 +31,7 @@ fn parts(parts: &[(&str, &[u8])]) -> Vec<u8> {
     form
 }
 
-const MODEL: &str = "Content-Disposition: form-data; name=\"model\"";
-const FILE: &str =
-    "Content-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\nContent-Type: audio/wav";
-const LANGUAGE: &str = "Content-Disposition: form-data; name=\"language\"";
-
-/// Half a MiB of every byte, with much that looks like a delimiter.
+/// 512 KiB of every byte, with many prefixes of a delimiter.
 fn audio() -> Vec<u8> {
     let mut audio: Vec<u8> = (0..1_u32 << 19)
         .map(|n| (n.wrapping_mul(n) >> 7) as u8)
@@ -48,207 +42,146 @@ fn audio() -> Vec<u8> {
     audio
 }
 
-async fn send(gateway: &Gateway, path: &str, body: Vec<u8>) -> (Answer, Option<Seen>) {
-    let length = body.len();
-    let mut request = form(path, FORM, Full::<Bytes>::from(body));
-    request
-        .headers_mut()
-        .insert("content-length", length.into());
-    gateway.send(request).await
+async fn send(
+    gateway: &Gateway,
+    path: &str,
+    content_type: &str,
+    body: Vec<u8>,
+) -> (ReceivedResponse, Option<ReceivedRequest>) {
+    let request = Request::post(path)
+        .header("content-type", content_type)
+        .header("content-length", body.len())
+        .body(Full::<Bytes>::from(body));
+    gateway.send(request.unwrap()).await
 }
 
-/// The form was served like this.
 async fn assert_served(gateway: &Gateway, path: &str, sent: Vec<u8>, served: Vec<u8>) {
-    let (answer, seen) = send(gateway, path, sent).await;
-    let seen = seen.unwrap_or_else(|| panic!("{answer:?}"));
-    assert!(seen.body.as_deref() == Ok(&served), "{seen:?}");
-    assert_eq!(
-        seen.header("content-length"),
-        Some(&*served.len().to_string())
-    );
-    assert_eq!(seen.header("content-type"), Some(FORM));
-    assert_eq!(seen.claimed, Some(served.len() as u64));
+    let (response, received) = send(gateway, path, FORM, sent).await;
+    let received = received.unwrap_or_else(|| panic!("{response:?}"));
+    assert!(received.body.as_deref() == Ok(&served), "{received:?}");
+    let length = served.len().to_string();
+    assert_eq!(received.header("content-length"), Some(&*length));
+    assert_eq!(received.header("content-type"), Some(FORM));
+    assert_eq!(received.exact_size, Some(served.len() as u64));
 }
 
 #[tokio::test]
-async fn the_model_part_is_rewritten_wherever_it_is() {
+async fn replaces_the_model_part() {
     let gateway = Gateway::new();
     let audio = &*audio();
     for (sent, served) in [("Whisper-1", "0x0d"), ("", "0x0d"), ("tts kokoro", "0x0c")] {
         let (sent, served) = (sent.as_bytes(), served.as_bytes());
         for file in [b"".as_slice(), b"RIFF", audio] {
-            let before = |model| parts(&[(MODEL, model), (FILE, file), (LANGUAGE, b"model")]);
-            assert_served(&gateway, SPEECH, before(sent), before(served)).await;
-            let after = |model| parts(&[(FILE, file), (LANGUAGE, b"model"), (MODEL, model)]);
-            assert_served(&gateway, SPEECH, after(sent), after(served)).await;
+            let first = |model| form(&[(MODEL, model), (FILE, file), (LANGUAGE, b"model")]);
+            assert_served(&gateway, SPEECH, first(sent), first(served)).await;
+            let last = |model| form(&[(FILE, file), (LANGUAGE, b"model"), (MODEL, model)]);
+            assert_served(&gateway, SPEECH, last(sent), last(served)).await;
         }
     }
-    let own_length = |length, model| {
+    // The part's own Content-Length is corrected.
+    let with_length = |length, model| {
         let head = format!("Content-Length: {length}\r\n{MODEL}\r\nContent-Type: text/plain");
-        parts(&[(FILE, b"RIFF"), (&head, model), (LANGUAGE, b"en")])
+        form(&[(FILE, b"RIFF"), (&head, model), (LANGUAGE, b"en")])
     };
-    assert_served(
-        &gateway,
-        SPEECH,
-        own_length(9, b"whisper-1"),
-        own_length(4, b"0x0d"),
-    )
-    .await;
+    let (sent, served) = (with_length(9, b"whisper-1"), with_length(4, b"0x0d"));
+    assert_served(&gateway, SPEECH, sent, served).await;
 }
 
 #[tokio::test]
-async fn a_missing_model_part_is_inserted_on_inference_endpoints_only() {
+async fn inserts_a_missing_model_on_inference_endpoints_only() {
     let gateway = Gateway::new();
-    let without: [(&str, &[u8]); 2] = [(FILE, b"RIFF"), (LANGUAGE, b"en")];
-    let with = parts(&[(MODEL, b"0x0d"), without[0], without[1]]);
-    assert_served(&gateway, SPEECH, parts(&without), with).await;
-    assert_served(
-        &gateway,
-        "/v1/images/edits",
-        parts(&without),
-        parts(&without),
-    )
-    .await;
-    let image = |model| parts(&[(FILE, b"PNG"), (MODEL, model)]);
-    assert_served(&gateway, "/v1/images/edits", image(b"flux"), image(b"0x10")).await;
-    // Other forms are nobody's business.
-    assert_served(&gateway, "/v1/files", image(b"flux"), image(b"flux")).await;
+    let parts: [(&str, &[u8]); 2] = [(FILE, b"RIFF"), (LANGUAGE, b"en")];
+    let without = || form(&parts);
+    let with = form(&[(MODEL, b"0x0d"), parts[0], parts[1]]);
+    let image = |model| form(&[(FILE, b"PNG"), (MODEL, model)]);
+    for (path, sent, served) in [
+        (SPEECH, without(), with),
+        (EDITS, without(), without()),
+        (EDITS, image(b"flux"), image(b"0x10")),
+        // Forms on other paths pass through.
+        ("/v1/files", image(b"flux"), image(b"flux")),
+    ] {
+        assert_served(&gateway, path, sent, served).await;
+    }
 }
 
 #[tokio::test]
-async fn a_form_is_routed_like_json() {
+async fn sets_headers_and_extensions_like_json() {
     let gateway = Gateway::with(|config| {
         config
             .id_header(HeaderName::from_static("model_id"))
             .response_headers(true)
     });
-    let (answer, seen) = send(&gateway, SPEECH, parts(&[(MODEL, b"gpt-9")])).await;
-    let seen = seen.unwrap();
-    assert_eq!(seen.header("model_id"), Some("0x0d"));
-    assert_eq!(answer.header("x-model-fallback"), Some("true"));
-    let routed = seen.head.extensions.get::<RoutedModel>().unwrap();
+    let (response, received) = send(&gateway, SPEECH, FORM, form(&[(MODEL, b"gpt-9")])).await;
+    let received = received.unwrap();
+    assert_eq!(received.header("model_id"), Some("0x0d"));
+    assert_eq!(response.header("x-model-fallback"), Some("true"));
+    let routed = received.head.extensions.get::<RoutedModel>().unwrap();
     assert_eq!(routed.requested(), Some("gpt-9"));
     assert_eq!(routed.resolved_by(), ResolvedBy::Fallback);
 }
 
 #[tokio::test]
-async fn a_form_that_could_be_read_in_two_ways_is_refused() {
+async fn ambiguous_and_invalid_forms_are_rejected() {
     let gateway = Gateway::new();
-    let truncated = |form: Vec<u8>, by| form[..form.len() - by].to_vec();
     let model: (&str, &[u8]) = (MODEL, b"whisper-1");
+    let whole = form(&[model]);
+    let capital = "Content-Disposition: form-data; name=\"Model\"";
+    let file = "Content-Disposition: form-data; name=\"model\"; filename=\"m\"";
     for (sent, code) in [
-        (parts(&[model, (FILE, b"RIFF"), model]), "duplicate_model"),
+        (form(&[model, (FILE, b"RIFF"), model]), "duplicate_model"),
+        (form(&[(capital, b"m")]), "ambiguous_model"),
         (
-            parts(&[("Content-Disposition: form-data; name=\"Model\"", b"m")]),
-            "ambiguous_model",
-        ),
-        (
-            parts(&[(MODEL, b"venice-uncensored")]),
+            form(&[(MODEL, b"venice-uncensored")]),
             "model_type_mismatch",
         ),
-        (parts(&[(MODEL, b"\xff")]), "invalid_model"),
-        (
-            parts(&[(
-                "Content-Disposition: form-data; name=\"model\"; filename=\"m\"",
-                b"m",
-            )]),
-            "invalid_multipart",
-        ),
-        (truncated(parts(&[model]), 5), "invalid_multipart"),
+        (form(&[(MODEL, b"\xff")]), "invalid_model"),
+        (form(&[(file, b"m")]), "invalid_multipart"),
+        (whole[..whole.len() - 5].to_vec(), "invalid_multipart"),
         (b"{\"model\":\"whisper-1\"}".to_vec(), "invalid_multipart"),
         (Vec::new(), "invalid_multipart"),
     ] {
-        let (answer, seen) = send(&gateway, SPEECH, sent).await;
-        assert_eq!((answer.status(), answer.code()), (400, code));
-        assert!(seen.is_none());
+        let (response, received) = send(&gateway, SPEECH, FORM, sent).await;
+        assert_eq!((response.status(), response.code()), (400, code));
+        assert!(received.is_none());
     }
 }
 
 #[tokio::test]
-async fn a_form_type_without_a_usable_boundary_is_refused_on_its_endpoints_only() {
+async fn unusable_boundary_is_rejected_where_forms_are_read() {
     let gateway = Gateway::new();
-    for content_type in [
-        "multipart/form-data",
-        "multipart/form-data; boundary=",
-        "multipart/form-data; boundary=\"\"",
-        "multipart/form-data; boundary=b-7; boundary=c",
-        "multipart/form-data; boundary=\"b\u{e9}\"",
-        "multipart/form-data; boundary=b-7; charset=utf-16",
+    for (content_type, code) in [
+        ("multipart/form-data", "invalid_multipart"),
+        ("multipart/form-data; boundary=", "invalid_multipart"),
+        ("multipart/form-data; boundary=\"\"", "invalid_multipart"),
+        (
+            "multipart/form-data; boundary=b-7; boundary=c",
+            "invalid_multipart",
+        ),
+        (
+            "multipart/form-data; boundary=\"b\u{e9}\"",
+            "unsupported_media_type",
+        ),
+        (
+            "multipart/form-data; boundary=b-7; charset=utf-16",
+            "invalid_multipart",
+        ),
     ] {
-        let body = || Full::<Bytes>::from(parts(&[(MODEL, b"whisper-1")]));
-        let (answer, seen) = gateway.send(form(SPEECH, content_type, body())).await;
-        let expected = if content_type.is_ascii() {
-            "invalid_multipart"
-        } else {
-            "unsupported_media_type"
-        };
-        assert_eq!(
-            (answer.code(), seen.is_none()),
-            (expected, true),
-            "{content_type}"
-        );
-        let (_, seen) = gateway.send(form("/v1/files", content_type, body())).await;
-        assert!(seen.is_some(), "{content_type}");
+        let body = || form(&[(MODEL, b"whisper-1")]);
+        let (response, received) = send(&gateway, SPEECH, content_type, body()).await;
+        let found = (response.code(), received.is_none());
+        assert_eq!(found, (code, true), "{content_type}");
+        let (_, received) = send(&gateway, "/v1/files", content_type, body()).await;
+        assert!(received.is_some(), "{content_type}");
     }
 }
 
 #[tokio::test]
-async fn a_boundary_that_is_part_of_the_id_is_refused() {
-    let list = r#"{"models":[{"Name":"whisper-1","Id":"a--b-7c","ModelType":"STT"}]}"#;
-    let source = crate::support::source::Answer::List(list.into());
-    let gateway = Gateway::of(crate::support::source::Source::new(source), |config| config);
-    let (answer, seen) = send(&gateway, SPEECH, parts(&[(MODEL, b"whisper-1")])).await;
-    assert_eq!((answer.code(), seen.is_none()), ("invalid_multipart", true));
-}
-
-#[tokio::test]
-async fn a_form_streams_from_its_model_on_under_every_cut() {
-    // Bounded, so that the file cannot be held.
-    let gateway = Gateway::with(|config| config.max_held_bytes(150));
-    let file = [b'x'; 300];
-    let of = |model| parts(&[(MODEL, model), (FILE, &file)]);
-    let (sent, served) = (of(b"whisper-1"), of(b"0x0d"));
-    for cut in 0..=sent.len().min(150) {
-        for hint in [Hint::Exact, Hint::Unknown] {
-            let steps = [
-                data(&sent[..cut]),
-                Step::Pending,
-                data(&sent[cut..=cut]),
-                Step::Pending,
-                data(&sent[cut + 1..]),
-                Step::Trailers(trailers()),
-            ];
-            let body = Script::new(steps).hint(hint);
-            let (_, seen) = gateway.send(form(SPEECH, FORM, body)).await;
-            let seen = seen.unwrap();
-            assert_eq!(seen.body.as_deref(), Ok(&*served), "{cut}");
-            assert_eq!(seen.trailers, Some(trailers()));
-            let claimed = (hint == Hint::Exact).then_some(served.len() as u64);
-            assert_eq!(seen.claimed, claimed);
-        }
-    }
-    let late = parts(&[(FILE, &file), (MODEL, b"whisper-1")]);
-    let body = Script::halting(&[&late[..200], &late[200..]]);
-    let (answer, _) = gateway.send(form(SPEECH, FORM, body)).await;
-    assert_eq!(answer.code(), "request_too_large");
-}
-
-#[tokio::test]
-async fn a_late_duplicate_or_a_missing_end_fails_the_body_before_its_last_byte() {
-    let gateway = Gateway::new();
-    let model: (&str, &[u8]) = (MODEL, b"whisper-1");
-    let duplicate = parts(&[model, (FILE, b"RIFF"), model]);
-    let whole = parts(&[model, (FILE, b"RIFF")]);
-    // Less its close delimiter, or a part of that.
-    let mut bodies = vec![(duplicate, "duplicate_model")];
-    bodies.extend((3..30).map(|by| (whole[..whole.len() - by].to_vec(), "invalid_multipart")));
-    for (body, code) in bodies {
-        for hint in [Hint::Exact, Hint::Unknown] {
-            let frames: Vec<_> = body.chunks(7).collect();
-            let script = Script::halting(&frames).hint(hint);
-            let (answer, seen) = gateway.send(form(SPEECH, FORM, script)).await;
-            assert_eq!((answer.status(), answer.code()), (400, code));
-            assert!(seen.is_none_or(|seen| seen.body.is_err()));
-        }
-    }
+async fn boundary_inside_the_id_is_rejected() {
+    let catalog = r#"{"models":[{"Name":"whisper-1","Id":"a--b-7c","ModelType":"STT"}]}"#;
+    let source = ScriptedSource::new(Outcome::Catalog(catalog.into()));
+    let gateway = Gateway::with_source(source, |config| config);
+    let (response, received) = send(&gateway, SPEECH, FORM, form(&[(MODEL, b"whisper-1")])).await;
+    let found = (response.code(), received.is_none());
+    assert_eq!(found, ("invalid_multipart", true));
 }

@@ -1,76 +1,62 @@
-//! The HTTP source against real sockets.
+//! `ReqwestSource` against real sockets.
 
-use std::error::Error;
-use std::time::{Duration, Instant};
-
-use tower_model_routing::{
-    Fetched, Refreshed, Registry, RegistryError, RegistryPolicy, RegistrySource, ReqwestSource,
+use std::{
+    error::Error,
+    time::{Duration, Instant},
 };
 
-use crate::support::registry_server::{RegistryServer, Reply};
+use tower_model_routing::{
+    Fetched, Refreshed, Registry, RegistryError, RegistrySource, ReqwestSource,
+};
 
-fn one() -> Reply {
-    Reply::catalog(&[("one", "0x1")])
+use crate::support::{
+    gateway::{registry, registry_with_timeout},
+    server::{RegistryServer, ScriptedResponse, start_untrusted_https_server},
+};
+
+fn one() -> ScriptedResponse {
+    ScriptedResponse::catalog("one", "0x1")
 }
 
-fn two() -> Reply {
-    Reply::catalog(&[("two", "0x2")])
+fn two() -> ScriptedResponse {
+    ScriptedResponse::catalog("two", "0x2")
 }
 
-fn registry(url: &str) -> Registry {
-    Registry::new(ReqwestSource::new(url).unwrap())
+fn status(status: u16) -> ScriptedResponse {
+    ScriptedResponse::new(status, "")
 }
 
-fn impatient(url: &str, patience: Duration) -> Registry {
-    let mut policy = RegistryPolicy::default();
-    policy.fetch_timeout = patience;
-    Registry::with_policy(ReqwestSource::new(url).unwrap(), policy, None)
+fn registry_at(url: &str) -> Registry {
+    registry(ReqwestSource::new(url).unwrap())
 }
 
-fn id(registry: &Registry, name: &str) -> Option<String> {
-    let catalog = registry.snapshot()?;
-    let (entry, _) = catalog.find(name)?;
-    Some(entry.id().to_owned())
+fn hasty_registry_at(url: &str, timeout: Duration) -> Registry {
+    registry_with_timeout(ReqwestSource::new(url).unwrap(), timeout)
 }
 
-/// Everything an error says in any way.
-fn all_text(error: &RegistryError) -> String {
-    let mut text = format!("{error} {error:?} {error:#?} {}", error.report());
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(" {error} {error:?}");
-        cause = error.source();
-    }
-    text
+fn has(registry: &Registry, name: &str) -> bool {
+    let catalog = registry.snapshot();
+    catalog.is_some_and(|catalog| catalog.find(name).is_some())
 }
 
-/// What the error says when the source answers like this, while there is a catalog.
-async fn failure_with(reply: Reply) -> String {
-    let server = RegistryServer::start(one().etag("\"1\"")).await;
-    let registry = registry(&server.url());
-    registry.refresh().await.unwrap();
-    server.reply(reply);
-    let error = registry.refresh().await.unwrap_err();
-    // The last good catalog stays, and so does its ETag.
-    assert_eq!(id(&registry, "one").as_deref(), Some("0x1"));
-    assert_eq!(registry.stats().last_etag.as_deref(), Some("\"1\""));
-    server.reply(two());
-    assert_eq!(registry.refresh().await.unwrap(), Refreshed::Changed);
-    assert_eq!(id(&registry, "two").as_deref(), Some("0x2"));
+/// Fetches from a server that sends only this response. Returns the error's report.
+async fn first_fetch_error(response: ScriptedResponse) -> String {
+    let server = RegistryServer::start(response).await;
+    let error = registry_at(&server.url()).refresh().await.unwrap_err();
     error.report().to_string()
 }
 
 #[tokio::test]
-async fn a_list_is_fetched_and_confirmed_by_its_etag() {
+async fn revalidates_with_the_last_etag() {
     for etag in ["\"1\"", "W/\"1\""] {
         let server = RegistryServer::start(one().etag(etag)).await;
-        let registry = registry(&server.url());
+        let registry = registry_at(&server.url());
         assert!(server.requests().is_empty());
         assert_eq!(registry.refresh().await.unwrap(), Refreshed::Changed);
-        assert_eq!(id(&registry, "one").as_deref(), Some("0x1"));
+        assert!(has(&registry, "one"));
         let first = server.last_request();
-        assert_eq!(first.method, "GET");
-        assert_eq!(first.target, RegistryServer::PATH);
+        assert_eq!(first.method(), "GET");
+        assert_eq!(first.target(), RegistryServer::PATH);
         assert_eq!(first.header("accept"), Some("application/json"));
         assert_eq!(first.header("if-none-match"), None);
         let agent = concat!("tower-model-routing/", env!("CARGO_PKG_VERSION"));
@@ -79,9 +65,9 @@ async fn a_list_is_fetched_and_confirmed_by_its_etag() {
         assert_eq!(registry.refresh().await.unwrap(), Refreshed::Unchanged);
         assert_eq!(server.last_request().header("if-none-match"), Some(etag));
 
-        server.reply(two().etag("\"2\""));
+        server.set_response(two().etag("\"2\""));
         assert_eq!(registry.refresh().await.unwrap(), Refreshed::Changed);
-        assert_eq!(id(&registry, "one"), None);
+        assert!(!has(&registry, "one"));
         let stats = registry.stats();
         assert_eq!(stats.last_etag.as_deref(), Some("\"2\""));
         assert_eq!((stats.fetches, stats.refreshes_failed), (3, 0));
@@ -89,160 +75,158 @@ async fn a_list_is_fetched_and_confirmed_by_its_etag() {
 }
 
 #[tokio::test]
-async fn a_source_can_be_used_by_itself() {
+async fn fetches_outside_of_a_registry() {
     let server = RegistryServer::start(one()).await;
     let source = ReqwestSource::new(&server.url()).unwrap();
     source.fetch(None).await.unwrap();
-    let source = ReqwestSource::with_client(&server.url(), reqwest_client()).unwrap();
-    source.fetch(None).await.unwrap();
-    assert_eq!(server.last_request().header("x-mine"), Some("yes"));
-}
 
-fn reqwest_client() -> reqwest::Client {
     // reqwest wants a crypto provider even for http.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let headers = [("x-mine", "yes")].map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap()));
-    reqwest::Client::builder()
+    let headers = [("x-custom", "yes")].map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap()));
+    let client = reqwest::Client::builder()
         .no_proxy()
         .default_headers(headers.into_iter().collect())
-        .build()
-        .unwrap()
+        .build();
+    let source = ReqwestSource::with_client(&server.url(), client.unwrap()).unwrap();
+    source.fetch(None).await.unwrap();
+    assert_eq!(server.last_request().header("x-custom"), Some("yes"));
 }
 
 #[tokio::test]
-async fn only_200_carries_a_list() {
-    for (status, hint) in [
-        (500, "trouble"),
-        (503, "trouble"),
-        (404, "check the path"),
-        (401, "check the credentials"),
-        (403, "check the credentials"),
-        (429, "TTL"),
-        (206, "only 200"),
-        (203, "only 200"),
-        (300, "no usable Location"),
+async fn failed_fetch_keeps_catalog_and_etag() {
+    let no_catalog = "not a usable catalog";
+    let truncated = "the answer broke off";
+    let html = "<!DOCTYPE html>\n<html><body>Sign in</body></html>";
+    for (response, expected) in [
+        (one().status(500), ["HTTP status 500", "trouble"]),
+        (one().status(503), ["HTTP status 503", "trouble"]),
+        (one().status(404), ["HTTP status 404", "check the path"]),
+        (
+            one().status(401),
+            ["HTTP status 401", "check the credentials"],
+        ),
+        (
+            one().status(403),
+            ["HTTP status 403", "check the credentials"],
+        ),
+        (one().status(429), ["HTTP status 429", "TTL"]),
+        (one().status(206), ["HTTP status 206", "only 200"]),
+        (one().status(203), ["HTTP status 203", "only 200"]),
+        (one().status(300), ["HTTP status 300", "no usable Location"]),
+        (status(204), ["HTTP status 204", "only 200"]),
+        (ScriptedResponse::new(200, html), [no_catalog, "HTML"]),
+        (ScriptedResponse::new(200, ""), [no_catalog, ""]),
+        (ScriptedResponse::new(200, "null"), [no_catalog, ""]),
+        (
+            ScriptedResponse::new(200, r#"{"models":[]}"#),
+            [no_catalog, ""],
+        ),
+        (
+            ScriptedResponse::new(200, r#"{"models":[{"Name":"no id"}]}"#),
+            [no_catalog, ""],
+        ),
+        (
+            ScriptedResponse::new(200, r#"{"data":[{"Id":"0x1","Name":"one"}]}"#),
+            [no_catalog, ""],
+        ),
+        (
+            ScriptedResponse::new(200, r#"[{"Id":"0x1","Name":"one"}]"#),
+            [no_catalog, ""],
+        ),
+        (
+            one().header("content-encoding", "gzip"),
+            ["encoded", "gzip"],
+        ),
+        (one().truncated(), [truncated, ""]),
+        (one().reset(), [truncated, ""]),
+        (
+            ScriptedResponse::redirect(302, "ftp://h/models.json"),
+            ["a redirect was not followed", "neither http nor https"],
+        ),
     ] {
-        let error = failure_with(one().with_status(status)).await;
-        assert!(error.contains(&format!("HTTP status {status}")), "{error}");
-        assert!(error.contains(hint), "{error}");
+        let server = RegistryServer::start(one().etag("\"1\"")).await;
+        let registry = registry_at(&server.url());
+        registry.refresh().await.unwrap();
+        server.set_response(response);
+        let error = registry.refresh().await.unwrap_err().report().to_string();
+        for expected in expected {
+            assert!(error.contains(expected), "{error}");
+        }
+        assert!(!error.contains("DOCTYPE"), "{error}");
+        assert!(has(&registry, "one"));
+        assert_eq!(registry.stats().last_etag.as_deref(), Some("\"1\""));
+        server.set_response(two());
+        assert_eq!(registry.refresh().await.unwrap(), Refreshed::Changed);
+        assert!(has(&registry, "two"));
     }
-    let error = failure_with(Reply::status(204)).await;
-    assert!(error.contains("HTTP status 204"), "{error}");
 }
 
 #[tokio::test]
-async fn a_304_that_was_not_asked_for_is_a_failure() {
-    let server = RegistryServer::start(Reply::status(304)).await;
-    let registry = registry(&server.url());
-    let error = registry.refresh().await.unwrap_err().report().to_string();
+async fn unsolicited_304_is_a_failed_fetch() {
+    let error = first_fetch_error(status(304)).await;
     assert!(error.contains("304"), "{error}");
 }
 
 #[tokio::test]
-async fn a_document_that_is_no_list_is_a_failure() {
-    for body in [
-        "<!DOCTYPE html><html><body>Sign in</body></html>",
-        "",
-        "null",
-        r#"{"models":[]}"#,
-        r#"{"models":[{"Name":"no id"}]}"#,
-        r#"{"data":[{"Id":"0x1","Name":"one"}]}"#,
-        r#"[{"Id":"0x1","Name":"one"}]"#,
-    ] {
-        let error = failure_with(Reply::new(200, body)).await;
-        assert!(error.contains("not a usable catalog"), "{error}");
-    }
-    let error = failure_with(Reply::new(200, "<!DOCTYPE html>\n<html>")).await;
-    assert!(error.contains("HTML"), "{error}");
-    assert!(!error.contains("DOCTYPE"), "{error}");
-}
-
-#[tokio::test]
-async fn an_encoded_answer_is_a_failure() {
-    let error = failure_with(one().header("content-encoding", "gzip")).await;
-    assert!(error.contains("gzip"), "{error}");
-}
-
-#[tokio::test]
-async fn an_answer_that_breaks_off_is_a_failure() {
-    for reply in [one().truncated(), one().reset()] {
-        let error = failure_with(reply).await;
-        assert!(error.contains("the answer broke off"), "{error}");
-    }
-}
-
-#[tokio::test]
-async fn a_registry_that_is_not_there_is_a_failure() {
+async fn refused_connection_keeps_catalog() {
     let server = RegistryServer::start(one()).await;
-    let registry = registry(&server.url());
+    let registry = registry_at(&server.url());
     registry.refresh().await.unwrap();
     drop(server);
     let error = registry.refresh().await.unwrap_err().report().to_string();
     assert!(error.contains("no connection"), "{error}");
-    assert_eq!(id(&registry, "one").as_deref(), Some("0x1"));
+    assert!(has(&registry, "one"));
 }
 
 #[tokio::test]
-async fn a_registry_that_hangs_is_given_up() {
-    let server = RegistryServer::start(Reply::silent()).await;
-    let registry = impatient(&server.url(), Duration::from_millis(100));
+async fn slow_fetch_times_out() {
+    let server = RegistryServer::start(ScriptedResponse::silent()).await;
+    let registry = hasty_registry_at(&server.url(), Duration::from_millis(100));
     let before = Instant::now();
-    let error = registry.refresh().await.unwrap_err();
-    assert!(error.is_timeout());
+    assert!(registry.refresh().await.unwrap_err().is_timeout());
     assert!(before.elapsed() < Duration::from_secs(5));
 
-    server.reply(Reply::catalog(&[("one", "0x1")]).delay(Duration::from_secs(60)));
-    let error = registry.refresh().await.unwrap_err();
-    assert!(error.is_timeout());
+    server.set_response(one().delay(Duration::from_secs(60)));
+    assert!(registry.refresh().await.unwrap_err().is_timeout());
 }
 
 #[tokio::test]
-async fn an_endless_body_is_cut_off() {
-    let server = RegistryServer::start(Reply::endless(vec![b' '; 1 << 20])).await;
-    let registry = registry(&server.url());
-    let error = registry.refresh().await.unwrap_err().report().to_string();
-    assert!(error.contains("larger than 32 MiB"), "{error}");
-}
-
-#[tokio::test]
-async fn a_body_that_says_it_is_too_large_is_not_read() {
-    let large = (32 << 20) + 1;
-    let reply = one().header("content-length", large.to_string());
-    let server = RegistryServer::start(reply).await;
-    // Were it read, it would break off.
-    let registry = registry(&server.url());
-    let error = registry.refresh().await.unwrap_err().report().to_string();
-    assert!(error.contains("larger than 32 MiB"), "{error}");
-}
-
-#[tokio::test]
-async fn a_body_of_the_largest_size_is_read() {
-    let server = RegistryServer::start(Reply::new(200, vec![b' '; 32 << 20])).await;
+async fn caps_the_document_at_32_mib() {
+    let too_long = ((32 << 20) + 1).to_string();
+    for response in [
+        ScriptedResponse::endless(vec![b' '; 1 << 20]),
+        // The declared length suffices: reading this body would fail as truncated.
+        one().header("content-length", too_long),
+    ] {
+        let error = first_fetch_error(response).await;
+        assert!(error.contains("larger than 32 MiB"), "{error}");
+    }
+    let longest = ScriptedResponse::new(200, vec![b' '; 32 << 20]);
+    let server = RegistryServer::start(longest).await;
     let source = ReqwestSource::new(&server.url()).unwrap();
     match source.fetch(None).await.unwrap() {
         Fetched::Document { body, .. } => assert_eq!(body.len(), 32 << 20),
-        answer => panic!("{answer:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
 #[tokio::test]
-async fn three_redirects_are_followed_and_a_fourth_is_not() {
+async fn follows_three_redirects() {
     let server = RegistryServer::start(one().etag("\"1\"")).await;
-    let registry = registry(&server.url_of("/start?key=secret"));
+    let registry = registry_at(&server.url_of("/start?key=secret"));
     for _ in 0..2 {
-        for (status, to) in [(301, "/a"), (302, "b"), (308, &*server.url())] {
-            server.push(Reply::redirect(status, to));
+        for (status, location) in [(301, "/a"), (302, "b"), (308, &*server.url())] {
+            server.push(ScriptedResponse::redirect(status, location));
         }
         registry.refresh().await.unwrap();
-        assert_eq!(server.last_request().target, RegistryServer::PATH);
+        assert_eq!(server.last_request().target(), RegistryServer::PATH);
         assert_eq!(server.last_request().header("referer"), None);
     }
     assert_eq!(server.last_request().header("if-none-match"), Some("\"1\""));
     assert_eq!(registry.stats().refreshes_unchanged, 1);
 
-    for to in ["/a", "/b", "/c", "/d"] {
-        server.push(Reply::redirect(302, to));
-    }
+    // A loop is a fourth redirect.
+    server.set_response(ScriptedResponse::redirect(302, RegistryServer::PATH));
     let before = server.requests().len();
     let error = registry.refresh().await.unwrap_err().report().to_string();
     assert!(error.contains("more than 3 redirects"), "{error}");
@@ -250,64 +234,61 @@ async fn three_redirects_are_followed_and_a_fourth_is_not() {
 }
 
 #[tokio::test]
-async fn a_redirect_loop_ends() {
-    let server = RegistryServer::start(Reply::redirect(302, RegistryServer::PATH)).await;
-    let registry = registry(&server.url());
-    let error = registry.refresh().await.unwrap_err().report().to_string();
-    assert!(error.contains("more than 3 redirects"), "{error}");
-}
-
-#[tokio::test]
-async fn a_redirect_to_another_scheme_is_not_followed() {
-    let error = failure_with(Reply::redirect(302, "ftp://h/list.json")).await;
-    assert!(error.contains("neither http nor https"), "{error}");
-}
-
-#[tokio::test]
-async fn an_error_after_a_redirect_says_where() {
-    let server = RegistryServer::start(Reply::status(404)).await;
-    server.push(Reply::redirect(302, "/moved?key=secret"));
-    let registry = registry(&server.url());
+async fn error_names_the_redirected_location_without_its_query() {
+    let server = RegistryServer::start(status(404)).await;
+    server.push(ScriptedResponse::redirect(302, "/moved?key=secret"));
+    let registry = registry_at(&server.url());
     let error = registry.refresh().await.unwrap_err().report().to_string();
     assert!(error.contains("/moved after a redirect"), "{error}");
     assert!(!error.contains("secret"), "{error}");
 }
 
+/// Every text form of an error and its sources.
+fn all_text(error: &RegistryError) -> String {
+    let mut text = format!("{error} {error:?} {error:#?} {}", error.report());
+    let mut source = error.source();
+    while let Some(error) = source {
+        text += &format!(" {error} {error:?}");
+        source = error.source();
+    }
+    text
+}
+
 #[tokio::test]
-async fn credentials_are_sent_and_never_shown() {
+async fn sends_url_credentials_but_never_shows_them() {
     let server = RegistryServer::start(one()).await;
     let url = |host: &str| format!("http://user:secret@{host}/secretless?key=secret#secret");
     let here = url(&server.address().to_string());
-    let registry = registry(&here);
+    let registry = registry_at(&here);
     registry.refresh().await.unwrap();
     // "user:secret" in base 64.
     let expected = Some("Basic dXNlcjpzZWNyZXQ=");
     assert_eq!(server.last_request().header("authorization"), expected);
-    assert_eq!(server.last_request().target, "/secretless?key=secret");
+    assert_eq!(server.last_request().target(), "/secretless?key=secret");
 
     let mut errors = Vec::new();
-    for reply in [
-        Reply::status(500),
-        Reply::new(200, "<html>"),
+    for response in [
+        status(500),
+        ScriptedResponse::new(200, "<html>"),
         one().truncated(),
         one().reset(),
         one().header("content-encoding", "br"),
         one().header("content-length", "99999999999"),
-        Reply::redirect(302, "/x?key=secret"),
-        Reply::redirect(302, "ftp://user:secret@h/x?key=secret"),
-        Reply::redirect(302, "http://user:secret@127.0.0.1:1/x?key=secret"),
-        Reply::redirect(302, "http://user:secret@[bad/x?key=secret"),
+        ScriptedResponse::redirect(302, "/x?key=secret"),
+        ScriptedResponse::redirect(302, "ftp://user:secret@h/x?key=secret"),
+        ScriptedResponse::redirect(302, "http://user:secret@127.0.0.1:1/x?key=secret"),
+        ScriptedResponse::redirect(302, "http://user:secret@[bad/x?key=secret"),
     ] {
-        server.reply(reply);
+        server.set_response(response);
         errors.push(registry.refresh().await.unwrap_err());
     }
-    server.reply(Reply::silent());
-    let hasty = impatient(&here, Duration::from_millis(100));
+    server.set_response(ScriptedResponse::silent());
+    let hasty = hasty_registry_at(&here, Duration::from_millis(100));
     errors.push(hasty.refresh().await.unwrap_err());
     drop(server);
     errors.push(registry.refresh().await.unwrap_err());
     for host in ["127.0.0.1:1", "does-not-exist.invalid"] {
-        let registry = impatient(&url(host), Duration::from_secs(2));
+        let registry = hasty_registry_at(&url(host), Duration::from_secs(2));
         errors.push(registry.refresh().await.unwrap_err());
     }
     for error in &errors {
@@ -316,16 +297,25 @@ async fn credentials_are_sent_and_never_shown() {
         assert!(!text.contains("dXNlcjpzZWNyZXQ"), "{text}");
         assert!(error.to_string().contains("/secretless"), "{error}");
     }
-    let stats = serde_json::to_string(&registry.stats()).unwrap();
-    let text = format!("{registry:?} {} {stats}", registry.location());
+    let text = format!(
+        "{registry:?} {} {:?}",
+        registry.location(),
+        registry.stats()
+    );
     assert!(!text.replace("secretless", "").contains("secret"), "{text}");
 }
 
 #[test]
-fn a_source_needs_no_runtime_to_be_made() {
-    let registry = registry("https://models.example/active_models.json?key=secret");
-    assert_eq!(
-        registry.location(),
-        "https://models.example/active_models.json"
-    );
+fn construction_needs_no_runtime() {
+    let registry = registry_at("https://models.example/active_models.json?key=secret");
+    let location = "https://models.example/active_models.json";
+    assert_eq!(registry.location(), location);
+}
+
+#[tokio::test]
+async fn rejects_an_untrusted_certificate() {
+    let url = format!("https://{}/", start_untrusted_https_server());
+    let error = registry_at(&url).refresh().await.unwrap_err();
+    let error = error.report().to_string();
+    assert!(error.contains("certificate"), "{error}");
 }

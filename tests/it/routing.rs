@@ -1,34 +1,31 @@
-//! What becomes of the model, the body and the head of an inspected request.
+//! The model, the body and the head of an inspected request.
 
 use bytes::Bytes;
-use http::{HeaderName, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use http_body_util::Full;
 use tower_model_routing::{ModelType, ResolvedBy, RoutedModel, UnknownModel};
 
 use crate::support::{
-    body::{Script, data},
+    body::{ScriptedBody, Step, data, trailers},
     gateway::{CHAT, Gateway, post},
-    source::{Answer, Source},
+    source::{Outcome, ScriptedSource},
 };
 
 const OTHER: &str = "/v1/other";
 
 async fn assert_served(gateway: &Gateway, path: &str, sent: &str, served: &str) {
     let (code, body) = gateway.post(path, sent.to_owned()).await;
-    assert_eq!(
-        (code, body.as_deref()),
-        ("ok", Some(served)),
-        "{path} {sent}"
-    );
+    let found = (code, body.as_deref());
+    assert_eq!(found, ("ok", Some(served)), "{path} {sent}");
 }
 
-async fn assert_refused(gateway: &Gateway, path: &str, sent: &str, code: &str) {
-    let (refused, body) = gateway.post(path, sent.to_owned()).await;
-    assert_eq!((refused, body), (code, None), "{path} {sent}");
+async fn assert_rejected(gateway: &Gateway, path: &str, sent: &str, code: &str) {
+    let found = gateway.post(path, sent.to_owned()).await;
+    assert_eq!(found, (code, None), "{path} {sent}");
 }
 
 #[tokio::test]
-async fn only_the_top_level_model_is_replaced_and_all_else_stays() {
+async fn replaces_only_the_top_level_model() {
     let gateway = Gateway::new();
     for (sent, served) in [
         (
@@ -56,7 +53,7 @@ async fn only_the_top_level_model_is_replaced_and_all_else_stays() {
 }
 
 #[tokio::test]
-async fn a_missing_null_or_blank_model_becomes_the_fallback_on_inference_endpoints_only() {
+async fn missing_model_becomes_the_fallback_on_inference_endpoints_only() {
     let gateway = Gateway::new();
     for (sent, served) in [
         ("{}", r#"{"model":"0x0a"}"#),
@@ -91,26 +88,26 @@ async fn a_missing_null_or_blank_model_becomes_the_fallback_on_inference_endpoin
 }
 
 #[tokio::test]
-async fn a_model_that_is_not_a_string_is_refused_on_inference_endpoints_only() {
-    let gateway = Gateway::new();
-    for value in [
-        "1",
-        "-0.5e1",
-        "true",
-        "false",
-        "[]",
-        "[\"m\"]",
-        "{}",
-        "{\"model\":\"m\"}",
-    ] {
+async fn model_of_another_json_type_is_rejected_on_inference_endpoints_only() {
+    // No registry is needed.
+    let source = || ScriptedSource::new(Outcome::Failure);
+    let gateway = Gateway::with_source(source(), |config| config);
+    let objects = ["[]", "[\"m\"]", "{}", "{\"model\":\"m\"}"];
+    for value in ["1", "-0.5e1", "true", "false"].iter().chain(&objects) {
         let sent = format!(r#"{{"a":1,"model":{value},"b":2}}"#);
-        assert_refused(&gateway, CHAT, &sent, "invalid_model").await;
+        assert_rejected(&gateway, CHAT, &sent, "invalid_model").await;
         assert_served(&gateway, OTHER, &sent, &sent).await;
     }
+    for sent in ["{}", r#"{"model":null}"#] {
+        assert_served(&gateway, OTHER, sent, sent).await;
+    }
+    assert_eq!(gateway.source.fetches(), 0);
+    let named = r#"{"model":"m"}"#;
+    assert_rejected(&gateway, OTHER, named, "model_registry_unavailable").await;
 }
 
 #[tokio::test]
-async fn what_two_parsers_could_read_differently_is_refused_everywhere() {
+async fn ambiguous_and_invalid_json_is_rejected_on_every_path() {
     let gateway = Gateway::new();
     for (sent, code) in [
         (r#"{"model":"m","model":"m"}"#, "duplicate_model"),
@@ -130,175 +127,137 @@ async fn what_two_parsers_could_read_differently_is_refused_everywhere() {
         ("{\"model\":\"m\n\"}", "invalid_json"),
         (r#"{"model":"\ud800"}"#, "invalid_json"),
         (r#"{"model":"m""#, "invalid_json"),
+        (" ", "invalid_json"),
     ] {
         for path in [CHAT, OTHER] {
-            assert_refused(&gateway, path, sent, code).await;
+            assert_rejected(&gateway, path, sent, code).await;
         }
     }
-    let deep = |levels| {
-        format!(
-            r#"{{"model":"m","a":{}{}}}"#,
-            "[".repeat(levels),
-            "]".repeat(levels)
-        )
+    let nested = |levels| {
+        let (open, close) = ("[".repeat(levels), "]".repeat(levels));
+        format!(r#"{{"model":"m","a":{open}{close}}}"#)
     };
-    assert_eq!(gateway.post(CHAT, deep(1_023)).await.0, "ok");
-    assert_refused(&gateway, CHAT, &deep(1_024), "invalid_json").await;
+    assert_eq!(gateway.post(CHAT, nested(1_023)).await.0, "ok");
+    assert_rejected(&gateway, CHAT, &nested(1_024), "invalid_json").await;
 }
 
 #[tokio::test]
-async fn no_body_at_all_is_refused_only_where_a_model_is_needed() {
+async fn empty_body_is_rejected_on_inference_endpoints_only() {
     let gateway = Gateway::new();
-    assert_refused(&gateway, CHAT, "", "invalid_json").await;
+    assert_rejected(&gateway, CHAT, "", "invalid_json").await;
     assert_served(&gateway, "/v1/batches/7/cancel", "", "").await;
-    let mut request = post(OTHER, Script::new([data("")]).knows_its_end(false));
-    let none = "0".parse().unwrap();
-    request.headers_mut().insert("content-length", none);
+    let mut request = post(OTHER, ScriptedBody::new([data("")]).reports_end(false));
+    let length = HeaderValue::from_static("0");
+    request.headers_mut().insert("content-length", length);
     assert_eq!(gateway.send(request).await.0.code(), "ok");
-    assert_refused(&gateway, OTHER, " ", "invalid_json").await;
 }
 
 #[tokio::test]
-async fn a_name_has_a_bound() {
+async fn name_is_limited_to_2_mib() {
     let gateway = Gateway::new();
     let name = |len| format!(r#"{{"model":"{}"}}"#, "x".repeat(len));
-    assert_refused(&gateway, CHAT, &name(3 << 20), "invalid_model").await;
-    // In the body, and with its quotes.
-    assert_refused(&gateway, CHAT, &name((2 << 20) - 1), "invalid_model").await;
+    assert_rejected(&gateway, CHAT, &name(3 << 20), "invalid_model").await;
+    // The quotes count.
+    assert_rejected(&gateway, CHAT, &name((2 << 20) - 1), "invalid_model").await;
     assert_eq!(gateway.post(CHAT, name((2 << 20) - 2)).await.0, "ok");
 }
 
 #[tokio::test]
-async fn the_content_length_is_rewritten_exactly_when_there() {
-    let gateway = Gateway::new();
-    for (sent, served) in [
-        (r#"{"model":"m"}"#, 78),
-        (r#"{"model":"venice-uncensored"}"#, 18),
-        (r#"{"model":"0xb603"}"#, 18),
-        ("{}", 16),
-    ] {
-        let mut request = post(CHAT, Full::<Bytes>::from(sent));
-        request
-            .headers_mut()
-            .insert("content-length", sent.len().into());
-        let (_, seen) = gateway.send(request).await;
-        let seen = seen.unwrap();
-        assert_eq!(seen.header("content-length"), Some(&*served.to_string()));
-        assert_eq!(
-            (seen.claimed, seen.text().len()),
-            (Some(served), served as usize)
-        );
-
-        let (_, seen) = gateway.send(post(CHAT, Full::<Bytes>::from(sent))).await;
-        assert_eq!(seen.unwrap().header("content-length"), None, "{sent}");
-    }
-}
-
-#[tokio::test]
-async fn digests_are_removed_when_and_only_when_the_body_changes() {
+async fn digests_are_removed_only_when_the_body_changes() {
     const DIGESTS: [&str; 4] = ["content-md5", "digest", "content-digest", "repr-digest"];
+
     let gateway = Gateway::with(|config| config.unknown_model(UnknownModel::Forward));
+    let mut digests = HeaderMap::new();
+    for name in DIGESTS {
+        digests.append(name, HeaderValue::from_static("x"));
+        digests.append(name, HeaderValue::from_static("y"));
+    }
     for (path, sent, changes) in [
-        (CHAT, r#"{"model":"flux"}"#, true),
-        (CHAT, r#"{}"#, true),
-        // As long as before.
-        (CHAT, r#"{"model":"FLUX"}"#, true),
-        (CHAT, r#"{"model":"0xB603"}"#, true),
-        (CHAT, r#"{"model":"0xb603"}"#, false),
-        (CHAT, r#"{"model":"heard of by none"}"#, false),
-        (OTHER, r#"{}"#, false),
-        (OTHER, r#"{"model":7}"#, false),
+        (CHAT, [r#"{"model":"flux""#, "}"], true),
+        (CHAT, ["{", "}"], true),
+        // Of the same length.
+        (CHAT, [r#"{"model":"FLUX""#, "}"], true),
+        (CHAT, [r#"{"model":"0xB603""#, "}"], true),
+        (CHAT, [r#"{"model":"0xb603""#, "}"], false),
+        (CHAT, [r#"{"model":"unknown model""#, "}"], false),
+        (OTHER, ["{", "}"], false),
+        (OTHER, [r#"{"model":7"#, "}"], false),
     ] {
-        let mut request = post(path, Full::<Bytes>::from(sent));
-        for digest in DIGESTS {
-            request.headers_mut().append(digest, "x".parse().unwrap());
-            request.headers_mut().append(digest, "y".parse().unwrap());
+        let mut with_digests = trailers();
+        with_digests.extend(digests.clone());
+        let trailers_in = Step::Trailers(with_digests.clone());
+        let steps = sent.iter().map(data).chain([trailers_in]);
+        let mut request = post(path, ScriptedBody::new(steps));
+        request.headers_mut().extend(digests.clone());
+        let x_digest = HeaderValue::from_static("x");
+        request.headers_mut().insert("x-digest", x_digest);
+        let (_, received) = gateway.send(request).await;
+        let received = received.unwrap();
+        assert_eq!(received.text() != sent.concat(), changes, "{sent:?}");
+        for name in DIGESTS {
+            let count = received.head.headers.get_all(name).iter().count();
+            assert_eq!(count, if changes { 0 } else { 2 }, "{sent:?} {name}");
         }
-        request
-            .headers_mut()
-            .insert("x-digest", "x".parse().unwrap());
-        let (_, seen) = gateway.send(request).await;
-        let seen = seen.unwrap();
-        assert_eq!(seen.text() != sent, changes, "{sent}");
-        for digest in DIGESTS {
-            let count = seen.head.headers.get_all(digest).iter().count();
-            assert_eq!(count, if changes { 0 } else { 2 }, "{sent} {digest}");
-        }
-        assert_eq!(seen.header("x-digest"), Some("x"));
+        assert_eq!(received.header("x-digest"), Some("x"));
+        let expected = if changes { trailers() } else { with_digests };
+        assert_eq!(received.trailers, Some(expected), "{sent:?}");
     }
 }
 
 #[tokio::test]
-async fn the_routed_model_is_in_both_extensions() {
+async fn routed_model_is_in_both_extensions() {
+    use ResolvedBy::{Alias, Fallback, Id, Name, Slug};
+
     let gateway = Gateway::new();
+    let mistral = "mistral-31-24b";
     for (sent, requested, name, by) in [
-        (r#"{"model":"m"}"#, Some("m"), "m", ResolvedBy::Name),
-        (
-            r#"{"model":" M\u0020"}"#,
-            Some(" M "),
-            "m",
-            ResolvedBy::Name,
-        ),
+        (r#"{"model":"m"}"#, Some("m"), "m", Name),
+        (r#"{"model":" M\u0020"}"#, Some(" M "), "m", Name),
         (
             r#"{"model":"0XB603"}"#,
             Some("0XB603"),
             "venice-uncensored",
-            ResolvedBy::Id,
+            Id,
         ),
-        (
-            r#"{"model":"flux"}"#,
-            Some("flux"),
-            "Picture Maker",
-            ResolvedBy::Alias,
-        ),
+        (r#"{"model":"flux"}"#, Some("flux"), "Picture Maker", Alias),
         (
             r#"{"model":"mistral_31 24b"}"#,
             Some("mistral_31 24b"),
-            "mistral-31-24b",
-            ResolvedBy::Slug,
+            mistral,
+            Slug,
         ),
-        (
-            r#"{"model":"gpt-9"}"#,
-            Some("gpt-9"),
-            "mistral-31-24b",
-            ResolvedBy::Fallback,
-        ),
-        (r#"{}"#, None, "mistral-31-24b", ResolvedBy::Fallback),
-        (
-            r#"{"model":""}"#,
-            None,
-            "mistral-31-24b",
-            ResolvedBy::Fallback,
-        ),
+        (r#"{"model":"gpt-9"}"#, Some("gpt-9"), mistral, Fallback),
+        (r#"{}"#, None, mistral, Fallback),
+        (r#"{"model":""}"#, None, mistral, Fallback),
     ] {
-        let (answer, seen) = gateway.send(post(CHAT, Full::<Bytes>::from(sent))).await;
-        let seen = seen.unwrap();
-        for extensions in [&seen.head.extensions, &answer.head.extensions] {
+        let request = post(CHAT, Full::<Bytes>::from(sent));
+        let (response, received) = gateway.send(request).await;
+        let received = received.unwrap();
+        for extensions in [&received.head.extensions, &response.head.extensions] {
             let routed = extensions.get::<RoutedModel>().unwrap();
             assert_eq!(routed.requested(), requested, "{sent}");
             assert_eq!((routed.name(), routed.resolved_by()), (name, by), "{sent}");
-            assert_eq!(routed.is_fallback(), by == ResolvedBy::Fallback);
-            assert!(seen.text().contains(routed.id()));
+            assert_eq!(routed.is_fallback(), by == Fallback);
+            assert!(received.text().contains(routed.id()));
             let image = routed.model_type() == &ModelType::Other("IMAGE".into());
             assert_eq!(image, name == "Picture Maker");
             assert_eq!(routed.entry().name(), name);
         }
     }
-    let (answer, seen) = gateway.send(post(OTHER, Full::<Bytes>::from("{}"))).await;
-    assert!(seen.unwrap().head.extensions.get::<RoutedModel>().is_none());
-    assert!(answer.head.extensions.get::<RoutedModel>().is_none());
+    let request = post(OTHER, Full::<Bytes>::from("{}"));
+    let (response, received) = gateway.send(request).await;
+    let received = received.unwrap();
+    assert!(received.head.extensions.get::<RoutedModel>().is_none());
+    assert!(response.head.extensions.get::<RoutedModel>().is_none());
 }
 
 #[tokio::test]
-async fn the_id_header_is_the_layers_alone() {
-    let with_header = |request: Request<()>, body: &'static str| {
+async fn id_header_cannot_be_forged() {
+    let forged = |request: Request<()>, body: &'static str| {
         let mut request = request.map(|()| Full::<Bytes>::from(body));
-        request
-            .headers_mut()
-            .append("model_id", "0xevil".parse().unwrap());
-        request
-            .headers_mut()
-            .append("Model_ID", "0xworse".parse().unwrap());
+        let headers = request.headers_mut();
+        headers.append("model_id", HeaderValue::from_static("0xevil"));
+        headers.append("Model_ID", HeaderValue::from_static("0xworse"));
         request
     };
     let gateway = Gateway::with(|config| {
@@ -310,29 +269,30 @@ async fn the_id_header_is_the_layers_alone() {
         (post(CHAT, ()), r#"{"model":"flux"}"#, Some("0x10")),
         (post(CHAT, ()), r#"{"model":"0x10"}"#, Some("0x10")),
         (post(CHAT, ()), "{}", Some("0x0a")),
-        (post(CHAT, ()), r#"{"model":"heard of by none"}"#, None),
+        (post(CHAT, ()), r#"{"model":"unknown model"}"#, None),
         (post(OTHER, ()), "{}", None),
         (Request::get(CHAT).body(()).unwrap(), "", None),
         (Request::post("/v1/files").body(()).unwrap(), "", None),
     ] {
-        let (_, seen) = gateway.send(with_header(request, body)).await;
-        let headers = seen.unwrap().head.headers;
+        let (_, received) = gateway.send(forged(request, body)).await;
+        let headers = received.unwrap().head.headers;
         let ids: Vec<_> = headers.get_all("model_id").iter().collect();
         assert_eq!(ids, Vec::from_iter(id), "{body}");
     }
-    let none = Gateway::new();
-    let (_, seen) = none.send(with_header(post(CHAT, ()), "{}")).await;
+    let (_, received) = Gateway::new().send(forged(post(CHAT, ()), "{}")).await;
+    let received = received.unwrap();
     assert_eq!(
-        seen.unwrap().header("model_id"),
+        received.header("model_id"),
         Some("0xevil"),
         "off by default"
     );
 }
 
 #[tokio::test]
-async fn response_headers_tell_the_model_when_enabled() {
+async fn response_headers_name_the_model_when_enabled() {
     let names = ["x-model-id", "x-model-name", "x-model-fallback"];
     let on = Gateway::with(|config| config.response_headers(true));
+    let off = Gateway::new();
     for (path, sent, expected) in [
         (
             CHAT,
@@ -347,27 +307,11 @@ async fn response_headers_tell_the_model_when_enabled() {
         (OTHER, "{}", [None; 3]),
         (CHAT, "[]", [None; 3]),
     ] {
-        let (answer, _) = on.send(post(path, Full::<Bytes>::from(sent))).await;
-        assert_eq!(names.map(|name| answer.header(name)), expected, "{sent}");
-        let off = Gateway::new();
-        let (answer, _) = off.send(post(path, Full::<Bytes>::from(sent))).await;
-        assert_eq!(names.map(|name| answer.header(name)), [None; 3]);
+        for (gateway, expected) in [(&on, expected), (&off, [None; 3])] {
+            let request = post(path, Full::<Bytes>::from(sent));
+            let (response, _) = gateway.send(request).await;
+            let found = names.map(|name| response.header(name));
+            assert_eq!(found, expected, "{sent}");
+        }
     }
-}
-
-#[tokio::test]
-async fn what_needs_no_model_needs_no_registry() {
-    let gateway = Gateway::of(Source::new(Answer::Fails), |config| config);
-    for sent in ["{}", r#"{"model":null}"#, r#"{"model":7}"#] {
-        assert_served(&gateway, OTHER, sent, sent).await;
-    }
-    assert_refused(&gateway, CHAT, r#"{"model":7}"#, "invalid_model").await;
-    assert_eq!(gateway.source.fetches(), 0);
-    assert_refused(
-        &gateway,
-        OTHER,
-        r#"{"model":"m"}"#,
-        "model_registry_unavailable",
-    )
-    .await;
 }

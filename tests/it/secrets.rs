@@ -1,13 +1,13 @@
-//! Keys, query strings and bodies reach no log, no error and no debug print.
+//! Secrets reach no log, error or debug output.
 //!
-//! Each test plants secrets everywhere, logs everything there is, that of the
-//! dependencies too, in a process of its own, shows there every value that a
-//! user could print, and searches all that this process has written.
+//! Each test plants secrets wherever a request, a response or a registry can hold them, captures
+//! the logs of all crates at all levels, and formats every value that a user can print.
 
 use std::{
+    cell::RefCell,
     convert::Infallible,
     error::Error,
-    fmt::{Debug, Display},
+    fmt::{Debug, Display, Write},
     time::Duration,
 };
 
@@ -16,76 +16,60 @@ use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_model_routing::{
-    Catalog, Endpoint, Fetched, ModelListService, ModelRoutingLayer, Registry, RegistryPolicy,
-    RegistrySource, Rejection, ReqwestSource, RoutedBody, RoutedModel, RoutingConfig,
-    RoutingConfigBuilder, UnknownModel,
+    Catalog, Endpoint, Fetched, ModelListService, ModelRoutingLayer, RegistrySource, Rejection,
+    ReqwestSource, RoutedBody, RoutedModel, RoutingConfig, RoutingConfigBuilder, UnknownModel,
 };
 
-use crate::{
-    registry_https::{found, ok, serve_tls},
-    support::{
-        body::{Script, data},
-        child::{self, log_everything},
-        gateway::CHAT,
-        registry_server::{RegistryServer, Reply},
-        source::{self, MODELS, Source},
-    },
+use crate::support::{
+    body::{ScriptedBody, Step, data},
+    gateway::{CHAT, registry, registry_with_timeout},
+    log::{assert_logged, capture},
+    server::{RegistryServer, ScriptedResponse, start_untrusted_https_server},
+    source::{MODELS, Outcome, ScriptedSource},
 };
 
-/// What every secret begins with; the rest says where it was planted.
+/// The prefix of every secret; the rest says where it was planted.
 const SECRET: &str = "s3cret";
-/// "user:s3cret" in base 64, but for the end of it.
+/// The start of "user:s3cret" in base 64.
 const SECRET_IN_BASE_64: &str = "dXNlcjpzM2NyZX";
 
-/// Runs the test in a process of its own and searches what it wrote; `None` in
-/// that process.
-fn log_of(test: &str) -> Option<String> {
-    let output = child::output_of(&format!("secrets::{test}"), |command| {
-        let trusted = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/tls/ca.pem");
-        command
-            .env("SSL_CERT_FILE", trusted)
-            .env_remove("SSL_CERT_DIR")
-            .env("HTTP_PROXY", "http://user:s3cret-proxy@127.0.0.1:1")
-            .env_remove("http_proxy")
-            .env_remove("NO_PROXY")
-            .env_remove("no_proxy");
-    })?;
-    let log = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    for secret in [SECRET, SECRET_IN_BASE_64] {
-        if let Some(at) = log.find(secret) {
-            let line = log[..at].lines().count();
-            let lines: Vec<_> = log.lines().skip(line.saturating_sub(1)).take(2).collect();
-            panic!("a secret is shown:\n{}", lines.join("\n"));
-        }
+thread_local! {
+    static PRINTED: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// The logs of a scenario and all that it printed. Panics if there is a secret in it.
+fn output_of(scenario: impl AsyncFn()) -> String {
+    let output = capture(scenario) + &PRINTED.take();
+    for line in output.lines() {
+        let is_secret = line.contains(SECRET) || line.contains(SECRET_IN_BASE_64);
+        assert!(!is_secret, "{line}");
     }
-    Some(log)
+    output
 }
 
-fn show(value: &(impl Debug + ?Sized)) {
-    eprintln!("shown: {value:?} {value:#?}");
+fn print(value: &(impl Debug + ?Sized)) {
+    print_text(format_args!("{value:?} {value:#?}"));
 }
 
-/// Shows an error and all its causes in every way.
-fn show_error(error: &(dyn Error + 'static)) {
+fn print_text(text: impl Display) {
+    PRINTED.with_borrow_mut(|printed| writeln!(printed, "{text}").unwrap());
+}
+
+/// Prints an error and its sources in every way.
+fn print_error(error: &(dyn Error + 'static)) {
     let mut next = Some(error);
     while let Some(error) = next {
-        eprintln!("shown: {error}");
-        show(error);
+        print_text(error);
+        print(error);
         next = error.source();
     }
 }
 
-fn show_text(text: impl Display) {
-    eprintln!("shown: {text}");
-}
-
-/// A request full of secrets.
+/// A request with secrets in its URI and its headers.
 fn request<B>(content_type: &'static str, body: B) -> Request<B> {
-    let mut request = Request::post(format!("{CHAT}?key=s3cret-uri"))
-        .header("content-type", content_type)
-        .body(body)
-        .unwrap();
+    let mut request = Request::post(format!("{CHAT}?key=s3cret-uri"));
     for (name, value) in [
+        ("content-type", content_type),
         ("authorization", "Bearer s3cret-authorization"),
         ("proxy-authorization", "Bearer s3cret-proxy-authorization"),
         ("api-key", "s3cret-api-key"),
@@ -93,52 +77,52 @@ fn request<B>(content_type: &'static str, body: B) -> Request<B> {
         ("cookie", "session=s3cret-cookie"),
         ("x-anything", "s3cret-header"),
     ] {
-        request
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
+        request = request.header(name, value);
     }
-    request
+    request.body(body).unwrap()
 }
 
-/// Reads the body, shows it, and answers with secrets.
-async fn inner(request: Request<RoutedBody<Script>>) -> Result<Response<Full<Bytes>>, Infallible> {
+/// Prints and reads the request; its response holds secrets.
+async fn inner(
+    request: Request<RoutedBody<ScriptedBody>>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     if let Some(routed) = request.extensions().get::<RoutedModel>() {
-        show(routed);
+        print(routed);
     }
     let mut body = request.into_body();
-    show(&body);
+    print(&body);
     while let Some(frame) = body.frame().await {
         if let Err(error) = frame {
-            show_error(&*error);
+            print_error(&*error);
             break;
         }
     }
-    show(&body);
-    let answer = r#"{"model":"0xb603","choices":"s3cret-answer"}"#;
+    print(&body);
+    let body = r#"{"model":"0xb603","choices":"s3cret-response"}"#;
     let response = Response::builder()
         .header("content-type", "application/json")
         .header("set-cookie", "s3cret-set-cookie");
-    Ok(response.body(answer.into()).unwrap())
+    Ok(response.body(body.into()).unwrap())
 }
 
-/// Sends a body of these frames; the code of the rejection, or `"ok"`.
+/// Sends a body of these frames. Returns the rejection's code or `"ok"`.
 async fn send(layer: &ModelRoutingLayer, frames: &[&str]) -> &'static str {
-    let body = Script::new(frames.iter().map(data));
+    let body = ScriptedBody::new(frames.iter().map(data));
     send_request(layer, request("application/json", body)).await
 }
 
-async fn send_request(layer: &ModelRoutingLayer, request: Request<Script>) -> &'static str {
+async fn send_request(layer: &ModelRoutingLayer, request: Request<ScriptedBody>) -> &'static str {
     let mut service = layer.layer(service_fn(inner));
-    show(&layer);
+    print(&layer);
     let future = service.ready().await.unwrap().call(request);
-    show(&future);
+    print(&future);
     let response = future.await.unwrap();
-    show(response.body());
+    print(response.body());
     if let Some(routed) = response.extensions().get::<RoutedModel>() {
-        show(routed);
+        print(routed);
     }
     let code = response.extensions().get::<Rejection>().map(|rejection| {
-        show_error(rejection);
+        print_error(rejection);
         rejection.code().as_str()
     });
     response.into_body().collect().await.unwrap();
@@ -152,44 +136,43 @@ fn configured(
     let builder = configure(RoutingConfig::builder().source(source))
         .restore_model_name(true)
         .response_headers(true);
-    show(&builder);
+    print(&builder);
     let config = builder.build().unwrap();
-    show(&config);
+    print(&config);
     ModelRoutingLayer::new(config)
 }
 
-#[tokio::test]
-async fn requests_and_answers_reach_no_log_error_or_debug_print() {
-    let Some(log) = log_of("requests_and_answers_reach_no_log_error_or_debug_print") else {
-        return requests_of_every_outcome().await;
-    };
-    for expected in [
-        "routing to the fallback model",
-        "route_model",
-        r#""level":"DEBUG""#,
-        "RoutedBody",
-        // Every code, so that none has been forgotten.
-        "invalid_json",
-        "invalid_multipart",
-        "duplicate_model",
-        "ambiguous_model",
-        "invalid_model",
-        "model_type_mismatch",
-        "model_not_found",
-        "request_too_large",
-        "unsupported_content_encoding",
-        "unsupported_media_type",
-        "model_registry_unavailable",
-        "fallback_model_unavailable",
-        "overloaded",
-    ] {
-        assert!(log.contains(expected), "{expected} is not in:\n{log}");
-    }
+#[test]
+fn requests_and_responses_reach_no_log_error_or_debug_output() {
+    let output = output_of(send_requests_of_every_outcome);
+    assert_logged(
+        &output,
+        &[
+            "routing to the fallback model",
+            "route_model",
+            r#""level":"DEBUG""#,
+            "RoutedBody",
+            // All rejections but `request_timeout`.
+            "invalid_json",
+            "invalid_multipart",
+            "duplicate_model",
+            "ambiguous_model",
+            "invalid_model",
+            "model_type_mismatch",
+            "model_not_found",
+            "request_too_large",
+            "unsupported_content_encoding",
+            "unsupported_media_type",
+            "model_registry_unavailable",
+            "fallback_model_unavailable",
+            "overloaded",
+        ],
+    );
 }
 
-async fn requests_of_every_outcome() {
-    log_everything();
-    let layer = configured(Source::of_models(), |config| config.max_held_bytes(200));
+async fn send_requests_of_every_outcome() {
+    let models = ScriptedSource::with_models;
+    let layer = configured(models(), |config| config.max_held_bytes(200));
     layer.registry().refresh().await.unwrap();
     let long = format!(r#"{{"messages":"s3cret-body{}""#, "x".repeat(200));
     for (frames, code) in [
@@ -198,7 +181,7 @@ async fn requests_of_every_outcome() {
             "ok",
         ),
         (&[r#"{"messages":"s3cret-body"}"#], "ok"),
-        (&[r#"{"messages":"s3cret-body","model":"nobody"}"#], "ok"),
+        (&[r#"{"messages":"s3cret-body","model":"unknown"}"#], "ok"),
         (&[r#"{"messages":"s3cret-body","#], "invalid_json"),
         (&["s3cret-body"], "invalid_json"),
         (&[r#"{"s3cret-body":}"#], "invalid_json"),
@@ -206,7 +189,7 @@ async fn requests_of_every_outcome() {
             &[r#"{"model":"m","s3cret-body":1,"model":"n"}"#],
             "duplicate_model",
         ),
-        // These two are refused late.
+        // Rejected late.
         (
             &[r#"{"model":"m","s3cret-body":1"#, r#","model":"n"}"#],
             "duplicate_model",
@@ -242,91 +225,79 @@ async fn requests_of_every_outcome() {
         ("multipart/form-data", "s3cret-body", "invalid_multipart"),
         ("text/plain", "s3cret-body", "unsupported_media_type"),
     ] {
-        let body = Script::new([data(body)]);
+        let body = ScriptedBody::new([data(body)]);
         let sent = send_request(&layer, request(content_type, body)).await;
         assert_eq!(sent, code, "{content_type}");
     }
-    let mut encoded = request("application/json", Script::new([data("s3cret-body")]));
+    let body = ScriptedBody::new([data("s3cret-body")]);
+    let mut encoded = request("application/json", body);
     let encoding = HeaderValue::from_static("gzip");
     encoded.headers_mut().insert("content-encoding", encoding);
-    assert_eq!(
-        send_request(&layer, encoded).await,
-        "unsupported_content_encoding"
-    );
+    let sent = send_request(&layer, encoded).await;
+    assert_eq!(sent, "unsupported_content_encoding");
 
-    let unknown = [r#"{"messages":"s3cret-body","model":"nobody"}"#];
-    let strict = configured(Source::of_models(), |config| {
+    let unknown = [r#"{"messages":"s3cret-body","model":"unknown"}"#];
+    let rejecting = configured(models(), |config| {
         config.unknown_model(UnknownModel::Reject)
     });
-    assert_eq!(send(&strict, &unknown).await, "model_not_found");
-    let orphan = configured(Source::of_models(), |config| {
-        config.fallback(Endpoint::Llm, "gone")
-    });
-    assert_eq!(send(&orphan, &unknown).await, "fallback_model_unavailable");
-    let dead = configured(Source::new(source::Answer::Fails), |config| config);
-    assert_eq!(send(&dead, &unknown).await, "model_registry_unavailable");
-    let full = configured(Source::of_models(), |config| {
-        config.max_total_held_bytes(40)
-    });
+    assert_eq!(send(&rejecting, &unknown).await, "model_not_found");
+    let no_fallback = configured(models(), |config| config.fallback(Endpoint::Llm, "gone"));
+    let sent = send(&no_fallback, &unknown).await;
+    assert_eq!(sent, "fallback_model_unavailable");
+    let unavailable = configured(ScriptedSource::new(Outcome::Failure), |config| config);
+    let sent = send(&unavailable, &unknown).await;
+    assert_eq!(sent, "model_registry_unavailable");
+    let full = configured(models(), |config| config.max_total_held_bytes(40));
+    let front = r#"{"messages":"s3cret-body""#;
+    let held = ScriptedBody::new([data(front), Step::Hang]);
     let mut service = full.layer(service_fn(inner));
-    let held = Script::new([
-        data(r#"{"messages":"s3cret-body""#),
-        crate::support::body::Step::Hang,
-    ]);
     let mut holding = tokio_test::task::spawn(service.call(request("application/json", held)));
     assert!(holding.poll().is_pending());
-    assert_eq!(
-        send(&full, &[r#"{"messages":"s3cret-body""#, "}"]).await,
-        "overloaded"
-    );
+    assert_eq!(send(&full, &[front, "}"]).await, "overloaded");
 }
 
-#[tokio::test]
-async fn registry_secrets_reach_no_log_error_or_debug_print() {
-    let Some(log) = log_of("registry_secrets_reach_no_log_error_or_debug_print") else {
-        return registries_of_every_kind().await;
-    };
-    for expected in [
-        "catalog changed",
-        "catalog not refreshed",
-        "no complete answer within",
-        "more than 3 redirects",
-        "a URL with a user name or password",
-        "from https to http",
-        "certificate",
-        "not a usable catalog",
-        // The dependencies log too.
-        "reqwest::connect",
-        "hyper_util::client",
-        "rustls::client",
-    ] {
-        assert!(log.contains(expected), "{expected} is not in:\n{log}");
-    }
+#[test]
+fn registry_secrets_reach_no_log_error_or_debug_output() {
+    let output = output_of(use_registries_of_every_kind);
+    assert_logged(
+        &output,
+        &[
+            "catalog changed",
+            "catalog not refreshed",
+            "no complete answer within",
+            "more than 3 redirects",
+            "a URL with a user name or password",
+            "certificate",
+            "not a usable catalog",
+            // Dependencies.
+            "reqwest::connect",
+            "hyper_util::client",
+            "rustls::client",
+        ],
+    );
 }
 
 const QUERY: &str = "?sig=s3cret-query#s3cret-fragment";
 
-async fn registries_of_every_kind() {
-    log_everything();
-    let server = RegistryServer::start(Reply::new(200, MODELS).etag("\"1\"")).await;
-    let url = |host: &str| format!("http://user:s3cret-password@{host}/list{QUERY}");
+async fn use_registries_of_every_kind() {
+    let server = RegistryServer::start(ScriptedResponse::new(200, MODELS).etag("\"1\"")).await;
+    let url = |host: &str| format!("http://user:s3cret-password@{host}/models{QUERY}");
     let here = url(&server.address().to_string());
 
-    // Used by requests.
     let layer = configured(ReqwestSource::new(&here).unwrap(), |config| config);
     assert_eq!(send(&layer, &[r#"{"model":"flux"}"#]).await, "ok");
     let builder = RoutingConfig::builder().models_url(&*here);
-    show(&builder);
-    show(&builder.build().unwrap());
+    print(&builder);
+    print(&builder.build().unwrap());
     for bad in ["ftp://user:s3cret@h/?s3cret", "user:s3cret@h", "http://"] {
-        show_error(&ReqwestSource::new(bad).unwrap_err());
+        print_error(&ReqwestSource::new(bad).unwrap_err());
         let error = RoutingConfig::builder().models_url(bad).build();
-        show_error(&error.unwrap_err());
+        print_error(&error.unwrap_err());
     }
     let source = ReqwestSource::new(&here).unwrap();
-    show(&source);
-    show(&source.fetch(None).await.unwrap());
-    show(&Fetched::document("s3cret-document").with_etag("\"1\""));
+    print(&source);
+    print(&source.fetch(None).await.unwrap());
+    print(&Fetched::document("s3cret-document").with_etag("\"1\""));
     for document in [
         r#""s3cret-document""#,
         r#"{"models":"s3cret-document"}"#,
@@ -336,70 +307,61 @@ async fn registries_of_every_kind() {
         r#"["s3cret-document"]"#,
         "s3cret-document",
     ] {
-        show_error(&Catalog::parse(document.as_bytes()).unwrap_err());
+        print_error(&Catalog::parse(document.as_bytes()).unwrap_err());
     }
 
-    let registry = layer.registry();
-    let there = format!("http://user:s3cret-password@127.0.0.1:1/x{QUERY}");
-    for reply in [
-        Reply::new(500, "s3cret-document"),
-        Reply::new(200, "<html>s3cret-document"),
-        Reply::new(200, r#"{"s3cret-document":1}"#),
-        Reply::new(200, r#"{"models":"s3cret-document"}"#),
-        Reply::new(200, r#""s3cret-document""#),
-        Reply::new(200, "s3cret-document").truncated(),
-        Reply::new(200, "s3cret-document").reset(),
-        Reply::new(200, "s3cret-document").header("content-encoding", "br"),
-        Reply::new(200, "").header("content-length", "99999999999"),
-        Reply::redirect(302, format!("/list{QUERY}")),
-        Reply::redirect(302, format!("ftp://user:s3cret@h/{QUERY}")),
-        Reply::redirect(302, there.clone()),
-        Reply::redirect(302, "http://user:s3cret@[bad/x?s3cret"),
+    let shared = layer.registry();
+    let other_host = format!("http://user:s3cret-password@127.0.0.1:1/x{QUERY}");
+    let document = || ScriptedResponse::new(200, "s3cret-document");
+    for response in [
+        document().status(500),
+        ScriptedResponse::new(200, "<html>s3cret-document"),
+        ScriptedResponse::new(200, r#"{"s3cret-document":1}"#),
+        ScriptedResponse::new(200, r#"{"models":"s3cret-document"}"#),
+        ScriptedResponse::new(200, r#""s3cret-document""#),
+        document().truncated(),
+        document().reset(),
+        document().header("content-encoding", "br"),
+        document().header("content-length", "99999999999"),
+        ScriptedResponse::redirect(302, format!("/models{QUERY}")),
+        ScriptedResponse::redirect(302, format!("ftp://user:s3cret@h/{QUERY}")),
+        ScriptedResponse::redirect(302, other_host),
+        ScriptedResponse::redirect(302, "http://user:s3cret@[bad/x?s3cret"),
     ] {
-        server.reply(reply);
-        show_error(&registry.refresh().await.unwrap_err());
-        show(registry);
-        show(&registry.stats());
-        show_text(serde_json::to_string(&registry.stats()).unwrap());
+        server.set_response(response);
+        print_error(&shared.refresh().await.unwrap_err());
+        print(shared);
+        print(&shared.stats());
     }
-    // A redirect that is followed, with a cookie that nobody asked for.
-    let list = Reply::new(200, MODELS.replace("flux", "fluxx"));
-    server.reply(list.header("set-cookie", "s3cret-set-cookie"));
-    server.push(Reply::redirect(302, format!("/elsewhere{QUERY}")));
-    registry.refresh().await.unwrap();
+    // A redirect that is followed, with a cookie.
+    let changed = ScriptedResponse::new(200, MODELS.replace("flux", "fluxx"));
+    server.set_response(changed.header("set-cookie", "s3cret-set-cookie"));
+    server.push(ScriptedResponse::redirect(
+        302,
+        format!("/elsewhere{QUERY}"),
+    ));
+    shared.refresh().await.unwrap();
 
-    // Over TLS.
-    let secure = format!(
-        "user:s3cret-password@localhost:{}",
-        serve_tls(ok(MODELS)).port()
-    );
-    let secure = Registry::new(ReqwestSource::new(&format!("https://{secure}/{QUERY}")).unwrap());
-    secure.refresh().await.unwrap();
-    let downgrade = serve_tls(found(&server.url_of("/x?s3cret-query"))).port();
-    let by_another_name = serve_tls(ok(MODELS)).port();
+    let untrusted = start_untrusted_https_server();
     for url in [
-        format!("https://user:s3cret-password@localhost:{downgrade}/{QUERY}"),
-        // The certificate is not for this name.
-        format!("https://user:s3cret-password@127.0.0.2:{by_another_name}/{QUERY}"),
+        format!("https://user:s3cret-password@{untrusted}/{QUERY}"),
         url("127.0.0.1:1"),
-        // By way of the proxy in the environment.
         url("does-not-exist.invalid"),
     ] {
-        let registry = Registry::new(ReqwestSource::new(&url).unwrap());
-        show_error(&registry.refresh().await.unwrap_err());
-        show(&registry);
+        let source = ReqwestSource::new(&url).unwrap();
+        let registry = registry_with_timeout(source, Duration::from_secs(5));
+        print_error(&registry.refresh().await.unwrap_err());
+        print(&registry);
     }
-    server.reply(Reply::silent());
-    let mut hasty = RegistryPolicy::default();
-    hasty.fetch_timeout = Duration::from_millis(100);
-    let hasty = Registry::with_policy(ReqwestSource::new(&here).unwrap(), hasty, None);
-    let error = hasty.catalog().await.unwrap_err();
-    show_error(&error);
-    let list = ModelListService::new(hasty);
-    let request = Request::get("/v1/models/nobody").body(()).unwrap();
-    let response = list.clone().oneshot(request).await.unwrap();
-    show_text(String::from_utf8_lossy(
-        &response.into_body().collect().await.unwrap().to_bytes(),
-    ));
-    show(&list);
+    server.set_response(ScriptedResponse::silent());
+    let source = ReqwestSource::new(&here).unwrap();
+    let hasty = registry_with_timeout(source, Duration::from_millis(100));
+    print_error(&hasty.catalog().await.unwrap_err());
+    let models = ModelListService::new(hasty);
+    let request = Request::get("/v1/models/unknown").body(()).unwrap();
+    let response = models.clone().oneshot(request).await.unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    print_text(String::from_utf8_lossy(&body));
+    print(&models);
+    print(&registry(ReqwestSource::new(&here).unwrap()));
 }

@@ -1,25 +1,8 @@
-//! The layer in AWS Lambda: a gateway behind API Gateway, a load balancer or a
-//! function URL.
-//!
-//! ```sh
-//! cargo build --release --example lambda --target x86_64-unknown-linux-musl
-//! cp target/x86_64-unknown-linux-musl/release/examples/lambda bootstrap
-//! zip lambda.zip bootstrap
-//! ```
-//!
-//! That is a function for the runtime `provided.al2023`. Its environment:
-//! `UPSTREAM_URL`, where requests go, and what `RoutingConfig::from_env` reads.
-//! `INVOKE_MODE=RESPONSE_STREAM` streams answers, server-sent events as well;
-//! the function URL or the REST API in front must then be set to stream too. By
-//! default answers are buffered, which everything in front can do.
-
-#[path = "proxy/hop_by_hop.rs"]
-mod hop_by_hop;
+//! An LLM gateway in AWS Lambda, behind API Gateway, a load balancer or a function URL.
 
 use std::{env, time::Duration};
 
-use hop_by_hop::remove_hop_by_hop;
-use http::{Request, Response, StatusCode, Uri, header, request::Parts};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri, header, request::Parts};
 use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -27,7 +10,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use lambda_http::{Body, Error, RequestExt, request::RequestContext};
+use lambda_http::{Body, Error, RequestExt, request::RequestContext, tracing};
 use rustls::crypto::ring;
 use serde_json::json;
 use tokio::time::timeout;
@@ -36,19 +19,17 @@ use tower_model_routing::{ModelRoutingLayer, RoutedBody, RoutingConfigBuilder};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda_http::tracing::init_default_subscriber();
+    tracing::init_default_subscriber();
     let config = RoutingConfigBuilder::from_env()?
         .response_headers(true)
         .restore_model_name(true)
         .build()?;
-    // Once per process, not per invocation: warm invocations share the layer, and
-    // with it the list of models. Between invocations the process is frozen, so
-    // a refresh may be cut off; the registry starts over.
+    // One layer per process, so that invocations share its catalog. Lambda freezes the process
+    // between invocations; a refresh that this interrupts fails and is retried.
     let layer = ModelRoutingLayer::new(config);
     let upstream = Upstream::from_env()?;
 
-    // The start of the process, for which Lambda allows 10 s, is the time to
-    // fetch the list. Should it fail, a request tries again.
+    // Lambda allows 10 s for the start. If this fetch fails, the first request fetches again.
     let _ = timeout(Duration::from_secs(5), layer.registry().refresh()).await;
 
     let service = ServiceBuilder::new()
@@ -61,7 +42,7 @@ async fn main() -> Result<(), Error> {
     }
 }
 
-/// The server behind this gateway.
+/// The server that requests are forwarded to.
 #[derive(Clone)]
 struct Upstream {
     url: Uri,
@@ -84,7 +65,7 @@ impl Upstream {
             .enable_http1()
             .wrap_connector(tcp);
         let client = Client::builder(TokioExecutor::new())
-            // NAT gateways forget idle connections after 350 s.
+            // NAT gateways drop connections that are idle for 350 s.
             .pool_idle_timeout(Duration::from_secs(60))
             .build(connector);
         Ok(Self { url, client })
@@ -96,23 +77,23 @@ impl Upstream {
     ) -> Result<Response<Either<Incoming, Full<Bytes>>>, Error> {
         let (mut head, body) = request.into_parts();
         head.uri = self.target(&head)?;
-        // The upstream's own host takes its place.
+        // The client sets the upstream's own host.
         head.headers.remove(header::HOST);
-        remove_hop_by_hop(&mut head.headers, None);
+        remove_hop_by_hop(&mut head.headers);
         match self.client.request(Request::from_parts(head, body)).await {
-            Ok(response) => {
-                let (mut head, body) = response.into_parts();
-                remove_hop_by_hop(&mut head.headers, None);
-                Ok(Response::from_parts(head, Either::Left(body)))
+            Ok(mut response) => {
+                remove_hop_by_hop(response.headers_mut());
+                Ok(response.map(Either::Left))
             }
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "no answer");
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "no response from the upstream");
                 Ok(unavailable())
             }
         }
     }
 
-    /// Where a request goes: the upstream's path, then the request's.
+    /// The upstream's path followed by the path and the query of the request.
     fn target(&self, head: &Parts) -> Result<Uri, http::Error> {
         let prefix = self.url.path().trim_end_matches('/');
         let path = path_without_stage(head);
@@ -124,15 +105,15 @@ impl Upstream {
     }
 }
 
-/// API Gateway's stage is none of the upstream's business: the path of an HTTP
-/// API begins with it, and `lambda_http` puts it before that of a REST API.
+/// The path without API Gateway's stage. The path of an HTTP API begins with it, and `lambda_http`
+/// puts it before the path of a REST API.
 fn path_without_stage(head: &Parts) -> &str {
     let path = head.uri.path();
     let stage = match head.request_context_ref() {
         Some(RequestContext::ApiGatewayV1(context)) => context
             .stage
             .as_deref()
-            // A path that happens to begin in this way is left as it is.
+            // `lambda_http` does not repeat a path segment that equals the stage.
             .filter(|stage| !head.raw_http_path().starts_with(&format!("/{stage}/"))),
         Some(RequestContext::ApiGatewayV2(context)) => context.stage.as_deref(),
         _ => None,
@@ -141,6 +122,31 @@ fn path_without_stage(head: &Parts) -> &str {
         .and_then(|stage| path.strip_prefix('/')?.strip_prefix(stage))
         .filter(|rest| rest.starts_with('/'))
         .unwrap_or(path)
+}
+
+/// Removes the headers that belong to one connection (RFC 9110, section 7.6.1).
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    static HOP_BY_HOP: [HeaderName; 8] = [
+        header::CONNECTION,
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+        header::PROXY_AUTHENTICATE,
+        header::PROXY_AUTHORIZATION,
+        header::TE,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+    ];
+
+    let listed: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in listed.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
 }
 
 fn unavailable() -> Response<Either<Incoming, Full<Bytes>>> {
@@ -152,9 +158,7 @@ fn unavailable() -> Response<Either<Incoming, Full<Bytes>>> {
     }});
     let mut response = Response::new(Either::Right(Full::from(error.to_string())));
     *response.status_mut() = StatusCode::BAD_GATEWAY;
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        header::HeaderValue::from_static("application/json"),
-    );
+    let json = header::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
     response
 }

@@ -1,55 +1,51 @@
-//! Bodies that do what a test tells them.
+//! Bodies that follow a script.
 
 use std::{
     collections::VecDeque,
-    fmt,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::StreamBody;
 use tokio::sync::mpsc;
 
-/// What a scripted body does when it is polled.
+/// One step of a [`ScriptedBody`].
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Data(Bytes),
     Trailers(HeaderMap),
     Error(&'static str),
-    /// Returns `Pending` once, and wakes.
+    /// Returns `Pending` once and wakes the task.
     Pending,
-    /// Returns `Pending` for ever.
+    /// Returns `Pending` from then on.
     Hang,
 }
 
-/// What a scripted body says of its length.
+/// The size hint of a [`ScriptedBody`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Hint {
-    /// The exact length of what is left.
+    /// The exact remaining length.
     Exact,
-    /// Nothing.
     Unknown,
-    /// Bounds around the truth.
+    /// Bounds around the remaining length.
     Bounds,
 }
 
 /// A body that follows a script.
 #[derive(Debug)]
-pub(crate) struct Script {
+pub(crate) struct ScriptedBody {
     steps: VecDeque<Step>,
     hint: Hint,
-    knows_its_end: bool,
-    // Tells the test when the body is gone.
+    reports_end: bool,
     alive: Arc<()>,
 }
 
-/// A body's error, which is no `std::error::Error`: all that a body's error
-/// must be is `Into<BoxError>`.
+/// A body's error that is not a `std::error::Error`, only `Into<BoxError>`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct BodyError(pub(crate) &'static str);
 
@@ -59,19 +55,19 @@ impl From<BodyError> for tower_model_routing::BoxError {
     }
 }
 
-impl Script {
-    /// A body of unknown length that knows when it has ended.
+impl ScriptedBody {
+    /// A body without a size hint that reports its end.
     pub(crate) fn new(steps: impl IntoIterator<Item = Step>) -> Self {
         Self {
             steps: steps.into_iter().collect(),
             hint: Hint::Unknown,
-            knows_its_end: true,
+            reports_end: true,
             alive: Arc::new(()),
         }
     }
 
     /// These frames, with a `Pending` before each and before the end.
-    pub(crate) fn halting(frames: &[impl AsRef<[u8]>]) -> Self {
+    pub(crate) fn pending_between(frames: &[impl AsRef<[u8]>]) -> Self {
         let steps = frames
             .iter()
             .flat_map(|frame| [Step::Pending, data(frame.as_ref())]);
@@ -83,18 +79,18 @@ impl Script {
         self
     }
 
-    /// Whether `is_end_stream` says so when it has ended.
-    pub(crate) fn knows_its_end(mut self, knows: bool) -> Self {
-        self.knows_its_end = knows;
+    /// Whether `is_end_stream` is true at the end.
+    pub(crate) fn reports_end(mut self, reports_end: bool) -> Self {
+        self.reports_end = reports_end;
         self
     }
 
-    /// Upgradable as long as the body is there.
-    pub(crate) fn alive(&self) -> std::sync::Weak<()> {
+    /// A handle that can be upgraded until the body is dropped.
+    pub(crate) fn alive(&self) -> Weak<()> {
         Arc::downgrade(&self.alive)
     }
 
-    fn left(&self) -> u64 {
+    fn remaining(&self) -> u64 {
         let lengths = self.steps.iter().map(|step| match step {
             Step::Data(data) => data.len() as u64,
             _ => 0,
@@ -107,15 +103,15 @@ pub(crate) fn data(bytes: impl AsRef<[u8]>) -> Step {
     Step::Data(Bytes::copy_from_slice(bytes.as_ref()))
 }
 
-/// The trailers `x-sum: …`.
+/// The trailers `x-sum: 7`.
 pub(crate) fn trailers() -> HeaderMap {
     HeaderMap::from_iter([(
         http::HeaderName::from_static("x-sum"),
-        HeaderValue::from_static("7"),
+        http::HeaderValue::from_static("7"),
     )])
 }
 
-impl Body for Script {
+impl Body for ScriptedBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -123,18 +119,16 @@ impl Body for Script {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some(step) = self.steps.pop_front() else {
-            return Poll::Ready(None);
-        };
-        let frame = match step {
-            Step::Data(data) => Ok(Frame::data(data)),
-            Step::Trailers(trailers) => Ok(Frame::trailers(trailers)),
-            Step::Error(error) => Err(BodyError(error)),
-            Step::Pending => {
+        let frame = match self.steps.pop_front() {
+            None => return Poll::Ready(None),
+            Some(Step::Data(data)) => Ok(Frame::data(data)),
+            Some(Step::Trailers(trailers)) => Ok(Frame::trailers(trailers)),
+            Some(Step::Error(error)) => Err(BodyError(error)),
+            Some(Step::Pending) => {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            Step::Hang => {
+            Some(Step::Hang) => {
                 self.steps.push_front(Step::Hang);
                 return Poll::Pending;
             }
@@ -143,41 +137,41 @@ impl Body for Script {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.knows_its_end && self.steps.is_empty()
+        self.reports_end && self.steps.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let left = self.left();
+        let remaining = self.remaining();
         let mut hint = SizeHint::new();
         match self.hint {
-            Hint::Exact => hint.set_exact(left),
+            Hint::Exact => hint.set_exact(remaining),
             Hint::Unknown => {}
             Hint::Bounds => {
-                hint.set_upper(left + 100);
-                hint.set_lower(left / 2);
+                hint.set_upper(remaining + 100);
+                hint.set_lower(remaining / 2);
             }
         }
         hint
     }
 }
 
-/// A body whose frames the test sends when it likes.
-pub(crate) struct Fed(mpsc::UnboundedReceiver<Result<Frame<Bytes>, BodyError>>);
+/// A body whose frames come from a [`BodySender`].
+#[derive(Debug)]
+pub(crate) struct ChannelBody(mpsc::UnboundedReceiver<Result<Frame<Bytes>, BodyError>>);
 
-/// The other end of a [`Fed`] body; dropping it ends the body.
-pub(crate) struct Feed(mpsc::UnboundedSender<Result<Frame<Bytes>, BodyError>>);
+/// The sending half of a [`ChannelBody`]; dropping it ends the body.
+pub(crate) struct BodySender(mpsc::UnboundedSender<Result<Frame<Bytes>, BodyError>>);
 
-pub(crate) fn fed() -> (Feed, Fed) {
+pub(crate) fn channel() -> (BodySender, ChannelBody) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    (Feed(sender), Fed(receiver))
+    (BodySender(sender), ChannelBody(receiver))
 }
 
-impl Feed {
+impl BodySender {
+    /// Sends a frame, unless the body was dropped.
     pub(crate) fn data(&self, bytes: &str) {
-        // A body that nobody reads any more takes nothing.
-        let _ = self
-            .0
-            .send(Ok(Frame::data(Bytes::copy_from_slice(bytes.as_bytes()))));
+        let frame = Frame::data(Bytes::copy_from_slice(bytes.as_bytes()));
+        let _ = self.0.send(Ok(frame));
     }
 
     pub(crate) fn error(&self, error: &'static str) {
@@ -189,7 +183,7 @@ impl Feed {
     }
 }
 
-impl Body for Fed {
+impl Body for ChannelBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -201,14 +195,7 @@ impl Body for Fed {
     }
 }
 
-impl fmt::Debug for Fed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Fed")
-    }
-}
-
-/// A body that must not move, and whose data are no `Bytes`, but two halves
-/// that are not contiguous.
+/// A body that is not `Unpin` and whose data is a non-contiguous `Buf`.
 pub(crate) fn pinned_halves(
     text: &'static str,
 ) -> impl Body<Data = bytes::buf::Chain<&'static [u8], &'static [u8]>, Error = BodyError> + Send {

@@ -1,4 +1,4 @@
-//! The layer around an inner service that remembers what it has seen.
+//! The layer around an inner service that records what it receives.
 
 use std::{
     convert::Infallible,
@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
@@ -14,24 +15,26 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt};
 use tower_model_routing::{
-    BoxError, ModelRouting, ModelRoutingLayer, Rejection, RoutedBody, RoutingConfig,
-    RoutingConfigBuilder,
+    BoxError, ModelRouting, ModelRoutingLayer, Registry, RegistryPolicy, RegistrySource, Rejection,
+    RoutedBody, RoutingConfig, RoutingConfigBuilder,
 };
 
-use super::source::Source;
+use super::source::ScriptedSource;
 
-/// What the inner service got.
+pub(crate) const CHAT: &str = "/v1/chat/completions";
+
+/// A request as the inner service received it.
 #[derive(Debug)]
-pub(crate) struct Seen {
+pub(crate) struct ReceivedRequest {
     pub(crate) head: Parts,
     /// The body, or the error with which it ended.
     pub(crate) body: Result<Bytes, String>,
     pub(crate) trailers: Option<HeaderMap>,
-    /// The exact length that the body claimed at first.
-    pub(crate) claimed: Option<u64>,
+    /// The exact size hint before the first frame.
+    pub(crate) exact_size: Option<u64>,
 }
 
-impl Seen {
+impl ReceivedRequest {
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(self.body.as_ref().unwrap()).unwrap()
     }
@@ -41,19 +44,19 @@ impl Seen {
     }
 }
 
-/// What the client got.
+/// A response as the client received it.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct ReceivedResponse {
     pub(crate) head: http::response::Parts,
     pub(crate) body: Bytes,
 }
 
-impl Answer {
+impl ReceivedResponse {
     pub(crate) fn status(&self) -> u16 {
         self.head.status.as_u16()
     }
 
-    /// The code of the layer's own answer, and `"ok"` for any other.
+    /// The rejection's code, or `"ok"` for the inner service's response.
     pub(crate) fn code(&self) -> &'static str {
         let rejection = self.head.extensions.get::<Rejection>();
         rejection.map_or("ok", |rejection| rejection.code().as_str())
@@ -64,10 +67,9 @@ impl Answer {
     }
 }
 
-/// Reads the whole body, remembers the request, and answers 200 with the body,
-/// or 502 when that has failed.
+/// Reads and records the whole request, then echoes its body, or returns 502 if the body failed.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Recorder(Arc<Mutex<Vec<Seen>>>);
+pub(crate) struct Recorder(Arc<Mutex<Vec<ReceivedRequest>>>);
 
 impl<B> Service<Request<RoutedBody<B>>> for Recorder
 where
@@ -82,10 +84,10 @@ where
     }
 
     fn call(&mut self, request: Request<RoutedBody<B>>) -> Self::Future {
-        let all = Arc::clone(&self.0);
+        let requests = Arc::clone(&self.0);
         Box::pin(async move {
             let (head, body) = request.into_parts();
-            let claimed = body.size_hint().exact();
+            let exact_size = body.size_hint().exact();
             let mut trailers = None;
             let body = match body.collect().await {
                 Ok(body) => {
@@ -98,22 +100,22 @@ where
             if body.is_err() {
                 *response.status_mut() = StatusCode::BAD_GATEWAY;
             }
-            all.lock().unwrap().push(Seen {
+            requests.lock().unwrap().push(ReceivedRequest {
                 head,
                 body,
                 trailers,
-                claimed,
+                exact_size,
             });
             Ok(response)
         })
     }
 }
 
-/// A layer, the service that it made of a [`Recorder`], and that.
+/// A layer around a [`Recorder`].
 #[derive(Clone, Debug)]
 pub(crate) struct Gateway {
     pub(crate) layer: ModelRoutingLayer,
-    pub(crate) source: Source,
+    pub(crate) source: ScriptedSource,
     service: ModelRouting<Recorder>,
     recorder: Recorder,
 }
@@ -126,14 +128,14 @@ impl Gateway {
     pub(crate) fn with(
         configure: impl FnOnce(RoutingConfigBuilder) -> RoutingConfigBuilder,
     ) -> Self {
-        Self::of(Source::of_models(), configure)
+        Self::with_source(ScriptedSource::with_models(), configure)
     }
 
-    pub(crate) fn of(
-        source: Source,
+    pub(crate) fn with_source(
+        source: ScriptedSource,
         configure: impl FnOnce(RoutingConfigBuilder) -> RoutingConfigBuilder,
     ) -> Self {
-        let layer = layer(&source, configure);
+        let layer = layer(source.clone(), configure);
         let recorder = Recorder::default();
         Self {
             service: layer.layer(recorder.clone()),
@@ -143,43 +145,78 @@ impl Gateway {
         }
     }
 
-    /// Sends a request; the answer, and what the inner service saw, if
-    /// anything.
-    pub(crate) async fn send<B>(&self, request: Request<B>) -> (Answer, Option<Seen>)
+    /// A gateway whose catalog has been fetched.
+    pub(crate) async fn warm(
+        configure: impl FnOnce(RoutingConfigBuilder) -> RoutingConfigBuilder,
+    ) -> Self {
+        let gateway = Self::with(configure);
+        gateway.layer.registry().refresh().await.unwrap();
+        gateway
+    }
+
+    /// Sends a request. Returns the response, and the request that the inner service received, if
+    /// it was called.
+    pub(crate) async fn send<B>(
+        &self,
+        request: Request<B>,
+    ) -> (ReceivedResponse, Option<ReceivedRequest>)
     where
         B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
     {
         let response = self.service.clone().oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        let seen = self.recorder.0.lock().unwrap().pop();
-        (Answer { head, body }, seen)
+        let received = self.recorder.0.lock().unwrap().pop();
+        (ReceivedResponse { head, body }, received)
     }
 
-    /// Posts JSON; the rejection's code, or `"ok"`, and the body that the
-    /// inner service read to its end.
+    /// Posts JSON. Returns the rejection's code or `"ok"`, and the complete body that the inner
+    /// service received.
     pub(crate) async fn post(
         &self,
         path: &str,
         json: impl Into<Bytes>,
     ) -> (&'static str, Option<String>) {
-        let (answer, seen) = self
-            .send(post(path, Full::<Bytes>::from(json.into())))
-            .await;
-        let body = seen.and_then(|seen| seen.body.ok());
+        let request = post(path, Full::<Bytes>::from(json.into()));
+        let (response, received) = self.send(request).await;
+        let body = received.and_then(|received| received.body.ok());
         (
-            answer.code(),
+            response.code(),
             body.map(|body| String::from_utf8_lossy(&body).into_owned()),
         )
     }
 }
 
 pub(crate) fn layer(
-    source: &Source,
+    source: impl RegistrySource,
     configure: impl FnOnce(RoutingConfigBuilder) -> RoutingConfigBuilder,
 ) -> ModelRoutingLayer {
-    let builder = RoutingConfig::builder().source(source.clone());
+    let builder = RoutingConfig::builder().source(source);
     ModelRoutingLayer::new(configure(builder).build().unwrap())
+}
+
+/// A layer with default settings and [`MODELS`](super::source::MODELS).
+pub(crate) fn default_layer() -> ModelRoutingLayer {
+    layer(ScriptedSource::with_models(), |config| config)
+}
+
+/// A [`default_layer`] whose catalog has been fetched.
+pub(crate) async fn warm_layer() -> ModelRoutingLayer {
+    let layer = default_layer();
+    layer.registry().refresh().await.unwrap();
+    layer
+}
+
+/// A registry with default settings.
+pub(crate) fn registry(source: impl RegistrySource) -> Registry {
+    Registry::new(source)
+}
+
+/// A registry with this fetch timeout.
+pub(crate) fn registry_with_timeout(source: impl RegistrySource, timeout: Duration) -> Registry {
+    let mut policy = RegistryPolicy::default();
+    policy.fetch_timeout = timeout;
+    Registry::with_policy(source, policy, None)
 }
 
 /// A POST of JSON.
@@ -190,4 +227,10 @@ pub(crate) fn post<B>(path: &str, body: B) -> Request<B> {
         .unwrap()
 }
 
-pub(crate) const CHAT: &str = "/v1/chat/completions";
+/// A POST of a form with the boundary `b`.
+pub(crate) fn post_form<B>(path: &str, body: B) -> Request<B> {
+    Request::post(path)
+        .header("content-type", "multipart/form-data; boundary=b")
+        .body(body)
+        .unwrap()
+}

@@ -1,4 +1,4 @@
-//! A registry source that does what a test tells it.
+//! A scripted registry source.
 
 use std::{
     sync::{Arc, Mutex},
@@ -7,70 +7,70 @@ use std::{
 
 use tower_model_routing::{FetchFuture, Fetched, RegistrySource, SourceError};
 
-/// What the source answers.
+/// The outcome of a fetch.
 #[derive(Clone, Debug)]
-pub(crate) enum Answer {
-    List(String),
-    Fails,
-    Hangs,
+pub(crate) enum Outcome {
+    /// This catalog document.
+    Catalog(String),
+    Failure,
+    /// The fetch never ends.
+    Pending,
 }
 
 #[derive(Debug)]
 struct State {
-    answer: Answer,
-    takes: Duration,
+    outcome: Outcome,
+    delay: Duration,
     fetches: usize,
 }
 
-/// A source whose answer, and the time it takes, can be changed.
-///
-/// Clones are one source.
+/// A source whose outcome and delay can be changed. Clones share their state.
 #[derive(Clone, Debug)]
-pub(crate) struct Source(Arc<Mutex<State>>);
+pub(crate) struct ScriptedSource(Arc<Mutex<State>>);
 
-impl Source {
-    pub(crate) fn new(answer: Answer) -> Self {
+impl ScriptedSource {
+    pub(crate) fn new(outcome: Outcome) -> Self {
         Self(Arc::new(Mutex::new(State {
-            answer,
-            takes: Duration::ZERO,
+            outcome,
+            delay: Duration::ZERO,
             fetches: 0,
         })))
     }
 
-    /// A source that serves the models of [`MODELS`].
-    pub(crate) fn of_models() -> Self {
-        Self::new(Answer::List(MODELS.into()))
+    /// A source that serves [`MODELS`].
+    pub(crate) fn with_models() -> Self {
+        Self::new(Outcome::Catalog(MODELS.into()))
     }
 
-    pub(crate) fn answers(&self, answer: Answer) {
-        self.0.lock().unwrap().answer = answer;
+    pub(crate) fn set_outcome(&self, outcome: Outcome) {
+        self.0.lock().unwrap().outcome = outcome;
     }
 
-    pub(crate) fn takes(&self, time: Duration) {
-        self.0.lock().unwrap().takes = time;
+    pub(crate) fn set_delay(&self, delay: Duration) {
+        self.0.lock().unwrap().delay = delay;
     }
 
-    /// How often it was asked.
+    /// The number of fetches started.
     pub(crate) fn fetches(&self) -> usize {
         self.0.lock().unwrap().fetches
     }
 }
 
-impl RegistrySource for Source {
+impl RegistrySource for ScriptedSource {
     fn fetch<'a>(&'a self, _etag: Option<&'a str>) -> FetchFuture<'a> {
-        let (answer, takes) = {
+        let (outcome, delay) = {
             let mut state = self.0.lock().unwrap();
             state.fetches += 1;
-            (state.answer.clone(), state.takes)
+            (state.outcome.clone(), state.delay)
         };
         Box::pin(async move {
-            if !takes.is_zero() {
-                tokio::time::sleep(takes).await;
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
             }
-            match answer {
-                Answer::List(list) => Ok(Fetched::document(list)),
-                Answer::Fails => Err(SourceError::new("the secret reason")),
-                Answer::Hangs => std::future::pending().await,
+            match outcome {
+                Outcome::Catalog(document) => Ok(Fetched::document(document)),
+                Outcome::Failure => Err(SourceError::new("the secret reason")),
+                Outcome::Pending => std::future::pending().await,
             }
         })
     }

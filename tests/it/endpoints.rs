@@ -1,0 +1,289 @@
+//! Which requests are inspected, and that all others pass unchanged.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http::{Request, Response, Uri, Version, header};
+use http_body::Body;
+use http_body_util::{BodyExt, Full};
+use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower_http::{compression::CompressionLayer, decompression::RequestDecompressionLayer};
+use tower_model_routing::{Endpoint, RoutedBody, RoutedModel};
+
+use crate::support::{
+    body::{Hint, ScriptedBody, Step, data, trailers},
+    gateway::{CHAT, Gateway, default_layer, layer, post},
+    source::{Outcome, ScriptedSource},
+};
+
+const OTHER: &str = "/v1/other";
+const NAMED: &str = r#"{"model":"venice-uncensored"}"#;
+const ROUTED: &str = r#"{"model":"0xb603"}"#;
+
+/// What becomes of a POST of [`NAMED`] with these headers.
+async fn outcome(path: &str, headers: &[(&str, &str)]) -> String {
+    let gateway = Gateway::new();
+    let mut request = Request::post(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Full::<Bytes>::from(NAMED)).unwrap();
+    match gateway.send(request).await {
+        (_, Some(received)) if received.text() == NAMED => "unchanged".into(),
+        (_, Some(received)) if received.text() == ROUTED => "routed".into(),
+        (_, Some(received)) => panic!("{received:?}"),
+        (response, None) => response.code().into(),
+    }
+}
+
+#[tokio::test]
+async fn other_requests_pass_unchanged() {
+    // No registry is needed.
+    let gateway = Gateway::with_source(ScriptedSource::new(Outcome::Failure), |config| {
+        config.response_headers(true)
+    });
+    for (method, path, content_type) in [
+        ("GET", CHAT, "application/json"),
+        ("PUT", CHAT, "application/json"),
+        ("DELETE", CHAT, "application/json"),
+        ("PURGE", CHAT, "application/json"),
+        ("POST", "/v1/files", "text/plain"),
+        ("POST", "/v1/files", "multipart/form-data; boundary=b"),
+        ("POST", "/v1/files", "application/json; charset=utf-16"),
+    ] {
+        let uri = format!("{path}?model=a&model=b");
+        let body = ScriptedBody::new([
+            data("{{\0"),
+            Step::Pending,
+            data(""),
+            Step::Trailers(trailers()),
+        ]);
+        let request = Request::builder()
+            .method(method)
+            .uri(&uri)
+            .version(Version::HTTP_2)
+            .header("content-type", content_type)
+            .header("content-length", "99")
+            .header("digest", "sha-256=x")
+            .header("x-twice", "1")
+            .header("x-twice", "2")
+            .extension("mark")
+            .body(body.hint(Hint::Exact))
+            .unwrap();
+        let headers = request.headers().clone();
+        let (response, received) = gateway.send(request).await;
+        let received = received.unwrap();
+        assert_eq!(response.code(), "ok");
+        assert_eq!(received.head.method, method);
+        assert_eq!(received.head.uri, *uri);
+        assert_eq!(received.head.version, Version::HTTP_2);
+        assert_eq!(received.head.headers, headers, "{method} {path}");
+        assert_eq!(received.head.extensions.get::<&str>(), Some(&"mark"));
+        assert!(received.head.extensions.get::<RoutedModel>().is_none());
+        assert!(response.head.extensions.get::<RoutedModel>().is_none());
+        assert!(response.header("x-model-id").is_none());
+        assert_eq!(received.text(), "{{\0");
+        assert_eq!(received.exact_size, Some(3));
+        assert_eq!(received.trailers, Some(trailers()));
+    }
+    assert_eq!(gateway.source.fetches(), 0);
+}
+
+#[tokio::test]
+async fn routed_request_keeps_its_head() {
+    let uri = "http://host:8/api/v1/embeddings/?model=x&y=%20";
+    let content_type = "Application/Vnd.Api+JSON; charset=\"UTF-8\"";
+    let request = Request::post(uri)
+        .version(Version::HTTP_10)
+        .header("content-type", content_type)
+        .header("content-encoding", "identity")
+        .header("transfer-encoding", "chunked")
+        .header("authorization", "Bearer secret")
+        .header("x-twice", "1")
+        .header("x-twice", "2")
+        .extension("mark")
+        .body(Full::<Bytes>::from(r#"{"model":"TEXT-embedding-bge-m3"}"#))
+        .unwrap();
+    let headers = request.headers().clone();
+    let (_, received) = Gateway::new().send(request).await;
+    let received = received.unwrap();
+    assert_eq!(received.text(), r#"{"model":"0x0b"}"#);
+    assert_eq!(received.head.headers, headers);
+    assert_eq!(received.head.uri, Uri::from_static(uri));
+    assert_eq!(received.head.version, Version::HTTP_10);
+    assert_eq!(received.head.extensions.get::<&str>(), Some(&"mark"));
+}
+
+#[tokio::test]
+async fn content_type_decides() {
+    let media = "unsupported_media_type";
+    for (content_type, on_inference, elsewhere) in [
+        (Some("application/json"), "routed", "routed"),
+        (Some("application/problem+json"), "routed", "routed"),
+        (
+            Some("application/json; charset=us-ascii"),
+            "routed",
+            "routed",
+        ),
+        (Some("application/json; charset=utf-16"), media, "unchanged"),
+        (Some("text/plain"), media, "unchanged"),
+        (
+            Some("multipart/form-data; boundary=b"),
+            "invalid_multipart",
+            "unchanged",
+        ),
+        (None, "routed", "unchanged"),
+    ] {
+        let headers = content_type.map(|value| ("content-type", value));
+        let headers = headers.as_slice();
+        assert_eq!(outcome(CHAT, headers).await, on_inference, "{headers:?}");
+        assert_eq!(outcome(OTHER, headers).await, elsewhere, "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn encoded_body_is_415_where_it_would_be_inspected() {
+    let json = ("content-type", "application/json");
+    for path in [CHAT, OTHER] {
+        for coding in ["gzip", "br", "identity, zstd"] {
+            let code = outcome(path, &[json, ("content-encoding", coding)]).await;
+            assert_eq!(code, "unsupported_content_encoding");
+        }
+        let identity = outcome(path, &[json, ("content-encoding", "identity")]).await;
+        assert_eq!(identity, "routed");
+    }
+    let unchanged = outcome(OTHER, &[("content-encoding", "gzip")]).await;
+    assert_eq!(unchanged, "unchanged");
+
+    let mut request = post(CHAT, Full::<Bytes>::from("\x1f"));
+    let gzip = header::HeaderValue::from_static("gzip");
+    request.headers_mut().insert(header::CONTENT_ENCODING, gzip);
+    let (response, _) = Gateway::new().send(request).await;
+    let message = std::str::from_utf8(&response.body).unwrap();
+    assert!(message.contains("tower_http::decompression::RequestDecompressionLayer"));
+}
+
+/// A POST of this text, compressed by gzip.
+async fn gzipped(text: String) -> Request<Full<Bytes>> {
+    // tower-http compresses responses only.
+    let echo = service_fn(async |request: Request<_>| {
+        Ok::<_, Infallible>(Response::new(request.into_body()))
+    });
+    let compressor = ServiceBuilder::new()
+        .layer(CompressionLayer::new())
+        .service(echo);
+    let request = Request::post("/")
+        .header("accept-encoding", "gzip")
+        .body(Full::<Bytes>::from(text))
+        .unwrap();
+    let response = compressor.oneshot(request).await.unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let mut request = post(CHAT, Full::new(body));
+    let gzip = header::HeaderValue::from_static("gzip");
+    request.headers_mut().insert("content-encoding", gzip);
+    request
+}
+
+#[tokio::test]
+async fn decompression_outside_makes_compressed_requests_work() {
+    let padding = " ".repeat(99);
+    let service = ServiceBuilder::new()
+        .layer(RequestDecompressionLayer::new())
+        .layer(default_layer())
+        .service_fn(async |request: Request<_>| {
+            Ok::<_, Infallible>(Response::new(request.into_body()))
+        });
+    let request = gzipped(format!("{NAMED}{padding}")).await;
+    let response = service.oneshot(request).await.unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, format!("{ROUTED}{padding}"));
+}
+
+#[tokio::test]
+async fn decompression_bomb_before_the_model_is_413() {
+    let layer = layer(ScriptedSource::with_models(), |config| {
+        config.max_held_bytes(1 << 20)
+    });
+    let service = ServiceBuilder::new()
+        .layer(RequestDecompressionLayer::new())
+        .layer(layer.clone())
+        .service_fn(async |request: Request<RoutedBody<_>>| {
+            let mut body = request.into_body();
+            let mut count = 0;
+            while let Some(Ok(frame)) = body.frame().await {
+                count += frame.data_ref().map_or(0, Bytes::len);
+            }
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(count.to_string())))
+        });
+    let padding = " ".repeat(16 << 20);
+    let before = gzipped(format!(r#"{{{padding}"model":"flux"}}"#)).await;
+    assert!(before.body().size_hint().exact().unwrap() < 100_000);
+    let response = service.clone().oneshot(before).await.unwrap();
+    assert_eq!(response.status(), 413);
+    drop(response);
+    assert_eq!(layer.held_bytes(), 0);
+    // After the model, the body streams.
+    let after = gzipped(format!(r#"{{"model":"flux"{padding}}}"#)).await;
+    let response = service.oneshot(after).await.unwrap();
+    let count = response.into_body().collect().await.unwrap().to_bytes();
+    let expected = padding.len() + r#"{"model":"0x10"}"#.len();
+    assert_eq!(count, expected.to_string());
+}
+
+#[tokio::test]
+async fn endpoint_rejects_other_model_types() {
+    // Which of LLM, EMBEDDING, TTS and STT each endpoint serves.
+    const LLM: [bool; 4] = [true, false, false, false];
+    const EMBEDDING: [bool; 4] = [false, true, false, false];
+    const AUDIO: [bool; 4] = [false, false, true, true];
+
+    let typed = [
+        "venice-uncensored",
+        "text-embedding-bge-m3",
+        "tts-kokoro",
+        "whisper-1",
+    ];
+    let untyped = ["mystery", "untyped", "flux"];
+    for (path, serves) in [
+        ("/chat/completions", LLM),
+        ("/completions", LLM),
+        ("/responses", LLM),
+        ("/messages", LLM),
+        ("/embeddings", EMBEDDING),
+        ("/audio/speech", AUDIO),
+        ("/audio/transcriptions", AUDIO),
+        ("/audio/translations", AUDIO),
+        ("/rerank", [true; 4]),
+        ("/speech", [true; 4]),
+    ] {
+        let gateway = Gateway::new();
+        for prefix in ["", "/v1", "/api/v1"] {
+            let path = format!("{prefix}{path}");
+            let untyped = untyped.iter().map(|name| (name, true));
+            for (name, serves) in typed.iter().zip(serves).chain(untyped) {
+                let body = format!(r#"{{"model":"{name}"}}"#);
+                let (code, body) = gateway.post(&path, body).await;
+                let expected = if serves { "ok" } else { "model_type_mismatch" };
+                assert_eq!(code, expected, "{path} {name}");
+                assert_eq!(body.is_some(), serves);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn config_extends_the_endpoints() {
+    let gateway = Gateway::with(|config| {
+        config
+            .endpoint("/rerank", Endpoint::Embedding)
+            .endpoint("/messages", Endpoint::Other)
+    });
+    for (path, sent, code, received) in [
+        ("/v2/rerank", "{}", "ok", Some(r#"{"model":"0x0b"}"#)),
+        ("/v2/rerank", NAMED, "model_type_mismatch", None),
+        ("/v1/messages", "{}", "ok", Some("{}")),
+    ] {
+        let (found, body) = gateway.post(path, sent).await;
+        assert_eq!((found, body.as_deref()), (code, received), "{path} {sent}");
+    }
+}

@@ -1,0 +1,276 @@
+//! The response: its model rewritten, its headers, and rejections in a custom form.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http::{HeaderName, Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::{BodyExt, Full};
+use tower::{Layer, ServiceExt, buffer::Buffer, service_fn};
+use tower_model_routing::{
+    Rejection, ResponseBody, RoutedBody, RoutedModel, RoutingConfig, RoutingConfigBuilder,
+};
+
+use crate::support::{
+    body::{BodyError, ScriptedBody, Step, data, trailers},
+    gateway::{CHAT, default_layer, layer, post},
+    shape::Shape,
+    source::ScriptedSource,
+};
+
+const REQUEST: &str = r#"{"model":"Venice-Uncensored"}"#;
+const JSON: &str = "application/json";
+const EVENTS: &str = "text/event-stream";
+
+/// Makes the response name the served model.
+fn served(config: RoutingConfigBuilder) -> RoutingConfigBuilder {
+    config.restore_model_name(true)
+}
+
+/// Sends [`REQUEST`] through a layer around a service that returns this response.
+async fn rewrite<R>(
+    path: &str,
+    response: Response<R>,
+    configure: impl FnOnce(RoutingConfigBuilder) -> RoutingConfigBuilder,
+) -> Response<ResponseBody<R>>
+where
+    R: Body<Data = Bytes> + Send + 'static,
+{
+    let mut response = Some(response);
+    let inner = service_fn(move |_: Request<RoutedBody<Full<Bytes>>>| {
+        let response = response.take().expect("one request");
+        async { Ok::<_, Infallible>(response) }
+    });
+    // The layer needs a service that is `Clone`.
+    let inner = Buffer::new(inner, 1);
+    let service = layer(ScriptedSource::with_models(), configure).layer(inner);
+    let request = post(path, Full::from(REQUEST));
+    service.oneshot(request).await.unwrap()
+}
+
+async fn text<B: Body<Data = Bytes, Error: std::fmt::Debug>>(response: Response<B>) -> String {
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(body.into()).unwrap()
+}
+
+fn with_type<B>(content_type: &str, body: B) -> Response<B> {
+    let response = Response::builder().header("content-type", content_type);
+    response.body(body).unwrap()
+}
+
+fn full(content_type: &str, body: &'static str) -> Response<Full<Bytes>> {
+    with_type(content_type, Full::from(body))
+}
+
+#[tokio::test]
+async fn json_names_the_served_model() {
+    let mut inner = full(
+        "application/json; charset=utf-8",
+        r#"{"id":1e400, "model":"0xb603"}"#,
+    );
+    for header in ["content-length", "content-digest", "content-md5", "x-kept"] {
+        let name = HeaderName::from_static(header);
+        inner.headers_mut().insert(name, "30".parse().unwrap());
+    }
+    let response = rewrite(CHAT, inner, served).await;
+    for header in ["content-length", "content-digest", "content-md5"] {
+        assert!(!response.headers().contains_key(header), "{header}");
+    }
+    assert_eq!(response.headers()["x-kept"], "30");
+    let routed = response.extensions().get::<RoutedModel>().unwrap();
+    assert_eq!(routed.name(), "venice-uncensored");
+    let expected = r#"{"id":1e400, "model":"venice-uncensored"}"#;
+    assert_eq!(text(response).await, expected);
+}
+
+#[tokio::test]
+async fn model_is_unchanged_by_default() {
+    let inner = full(JSON, r#"{"model":"0xb603"}"#);
+    let response = rewrite(CHAT, inner, |config| config).await;
+    assert_eq!(text(response).await, r#"{"model":"0xb603"}"#);
+}
+
+#[tokio::test]
+async fn encoded_partial_error_and_other_responses_pass_unchanged() {
+    let json = r#"{"model":"0xb603"}"#;
+    let mut encoded = full(JSON, json);
+    let encoding = "gzip".parse().unwrap();
+    encoded.headers_mut().insert("content-encoding", encoding);
+    let mut error = full(JSON, json);
+    *error.status_mut() = StatusCode::BAD_REQUEST;
+    let mut partial = full(JSON, json);
+    *partial.status_mut() = StatusCode::PARTIAL_CONTENT;
+    for mut response in [
+        encoded,
+        error,
+        partial,
+        full("text/plain", json),
+        full("application/x-ndjson", json),
+        Response::new(Full::from(json)),
+    ] {
+        let length = json.len().to_string().parse().unwrap();
+        response.headers_mut().insert("content-length", length);
+        let response = rewrite(CHAT, response, served).await;
+        assert_eq!(response.headers()["content-length"], "18");
+        assert_eq!(text(response).await, json);
+    }
+}
+
+#[tokio::test]
+async fn rewrites_in_every_shape() {
+    const DOCUMENT: &str = r#"{"id":"a","model":"0xb603","choices":[{"model":"0xb603"}]}"#;
+    const EVENT: &str = "data: {\"model\":\"0xb603\",\"n\":1}\n\ndata: [DONE]\n\n";
+
+    for (content_type, sent) in [(JSON, DOCUMENT), (EVENTS, EVENT)] {
+        let rewritten = sent.replacen("0xb603", "venice-uncensored", 1);
+        let model_end = sent.find("0xb603").unwrap() + r#"0xb603""#.len();
+        for expected in [rewritten.as_str(), sent] {
+            let layer = layer(ScriptedSource::with_models(), |config| {
+                config.restore_model_name(expected != sent)
+            });
+            for shape in Shape::all(sent.len()) {
+                let service =
+                    layer.layer(service_fn(async |_: Request<RoutedBody<Full<Bytes>>>| {
+                        Ok::<_, Infallible>(with_type(content_type, shape.body(sent)))
+                    }));
+                let request = post(CHAT, Full::from(REQUEST));
+                let response = service.oneshot(request).await.unwrap();
+                let body = response.into_body().map_err(|BodyError(error)| error);
+                let read = shape.read(body, expected.as_bytes(), false).await;
+                // A failed body loses nothing that came before.
+                if shape.fails && shape.cut < model_end {
+                    assert_eq!(read, sent.as_bytes()[..shape.cut], "{shape:?}");
+                } else if shape.fails {
+                    let len = shape.cut + expected.len() - sent.len();
+                    assert_eq!(read, expected.as_bytes()[..len], "{shape:?}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn size_hint_is_open_until_the_model_is_rewritten() {
+    let json = r#"{"model":"0xb603"}"#;
+    let unchanged = rewrite(CHAT, full("text/plain", json), served).await;
+    assert_eq!(unchanged.body().size_hint().exact(), Some(18));
+    let mut rewritten = rewrite(CHAT, full(JSON, json), served).await;
+    assert_eq!(rewritten.body().size_hint().exact(), None);
+    assert!(!rewritten.body().is_end_stream());
+    // The last frame ends the body.
+    rewritten.body_mut().frame().await.unwrap().unwrap();
+    assert!(rewritten.body().is_end_stream());
+    assert_eq!(rewritten.body().size_hint().exact(), Some(0));
+}
+
+#[tokio::test]
+async fn events_are_rewritten_without_delay() {
+    let body = ScriptedBody::new([
+        data("data: {\"model\":\"0xb603\",\"n\":1}\n\n"),
+        Step::Pending,
+        data("data: {\"model\":\"0x"),
+        Step::Pending,
+        data("b603\"}\n\ndata: [DONE]\n\n"),
+        Step::Trailers(trailers()),
+    ]);
+    let inner = with_type("text/event-stream; charset=utf-8", body);
+    let response = rewrite(CHAT, inner, served).await;
+    let mut body = std::pin::pin!(response.into_body());
+    let mut frames = Vec::new();
+    while let Some(frame) = body.frame().await {
+        frames.push(match frame.unwrap().into_data() {
+            Ok(data) => String::from_utf8(data.into()).unwrap(),
+            Err(_) => "trailers".into(),
+        });
+    }
+    assert_eq!(
+        frames,
+        [
+            "data: {\"model\":\"venice-uncensored\",\"n\":1}\n\n",
+            // Only the event's own bytes are held.
+            "data: ",
+            "{\"model\":\"venice-uncensored\"}\n\ndata: [DONE]\n\n",
+            "trailers",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn nested_model_is_rewritten_where_the_api_has_it() {
+    for (path, parent) in [("/v1/responses", "response"), ("/v1/messages", "message")] {
+        let event = format!("data: {{\"{parent}\":{{\"model\":\"0xb603\"}}}}\n\n");
+        let response = rewrite(path, with_type(EVENTS, event.clone()), served).await;
+        let expected = event.replace("0xb603", "venice-uncensored");
+        assert_eq!(text(response).await, expected);
+        let response = rewrite(CHAT, with_type(EVENTS, event.clone()), served).await;
+        assert_eq!(text(response).await, event);
+    }
+}
+
+#[tokio::test]
+async fn digests_are_removed_from_trailers() {
+    let mut sums = trailers();
+    sums.insert("repr-digest", "x".parse().unwrap());
+    let body = ScriptedBody::new([data(r#"{"model":"0xb603"}"#), Step::Trailers(sums)]);
+    let response = rewrite(CHAT, with_type(JSON, body), served).await;
+    let body = response.into_body().collect().await.unwrap();
+    assert_eq!(body.trailers(), Some(&trailers()));
+}
+
+#[tokio::test]
+async fn debug_output_has_no_bytes_of_the_body() {
+    for (content_type, kind) in [("text/plain", "inner"), (JSON, "restoring")] {
+        let response = rewrite(CHAT, full(content_type, "{}"), served).await;
+        let printed = format!("{:?}", response.body());
+        assert_eq!(printed, format!("ResponseBody {{ kind: {kind:?}, .. }}"));
+    }
+    let inner = service_fn(async |request: Request<RoutedBody<Full<Bytes>>>| {
+        Ok::<_, Infallible>(Response::new(format!("{:?}", request.body())))
+    });
+    for (request, expected) in [
+        (REQUEST, "RoutedBody { held_bytes: 18, .. }"),
+        ("{", "ResponseBody { kind: \"own\", .. }"),
+    ] {
+        let request = post(CHAT, Full::<Bytes>::from(request));
+        let response = default_layer().layer(inner).oneshot(request).await.unwrap();
+        let of_response = format!("{:?}", response.body());
+        let of_request = text(response).await;
+        assert!([of_request, of_response].contains(&expected.to_owned()));
+    }
+}
+
+#[test]
+fn framing_header_cannot_be_the_id_header() {
+    for name in ["content-type", "content_type", "transfer_encoding", "host"] {
+        let config = RoutingConfig::builder()
+            .source(ScriptedSource::with_models())
+            .id_header(HeaderName::from_static(name))
+            .build();
+        assert_eq!(config.unwrap_err().setting(), "id_header");
+    }
+}
+
+#[tokio::test]
+async fn rejection_response_replaces_the_body_and_keeps_the_extension() {
+    let layer = layer(ScriptedSource::with_models(), |config| {
+        config.rejection_response(|rejection, uri| {
+            let code = rejection.code().as_str();
+            let body = format!("{code} {uri} {}", rejection.message());
+            rejection.to_response().map(|_| body.into())
+        })
+    });
+    let inner = service_fn(|_: Request<RoutedBody<Full<Bytes>>>| async {
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+    });
+    for (request, expected) in [
+        (r#"{"model":7}"#, "invalid_model /v1/chat/completions?a=b"),
+        ("{", "invalid_json /v1/chat/completions?a=b"),
+    ] {
+        let request = post("/v1/chat/completions?a=b", Full::<Bytes>::from(request));
+        let response = layer.layer(inner).oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 400);
+        assert!(response.extensions().get::<Rejection>().is_some());
+        let body = text(response).await;
+        assert!(body.starts_with(expected), "{body}");
+    }
+}

@@ -1,0 +1,173 @@
+//! Spans, logs and metrics.
+
+use http_body_util::Full;
+
+use crate::support::{
+    gateway::{CHAT, Gateway, post},
+    log::{assert_logged, capture},
+};
+
+#[test]
+fn span_has_opentelemetry_fields() {
+    let log = capture(async || {
+        let gateway = Gateway::new();
+        gateway.post(CHAT, r#"{"model":"VENICE-uncensored"}"#).await;
+        gateway.post("/v1/embeddings", "{}").await;
+        gateway.post("/v1/completions", "{}").await;
+    });
+    assert_logged(
+        &log,
+        &[
+            r#"route_model{gen_ai.operation.name="chat" gen_ai.request.model="VENICE-uncensored" gen_ai.response.model="venice-uncensored"}"#,
+            r#"route_model{gen_ai.operation.name="embeddings" gen_ai.response.model="text-embedding-bge-m3"}"#,
+            r#"route_model{gen_ai.operation.name="text_completion""#,
+        ],
+    );
+}
+
+#[test]
+fn fallback_is_a_warning() {
+    let log = capture(async || drop(Gateway::new().post(CHAT, r#"{"model":"gpt-9"}"#).await));
+    let warning = log
+        .lines()
+        .find(|line| line.contains("routing to the fallback model"));
+    assert_logged(
+        warning.unwrap(),
+        &["WARN", "gpt-9", r#"served="mistral-31-24b""#],
+    );
+}
+
+#[cfg(feature = "metrics")]
+mod metrics {
+    use std::time::Duration;
+
+    use metrics_util::{
+        CompositeKey, MetricKind,
+        debugging::{DebugValue, DebuggingRecorder},
+    };
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        support::body::{ScriptedBody, Step},
+        untrusted_text::{HOSTILE, hostile_source},
+    };
+
+    /// Runs a scenario. Returns each metric with its labels and its value, in order.
+    async fn record(scenario: impl AsyncFnOnce()) -> Vec<(String, f64)> {
+        let recorder = DebuggingRecorder::new();
+        let guard = ::metrics::set_default_local_recorder(&recorder);
+        scenario().await;
+        drop(guard);
+        let show = |key: &CompositeKey| {
+            let labels: Vec<_> = key
+                .key()
+                .labels()
+                .map(|label| format!("{}={}", label.key(), label.value()))
+                .collect();
+            format!("{}{{{}}}", key.key().name(), labels.join(","))
+        };
+        let snapshot = recorder.snapshotter().snapshot().into_vec();
+        let mut metrics: Vec<_> = snapshot
+            .into_iter()
+            .map(|(key, _, _, value)| {
+                let is_total = key.key().name().ends_with("_total");
+                assert_eq!(key.kind() == MetricKind::Counter, is_total);
+                let value = match value {
+                    DebugValue::Counter(count) => count as f64,
+                    DebugValue::Gauge(value) => value.into_inner(),
+                    DebugValue::Histogram(values) => values.len() as f64,
+                };
+                (show(&key), value)
+            })
+            .collect();
+        metrics.sort_by(|(a, _), (b, _)| a.cmp(b));
+        metrics
+    }
+
+    #[tokio::test]
+    async fn counts_requests_by_outcome_and_catalog_name() {
+        let mut metrics = record(async || {
+            let timeout = Some(Duration::from_millis(1));
+            let gateway = Gateway::with(|config| config.held_timeout(timeout));
+            for body in [
+                r#"{"model":"venice-uncensored"}"#,
+                r#"{"model":"Venice-Uncensored"}"#,
+                r#"{"model":"0xB603"}"#,
+                r#"{"model":"whatever the client sends"}"#,
+                r#"{"model":7}"#,
+                r#"{"model":"a","model":"b"}"#,
+            ] {
+                gateway.post(CHAT, body).await;
+            }
+            gateway.post("/v1/files", "{}").await;
+            let hanging = ScriptedBody::new([Step::Hang]);
+            gateway.send(post(CHAT, hanging)).await;
+            gateway.layer.record_gauges();
+        })
+        .await;
+        metrics.retain(|(name, _)| !name.starts_with("model_registry_age_seconds"));
+        let metrics: Vec<_> = metrics
+            .iter()
+            .map(|(name, value)| (&**name, *value))
+            .collect();
+        let requests = |labels| format!("model_routing_requests_total{{outcome={labels}}}");
+        let expected = [
+            ("model_registry_models{}".into(), 9.0),
+            ("model_registry_refreshes_total{result=changed}".into(), 1.0),
+            ("model_routing_held_bytes{}".into(), 0.0),
+            ("model_routing_layer_seconds{}".into(), 8.0),
+            (
+                "model_routing_rejections_total{code=duplicate_model}".into(),
+                1.0,
+            ),
+            (
+                "model_routing_rejections_total{code=invalid_model}".into(),
+                1.0,
+            ),
+            (
+                "model_routing_rejections_total{code=request_timeout}".into(),
+                1.0,
+            ),
+            (requests("fallback,model=mistral-31-24b"), 1.0),
+            (requests("id,model=venice-uncensored"), 1.0),
+            (requests("name,model=venice-uncensored"), 2.0),
+            (requests("rejected,model=unknown"), 3.0),
+            (requests("unchanged,model=unknown"), 1.0),
+        ];
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(name, value)| (&**name, *value))
+            .collect();
+        assert_eq!(metrics, expected);
+    }
+
+    #[tokio::test]
+    async fn client_text_is_never_a_label() {
+        let metrics = record(async || {
+            let gateway = Gateway::with_source(hostile_source(), |config| config);
+            for client in 0..50 {
+                for name in [HOSTILE.to_owned(), format!("{HOSTILE}{client}")] {
+                    let body = json!({ "model": name }).to_string();
+                    gateway
+                        .send(post(CHAT, Full::<bytes::Bytes>::from(body)))
+                        .await;
+                }
+            }
+        })
+        .await;
+        let requests = |labels| format!("model_routing_requests_total{{outcome={labels}}}");
+        let mut labels = metrics.iter().map(|(name, value)| (name.as_str(), *value));
+        let found: Vec<_> = labels
+            .by_ref()
+            .filter(|(name, _)| name.starts_with("model_routing_requests_total"))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (&*requests("fallback,model=mistral-31-24b"), 50.0),
+                (&*requests(&format!("id,model={HOSTILE}")), 50.0),
+            ]
+        );
+    }
+}
