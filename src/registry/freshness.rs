@@ -26,8 +26,6 @@ const BACKOFF_JITTER: f64 = 0.5;
 /// How long after its time limit a fetch has certainly ended, unless the
 /// process was suspended.
 const OVERDUE_AFTER: Duration = Duration::from_secs(5);
-/// Stands in for instants too far away to be represented.
-const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// The instants of one snapshot from which every decision follows.
 #[derive(Debug, Clone, PartialEq)]
@@ -114,9 +112,9 @@ impl Freshness {
         Self {
             validity: Some(Validity {
                 validated_at: now,
-                refresh_at: later(now, policy.ttl.mul_f64(refresh_at)),
-                expires_at: later(now, policy.ttl),
-                unusable_at: policy.max_stale.map(|age| later(now, age)),
+                refresh_at: now + policy.ttl.mul_f64(refresh_at),
+                expires_at: now + policy.ttl,
+                unusable_at: policy.max_stale.map(|age| now + age),
                 seeded: false,
             }),
             failure: None,
@@ -132,7 +130,7 @@ impl Freshness {
             .min(MAX_BACKOFF)
             .min(policy.ttl)
             .mul_f64(1.0 - BACKOFF_JITTER * chance);
-        let retry_at = later(now, backoff);
+        let retry_at = now + backoff;
         // While the catalog is still good, the next try does not come after it
         // has gone bad.
         let retry_at = match &self.validity {
@@ -215,7 +213,7 @@ impl Freshness {
             return MissDecision::Use;
         }
         if let Some(started) = in_flight_since {
-            let until = later(started, policy.max_refresh_wait);
+            let until = started + policy.max_refresh_wait;
             return if now < until {
                 MissDecision::Join(until)
             } else {
@@ -226,7 +224,7 @@ impl Freshness {
         if backing_off || !last_miss.is_none_or(old_enough) {
             return MissDecision::Use;
         }
-        MissDecision::Start(later(now, policy.max_refresh_wait))
+        MissDecision::Start(now + policy.max_refresh_wait)
     }
 
     /// The failures since the last success.
@@ -270,14 +268,14 @@ fn wait_for_refresh(policy: &RegistryPolicy, now: Instant) -> Decision {
     if policy.max_refresh_wait.is_zero() {
         Decision::UseAndRefresh
     } else {
-        Decision::RefreshUntil(later(now, policy.max_refresh_wait))
+        Decision::RefreshUntil(now + policy.max_refresh_wait)
     }
 }
 
 /// Joins the refresh of a catalog that is past its TTL: all wait for it until
 /// the same moment.
 fn wait_for_in_flight(policy: &RegistryPolicy, started: Instant, now: Instant) -> Decision {
-    let until = later(started, policy.max_refresh_wait);
+    let until = started + policy.max_refresh_wait;
     if now < until {
         Decision::RefreshUntil(until)
     } else {
@@ -290,7 +288,7 @@ impl Failure {
     /// the TTL over, that the failure says nothing any more: the catalog is
     /// merely expired.
     fn is_forgotten(&self, validity: &Validity, now: Instant) -> bool {
-        now >= validity.expires_at && now >= later(self.retry_at, MAX_BACKOFF)
+        now >= validity.expires_at && now >= self.retry_at + MAX_BACKOFF
     }
 }
 
@@ -302,11 +300,7 @@ impl Validity {
 
 /// From when on a fetch that has not ended yet is not to be counted on.
 pub(super) fn overdue_at(policy: &RegistryPolicy, started: Instant) -> Instant {
-    later(started, policy.fetch_timeout.saturating_add(OVERDUE_AFTER))
-}
-
-fn later(at: Instant, by: Duration) -> Instant {
-    at.checked_add(by).unwrap_or_else(|| at + FAR_FUTURE)
+    started + policy.fetch_timeout + OVERDUE_AFTER
 }
 
 #[cfg(test)]

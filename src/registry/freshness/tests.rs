@@ -363,31 +363,6 @@ fn without_a_catalog_there_is_no_miss() {
     );
 }
 
-#[test]
-fn endless_durations_do_not_overflow() {
-    let t = start();
-    let policy = RegistryPolicy {
-        ttl: Duration::MAX,
-        fetch_timeout: Duration::MAX,
-        miss_refresh: Duration::MAX,
-        max_refresh_wait: Duration::MAX,
-        max_stale: Some(Duration::MAX),
-    };
-    let freshness = validated(&policy, t, 1.0);
-    assert_eq!(
-        freshness.assess(&policy, None, t + secs(1e8)),
-        Decision::Use
-    );
-    assert_eq!(
-        freshness.assess_miss(&policy, None, None, t + secs(1e8)),
-        MissDecision::Use
-    );
-    let given = Freshness::seeded(&policy, t);
-    assert_eq!(given.assess(&policy, None, t), Decision::UseAndRefresh);
-    given.assess_miss(&policy, None, None, t);
-    freshness.failed(&policy, t, 0.0);
-}
-
 /// A policy, and the seconds of one history: a validation at zero, then
 /// failures, then a look.
 fn histories() -> impl Strategy<Value = (RegistryPolicy, f64, Vec<(f64, f64)>, Option<f64>, f64)> {
