@@ -12,7 +12,7 @@ use super::{
     CatalogLookup,
     catalog::Catalog,
     error::{FetchFailure, RegistryError, Unavailable},
-    freshness::{Decision, MissDecision, overdue_at},
+    freshness::{CatalogAction, MissAction, overdue_at},
     policy::RegistryPolicy,
     single_flight::{RefreshResult, RefreshState, Waiter},
     snapshot::Snapshot,
@@ -86,20 +86,20 @@ impl Inner {
             snapshot.freshness.assess(&self.policy, started, now),
             &snapshot.catalog,
         ) {
-            (Decision::Use, Some(catalog)) => CatalogLookup::Ready(Arc::clone(catalog)),
-            (Decision::UseAndRefresh, Some(catalog)) => {
+            (CatalogAction::Use, Some(catalog)) => CatalogLookup::Ready(Arc::clone(catalog)),
+            (CatalogAction::UseAndRefresh, Some(catalog)) => {
                 self.join(state, &snapshot, now);
                 CatalogLookup::Ready(Arc::clone(catalog))
             }
-            (Decision::RefreshUntil(until), Some(catalog)) => {
+            (CatalogAction::RefreshUntil(until), Some(catalog)) => {
                 let waiter = self.join(state, &snapshot, now);
                 let newer = Arc::clone(self).wait_for_newer(waiter, until, Arc::clone(catalog));
                 CatalogLookup::Wait(Box::pin(async move { Ok(newer.await) }))
             }
-            (Decision::Unavailable(retry_after), _) => {
+            (CatalogAction::Unavailable(retry_after), _) => {
                 CatalogLookup::Unavailable(Unavailable::new(retry_after, snapshot.error.clone()))
             }
-            (Decision::Fetch, _) | (_, None) => {
+            (CatalogAction::Fetch, _) | (_, None) => {
                 let waiter = self.join(state, &snapshot, now);
                 CatalogLookup::Wait(Box::pin(Arc::clone(self).wait_for_first(waiter)))
             }
@@ -121,9 +121,9 @@ impl Inner {
                 .freshness
                 .assess_miss(&self.policy, state.last_miss, started, now)
             {
-                MissDecision::Use => return None,
-                MissDecision::Join(until) => until,
-                MissDecision::Start(until) => {
+                MissAction::Use => return None,
+                MissAction::Join(until) => until,
+                MissAction::Start(until) => {
                     state.last_miss = Some(now);
                     until
                 }
@@ -168,7 +168,7 @@ impl Inner {
                 Ok(Arc::clone(catalog))
             }
             _ => Err(Unavailable::new(
-                snapshot.freshness.backoff_left(now),
+                snapshot.freshness.backoff_remaining(now),
                 result.err(),
             )),
         }

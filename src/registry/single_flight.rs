@@ -218,7 +218,7 @@ impl Inner {
                 // A string and not a `Display`: subscribers escape it.
                 error = error.report().to_string(),
                 failures = snapshot.freshness.failures(),
-                retry_in = ?snapshot.freshness.backoff_left(now),
+                retry_in = ?snapshot.freshness.backoff_remaining(now),
                 "catalog not refreshed: {}",
                 if catalog.is_some() { "keeping the last one" } else { "there is none yet" },
             ),
