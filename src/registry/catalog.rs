@@ -1,4 +1,4 @@
-//! One immutable, parsed snapshot of the registry.
+//! The immutable, indexed snapshot of a registry, and the lookup of names in it.
 
 mod index;
 mod parse;
@@ -14,13 +14,12 @@ pub(crate) use self::{
     parse::{hex, sha256},
 };
 
-/// An immutable snapshot of the registry's active models, indexed for lookup.
+/// An immutable snapshot of a registry's active models, indexed for lookup.
 ///
-/// Entries that are deleted, or lack a name or an ID, are left out, and so are
-/// those whose name or ID is longer than 1,024 bytes. Of two
-/// entries with one name (letter case ignored) the newer `CreatedAt` wins, and
-/// [`ambiguous_names`](Self::ambiguous_names) counts the name. Several names
-/// may share one ID.
+/// Entries that are deleted are left out. So are entries without a name or an ID, and those whose
+/// name or ID is longer than 1,024 bytes. If two entries have the same name (letter case ignored),
+/// the one with the newer `CreatedAt` wins, and [`ambiguous_names`](Self::ambiguous_names) counts
+/// the name. Several names may share one ID.
 ///
 /// # Examples
 ///
@@ -35,41 +34,38 @@ pub(crate) use self::{
 /// ```
 pub struct Catalog {
     entries: Vec<Arc<ModelEntry>>,
-    /// Names as their entries spell them, so that the usual lookup needs no case
-    /// folding.
+    /// Names as their entries spell them, so that the usual lookup needs no case folding.
     spelled: HashMap<Box<str>, u32>,
     /// IDs by [`fold_id`].
     ids: HashMap<Box<str>, u32>,
     /// Names in lower case.
     names: HashMap<Box<str>, u32>,
-    /// Derived names in lower case, none of which is also a name. One that two
-    /// entries claim is `None`: whichever was meant, the other would be the
-    /// wrong model.
+    /// Derived names in lower case, none of which is also a name. `None` if two entries claim it,
+    /// as either could be the wrong model.
     aliases: HashMap<Box<str>, Option<u32>>,
     ambiguous_names: usize,
     sha256: [u8; 32],
 }
 
-/// Why a name was taken for an entry; the order is that of precedence.
+/// The rule by which a name was resolved, in the order of precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ResolvedBy {
-    /// It is the entry's ID, in any hex case.
+    /// The name is the entry's ID, in any hex case.
     Id,
-    /// It is the entry's name, trimmed and in any letter case.
+    /// The name is the entry's name, trimmed and in any letter case.
     Name,
-    /// It is an alias that only this entry claims: its `enrichment.veniceId`,
-    /// or the slug of its name.
+    /// The name is an alias that only this entry has: its `enrichment.veniceId` or the slug of its
+    /// name.
     Alias,
-    /// Its slug is the entry's name or alias.
+    /// The slug of the name is the entry's name or alias.
     Slug,
-    /// It is not in the catalog, or the request names no model: the endpoint's
-    /// fallback took its place.
+    /// The endpoint's fallback, as the name is not in the catalog or the request names no model.
     Fallback,
 }
 
 impl ResolvedBy {
-    /// The reason in lower case, for logs and labels.
+    /// Returns the rule in lower case, for logs and labels.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Id => "id",
@@ -87,23 +83,21 @@ impl fmt::Display for ResolvedBy {
     }
 }
 
-/// What [`Catalog::find`] has found.
+/// The result of [`Catalog::find`].
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct CatalogMatch<'a> {
-    /// The entry.
+    /// The entry that the name stands for.
     pub entry: &'a Arc<ModelEntry>,
-    /// Why the name stands for it.
+    /// The rule by which it was found.
     pub resolved_by: ResolvedBy,
 }
 
 impl Catalog {
-    /// The entry that `name` stands for, and why: by ID, name, unique alias or
-    /// slug, in this order.
+    /// Returns the entry that `name` stands for: by ID, name, unique alias or slug, in this order.
     ///
-    /// Takes time linear in the length of `name`, whatever the catalog's size,
-    /// and allocates nothing for a name spelled as in the catalog, nor for an ID
-    /// in lower case.
+    /// The time is linear in the length of `name` and independent of the size of the catalog. A
+    /// name spelled as in the catalog and an ID in lower case need no allocation.
     pub fn find(&self, name: &str) -> Option<CatalogMatch<'_>> {
         let (index, resolved_by) = self.find_index(name)?;
         Some(CatalogMatch {
@@ -133,12 +127,12 @@ impl Catalog {
         Some((index, ResolvedBy::Slug))
     }
 
-    /// Every usable entry, in the feed's order.
+    /// Returns all entries, in the order of the document.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = &ModelEntry> {
         self.entries.iter().map(|entry| &**entry)
     }
 
-    /// The entries that a name leads to, in the feed's order: all but those
+    /// Returns the entries that can be found by name, in the order of the document: all but those
     /// that lost their name to a newer entry.
     pub fn named_entries(&self) -> impl Iterator<Item = &ModelEntry> {
         (0_u32..)
@@ -147,28 +141,28 @@ impl Catalog {
             .map(|(_, entry)| entry)
     }
 
-    /// How many usable entries there are; never 0.
+    /// Returns the number of entries, which is never 0.
     #[expect(clippy::len_without_is_empty, reason = "a catalog is never empty")]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// How many different names lead to an entry, letter case ignored.
+    /// Returns the number of different names, letter case ignored.
     pub fn name_count(&self) -> usize {
         self.names.len()
     }
 
-    /// How many different IDs there are.
+    /// Returns the number of different IDs.
     pub fn id_count(&self) -> usize {
         self.ids.len()
     }
 
-    /// How many names are claimed by more than one entry.
+    /// Returns the number of names that more than one entry has.
     pub fn ambiguous_names(&self) -> usize {
         self.ambiguous_names
     }
 
-    /// The SHA-256 of the document that was parsed.
+    /// Returns the SHA-256 of the document.
     pub fn sha256(&self) -> &[u8; 32] {
         &self.sha256
     }

@@ -25,11 +25,11 @@ impl Catalog {
         let mut spelled = HashMap::with_capacity(names.len());
         let mut aliases: HashMap<Box<str>, Option<u32>> = HashMap::new();
         for ((index, entry), folded) in indexed() {
-            // Only an entry that holds its name derives aliases from it.
+            // An entry that lost its name has no aliases.
             if names[&**folded] != index {
                 continue;
             }
-            // An ID goes before a name, in whatever case.
+            // An ID takes precedence over a name, in any hex case.
             if !ids.contains_key(&*fold_id(entry.name())) {
                 spelled.insert(entry.name().into(), index);
             }
@@ -58,8 +58,8 @@ impl Catalog {
     }
 }
 
-/// Gives `key` to the newest entry that claims it (the first among equals).
-/// True when there was a claim already.
+/// Maps `key` to the newest entry that claims it, or the first one of equals. Returns whether an
+/// entry had claimed it before.
 fn claim(
     map: &mut HashMap<Box<str>, u32>,
     key: &str,
@@ -81,7 +81,7 @@ fn claim(
     }
 }
 
-/// A hex ID in lower case; any other kind of ID as it is.
+/// Returns a hex ID in lower case, and any other ID as it is.
 pub(super) fn fold_id(id: &str) -> Cow<'_, str> {
     let digits = id.strip_prefix("0x").or_else(|| id.strip_prefix("0X"));
     match digits {
@@ -95,8 +95,8 @@ pub(super) fn fold_id(id: &str) -> Cow<'_, str> {
     }
 }
 
-/// `name` (in lower case already) with runs of white space and underscores
-/// turned into one `-` each.
+/// Returns `name`, which is in lower case, with each run of white space and underscores replaced by
+/// one `-`.
 pub(crate) fn slug(name: &str) -> String {
     let mut slug = String::with_capacity(name.len());
     let mut in_run = false;

@@ -1,4 +1,4 @@
-//! Parses the document of a registry.
+//! Parses the document that a registry publishes.
 
 use std::{borrow::Cow, collections::HashMap, error::Error, fmt::Write as _, sync::Arc};
 
@@ -7,24 +7,24 @@ use sha2::{Digest, Sha256};
 
 use super::{Catalog, ModelEntry};
 
-/// Why a document is not a catalog.
+/// The error of [`Catalog::parse`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CatalogError {
-    /// It is not a JSON object, or its `models` is not an array.
+    /// The document is not a JSON object, or its `models` is not an array.
     #[error(
         "the document is not {{\"models\": [...]}} in JSON; check that the registry URL serves \
          the active models"
     )]
     #[non_exhaustive]
     Document {
-        /// What the parser found.
+        /// The parser's error.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// It has no `models`.
+    /// The document has no `models`.
     #[error("the document has no `models`; check that the registry URL serves the active models")]
     NoModels,
-    /// None of its entries can be used.
+    /// None of the entries is usable.
     #[error(
         "none of the {0} entries under `models` is active and has a `Name` and an `Id` of at most \
          1,024 bytes, so there is nothing to route to"
@@ -33,10 +33,10 @@ pub enum CatalogError {
 }
 
 impl CatalogError {
-    /// `expected`: what the document or a part of it should be.
+    /// Returns the error for a document that is not what was `expected`.
     fn document(error: serde_json::Error, expected: &'static str) -> Self {
         let source = match error.classify() {
-            // Its message repeats the value in its full length.
+            // The parser's message would repeat the whole value.
             Category::Data => format!("{expected} was expected").into(),
             _ => error.into(),
         };
@@ -45,30 +45,29 @@ impl CatalogError {
 }
 
 impl Catalog {
-    /// Parses the feed: `{"models":[{"Id","Name","ModelType",…}]}`.
+    /// Parses a document: `{"models":[{"Id","Name","ModelType",…}]}`.
     ///
-    /// A bad entry is left out and never spoils the rest.
+    /// Unusable entries are left out.
     ///
     /// # Errors
     ///
-    /// When the document is not JSON, has no `models` array, or has no usable
-    /// entry in it.
+    /// Returns an error if the document is not JSON, has no `models` array, or has no usable entry.
     pub fn parse(document: &[u8]) -> Result<Self, CatalogError> {
         Self::parse_hashed(document, sha256(document))
     }
 
-    /// [`parse`](Self::parse) where the document's SHA-256 is known.
+    /// Parses a document whose SHA-256 is known.
     pub(in crate::registry) fn parse_hashed(
         document: &[u8],
         sha256: [u8; 32],
     ) -> Result<Self, CatalogError> {
-        let feed: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(document)
+        let fields: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(document)
             .map_err(|error| CatalogError::document(error, "an object"))?;
-        let models = feed.get("models").ok_or(CatalogError::NoModels)?;
+        let models = fields.get("models").ok_or(CatalogError::NoModels)?;
         let models: Vec<&RawValue> = serde_json::from_str(models.get())
             .map_err(|error| CatalogError::document(error, "an array under `models`"))?;
-        // Each entry is parsed by itself: a number out of range or an unpaired
-        // surrogate in one is that entry's trouble only.
+        // Each entry is parsed by itself, so that a number out of range or an unpaired surrogate
+        // makes one entry unusable only.
         let entries: Vec<_> = models
             .iter()
             .filter_map(|raw| serde_json::from_str::<Value>(raw.get()).ok())
@@ -82,16 +81,16 @@ impl Catalog {
     }
 }
 
-/// The SHA-256 of `document`, by which two fetches are told apart.
+/// Returns the SHA-256 of `document`.
 pub(crate) fn sha256(document: &[u8]) -> [u8; 32] {
     Sha256::digest(document).into()
 }
 
-/// `bytes` in lower-case hex.
+/// Returns `bytes` in lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
     for byte in bytes {
-        // Writing to a String cannot fail.
+        // Writing to a String does not fail.
         let _ = write!(text, "{byte:02x}");
     }
     text

@@ -14,7 +14,7 @@ fn found<'a>(catalog: &'a Catalog, name: &str) -> Option<(&'a str, ResolvedBy)> 
 }
 
 #[test]
-fn an_id_is_found_in_any_hex_case_and_goes_before_a_name() {
+fn id_is_found_in_any_hex_case_before_names() {
     let catalog = catalog(json!([
         {"Id": "0xAb01", "Name": "a"},
         {"Id": "0x02", "Name": "0XAB01"},
@@ -36,7 +36,7 @@ fn an_id_is_found_in_any_hex_case_and_goes_before_a_name() {
 }
 
 #[test]
-fn a_name_is_found_trimmed_and_in_any_case() {
+fn name_is_found_trimmed_in_any_case() {
     let catalog = catalog(json!([{"Id": "0x1", "Name": "Größe-1"}]));
     for spelling in ["Größe-1", "grösse-1", "GRÖßE-1", "  größe-1\t"] {
         let expected = (spelling != "grösse-1").then_some(("0x1", ResolvedBy::Name));
@@ -45,7 +45,7 @@ fn a_name_is_found_trimmed_and_in_any_case() {
 }
 
 #[test]
-fn a_venice_id_and_the_slug_of_a_name_are_aliases() {
+fn venice_id_and_slug_are_aliases() {
     let catalog = catalog(json!([
         {"Id": "0x1", "Name": "Hermes 3  Llama_3.1", "enrichment": {"veniceId": "Venice-H3"}},
     ]));
@@ -59,7 +59,7 @@ fn a_venice_id_and_the_slug_of_a_name_are_aliases() {
 }
 
 #[test]
-fn an_alias_never_overrides_a_name() {
+fn alias_never_overrides_a_name() {
     let catalog = catalog(json!([
         {"Id": "0x1", "Name": "Deep Seek", "enrichment": {"veniceId": "other"}},
         {"Id": "0x2", "Name": "deep-seek"},
@@ -73,7 +73,7 @@ fn an_alias_never_overrides_a_name() {
 }
 
 #[test]
-fn an_alias_that_two_entries_claim_is_dropped() {
+fn alias_of_two_entries_is_dropped() {
     let catalog = catalog(json!([
         {"Id": "0x1", "Name": "Deep Seek"},
         {"Id": "0x2", "Name": "Deep_Seek"},
@@ -90,7 +90,7 @@ fn an_alias_that_two_entries_claim_is_dropped() {
 }
 
 #[test]
-fn an_alias_that_one_entry_claims_twice_stands() {
+fn alias_claimed_twice_by_one_entry_is_kept() {
     let catalog = catalog(json!([
         {"Id": "0x1", "Name": "Deep Seek", "enrichment": {"veniceId": "deep-seek"}},
     ]));
@@ -101,7 +101,7 @@ fn an_alias_that_one_entry_claims_twice_stands() {
 }
 
 #[test]
-fn the_slug_of_the_requested_name_is_tried_last() {
+fn slug_of_the_requested_name_is_last() {
     let catalog = catalog(json!([
         {"Id": "0x1", "Name": "llama-3.2-3b"},
         {"Id": "0x2", "Name": "x", "enrichment": {"veniceId": "qwen-4b"}},
@@ -119,7 +119,7 @@ fn the_slug_of_the_requested_name_is_tried_last() {
 }
 
 #[test]
-fn of_two_entries_with_one_name_the_newer_wins_and_the_name_is_counted() {
+fn newer_entry_wins_an_ambiguous_name() {
     let models = json!([
         {"Id": "0x1", "Name": "Llama 7.1-dev", "CreatedAt": 10},
         {"Id": "0x2", "Name": "llama 7.1-DEV", "CreatedAt": 20},
@@ -147,7 +147,7 @@ fn of_two_entries_with_one_name_the_newer_wins_and_the_name_is_counted() {
 }
 
 #[test]
-fn several_names_may_share_one_id() {
+fn several_names_may_share_an_id() {
     let catalog = catalog(json!([
         {"Id": "0x1", "Name": "code", "CreatedAt": 1},
         {"Id": "0x1", "Name": "sonnet", "CreatedAt": 2},
@@ -164,7 +164,7 @@ fn several_names_may_share_one_id() {
 }
 
 #[test]
-fn a_bad_entry_never_spoils_the_rest() {
+fn bad_entry_is_left_out() {
     let document = br#"{"models":[7,{"Name":"x"},{"Id":"0x9","Name":"big","Fee":1e400},
         {"Id":"0x8","Name":"\ud800"},{"Id":"0x1","Name":"good"},null],"more":true}"#;
     let catalog = Catalog::parse(document).unwrap();
@@ -173,7 +173,7 @@ fn a_bad_entry_never_spoils_the_rest() {
 }
 
 #[test]
-fn a_document_without_a_usable_entry_is_refused() {
+fn document_without_a_usable_entry_is_an_error() {
     for document in [
         "",
         "<html>",

@@ -199,7 +199,7 @@ async fn served(registry: &Registry) -> (String, Duration) {
 /// What a request gets without waiting.
 #[track_caller]
 fn ready(registry: &Registry) -> String {
-    match registry.acquire() {
+    match registry.look_up() {
         CatalogLookup::Ready(catalog) => name(&catalog),
         CatalogLookup::Wait(_) => panic!("the request waits"),
         CatalogLookup::Unavailable(error) => panic!("{error}"),

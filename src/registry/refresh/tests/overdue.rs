@@ -52,9 +52,9 @@ async fn first_fetch_is_joined_until_overdue() {
     for (time, fetches) in [(OVERDUE - MILLISECOND, 1), (OVERDUE, 2)] {
         let source = FakeSource::new(Outcome::Document("a"));
         let registry = cold(&source);
-        drop(registry.acquire());
+        drop(registry.look_up());
         advance(time).await;
-        drop(registry.acquire());
+        drop(registry.look_up());
         assert_eq!(registry.stats().fetches, fetches, "{time:?}");
     }
 }
@@ -66,7 +66,7 @@ async fn expired_catalog_is_used_until_its_refresh_is_overdue() {
         sleep(290 * SECOND).await;
         assert_eq!(ready(&registry), "a");
         advance(time).await;
-        let is_ready = matches!(registry.acquire(), CatalogLookup::Ready(_));
+        let is_ready = matches!(registry.look_up(), CatalogLookup::Ready(_));
         assert_eq!(is_ready, used, "{time:?}");
     }
 }
@@ -75,7 +75,7 @@ async fn expired_catalog_is_used_until_its_refresh_is_overdue() {
 async fn caller_of_an_overdue_fetch_gets_the_newer_catalog() {
     let source = FakeSource::new(Outcome::Document("a"));
     let registry = cold(&source);
-    let CatalogLookup::Wait(waiting) = registry.acquire() else {
+    let CatalogLookup::Wait(waiting) = registry.look_up() else {
         panic!("the registry is not cold");
     };
     advance(OVERDUE).await;
@@ -96,7 +96,7 @@ async fn fetch_on_a_stopped_runtime_blocks_nothing() {
         .unwrap();
     {
         let _inside = stopped.enter();
-        drop(registry.acquire());
+        drop(registry.look_up());
     }
     let (result, waited) = request(&registry).await;
     let error = result.unwrap_err();

@@ -18,7 +18,7 @@ async fn last_handle_aborts_the_fetch() {
     let source = FakeSource::new(Outcome::Document("a"));
     let registry = cold(&source);
     let other = registry.clone();
-    drop(registry.acquire());
+    drop(registry.look_up());
     sleep(FETCH / 4).await;
     drop(registry);
     sleep(FETCH / 4).await;
@@ -57,7 +57,7 @@ fn registry_outlives_the_runtime_of_its_fetch() {
     let first = runtime();
     let waiter = {
         let _inside = first.enter();
-        match registry.acquire() {
+        match registry.look_up() {
             CatalogLookup::Wait(waiter) => waiter,
             _ => panic!("the registry is not cold"),
         }
@@ -80,7 +80,7 @@ fn runtime_shutdown_does_not_deadlock() {
 
     impl Drop for LookUpOnDrop {
         fn drop(&mut self) {
-            drop(self.0.acquire());
+            drop(self.0.look_up());
         }
     }
 
@@ -132,7 +132,7 @@ async fn no_wake_up_is_lost_between_threads() {
                 match caller {
                     0 if round % 50 == 0 => source.returns(Outcome::Document("a")),
                     1 if round % 70 == 0 => source.returns(Outcome::Document("b")),
-                    2 => drop(registry.acquire()),
+                    2 => drop(registry.look_up()),
                     3 => drop(registry.refresh().await),
                     _ => drop(registry.catalog().await.unwrap()),
                 }
