@@ -20,7 +20,7 @@ const MAX_TEXT_BYTES: usize = 1024;
 /// ```
 /// use tower_model_routing::registry::{Catalog, ModelType};
 ///
-/// let document = br#"{"models":[{"Name":"tts-kokoro","Id":"0x0c","ModelType":"TTS","Tags":[7]}]}"#;
+/// let document = br#"{"models":[{"Name":"tts-kokoro","Id":"0x0c","ModelType":"TTS","Tags":7}]}"#;
 /// let catalog = Catalog::parse(document)?;
 /// let entry = catalog.entries().next().expect("a catalog is never empty");
 /// assert_eq!((entry.name(), entry.id()), ("tts-kokoro", "0x0c"));
@@ -105,8 +105,8 @@ impl ModelEntry {
         self.venice_id.as_deref()
     }
 
-    /// Reads an element of the document's `models`. Returns `None` if it is deleted or has no usable
-    /// `Name` or `Id`.
+    /// Reads an element of the document's `models`. Returns `None` if it is deleted or has no
+    /// usable `Name` or `Id`.
     pub(super) fn from_value(value: &Value) -> Option<Self> {
         if value.get("IsDeleted") == Some(&Value::Bool(true)) {
             return None;

@@ -1,10 +1,16 @@
 //! The handle of a registry.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use super::{
-    Catalog, RegistryBuilder, RegistryError, RegistryPolicy, RegistrySource, RegistryStats,
-    Unavailable, refresh::Inner,
+    builder::RegistryBuilder,
+    catalog::Catalog,
+    error::{RegistryError, Unavailable},
+    policy::RegistryPolicy,
+    refresh::{BoxFuture, CatalogLookup, Inner},
+    snapshot::Refreshed,
+    source::RegistrySource,
+    stats::RegistryStats,
 };
 
 /// A cached copy of a remote registry of models.
@@ -62,32 +68,6 @@ use super::{
 #[derive(Clone)]
 pub struct Registry {
     pub(super) inner: Arc<Inner>,
-}
-
-/// The result of a successful refresh.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Refreshed {
-    /// There is a new catalog.
-    Changed,
-    /// The catalog was confirmed.
-    Unchanged,
-}
-
-impl Refreshed {
-    /// Returns `changed` or `unchanged`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Changed => "changed",
-            Self::Unchanged => "unchanged",
-        }
-    }
-}
-
-impl fmt::Display for Refreshed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
 }
 
 impl Registry {
@@ -174,9 +154,7 @@ impl Registry {
 
     /// Returns a newer catalog for a request whose name is not in the one it has, or `None` if a
     /// refresh is not due.
-    pub(crate) fn revalidate_for_miss(
-        &self,
-    ) -> Option<Pin<Box<dyn Future<Output = Arc<Catalog>> + Send>>> {
+    pub(crate) fn revalidate_for_miss(&self) -> Option<BoxFuture<Arc<Catalog>>> {
         self.inner.revalidate_for_miss()
     }
 }
@@ -189,14 +167,4 @@ impl fmt::Debug for Registry {
             .field("models", &self.snapshot().map(|catalog| catalog.len()))
             .finish()
     }
-}
-
-/// The result of a request's lookup of the catalog.
-pub(crate) enum CatalogLookup {
-    /// The catalog.
-    Ready(Arc<Catalog>),
-    /// The catalog after a refresh, or its error.
-    Wait(Pin<Box<dyn Future<Output = Result<Arc<Catalog>, Unavailable>> + Send>>),
-    /// There is no catalog, and no fetch is due.
-    Unavailable(Unavailable),
 }

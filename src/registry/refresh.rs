@@ -9,7 +9,6 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    CatalogLookup,
     catalog::Catalog,
     error::{FetchFailure, RegistryError, Unavailable},
     freshness::{CatalogAction, MissAction, overdue_at},
@@ -20,6 +19,18 @@ use super::{
     stats::RegistryStats,
     sync::{ArcSwap, Mutex, MutexGuard, now, timeout_at},
 };
+
+pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The result of a request's lookup of the catalog.
+pub(crate) enum CatalogLookup {
+    /// The catalog.
+    Ready(Arc<Catalog>),
+    /// The catalog after a refresh, or its error.
+    Wait(BoxFuture<Result<Arc<Catalog>, Unavailable>>),
+    /// There is no catalog, and no fetch is due.
+    Unavailable(Unavailable),
+}
 
 /// The state that all handles of a registry share.
 pub(super) struct Inner {
@@ -107,26 +118,21 @@ impl Inner {
 
     /// Returns a newer catalog for a request whose name is not in the one it has, or `None` if a
     /// refresh is not due.
-    pub(super) fn revalidate_for_miss(
-        self: &Arc<Self>,
-    ) -> Option<Pin<Box<dyn Future<Output = Arc<Catalog>> + Send>>> {
+    pub(super) fn revalidate_for_miss(self: &Arc<Self>) -> Option<BoxFuture<Arc<Catalog>>> {
         let now = now();
         let mut state = self.lock();
         let snapshot = self.snapshot.load_full();
         let catalog = Arc::clone(snapshot.catalog.as_ref()?);
         let started = state.in_flight_since(&self.policy, now);
-        let until =
-            match snapshot
-                .freshness
-                .assess_miss(&self.policy, state.last_miss, started, now)
-            {
-                MissAction::Use => return None,
-                MissAction::Join(until) => until,
-                MissAction::Start(until) => {
-                    state.last_miss = Some(now);
-                    until
-                }
-            };
+        let freshness = &snapshot.freshness;
+        let until = match freshness.assess_miss(&self.policy, state.last_miss, started, now) {
+            MissAction::Use => return None,
+            MissAction::Join(until) => until,
+            MissAction::Start(until) => {
+                state.last_miss = Some(now);
+                until
+            }
+        };
         let waiter = self.join(state, &snapshot, now);
         Some(Box::pin(
             Arc::clone(self).wait_for_newer(waiter, until, catalog),

@@ -5,13 +5,12 @@ use std::sync::{Arc, Weak};
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    Refreshed,
     catalog::hex,
     error::{FetchFailure, RegistryError},
     freshness::overdue_at,
     policy::RegistryPolicy,
     refresh::Inner,
-    snapshot::{Snapshot, Update},
+    snapshot::{Refreshed, Snapshot, Update},
     stats::Counters,
     sync::{AbortHandle, Handle, MutexGuard, now, timeout},
 };
@@ -49,8 +48,8 @@ pub(super) struct Waiter {
 }
 
 impl RefreshState {
-    /// Returns the start of the fetch in flight, unless it is overdue: then its task is suspended or
-    /// its runtime stopped.
+    /// Returns the start of the fetch in flight. One that is overdue does not count, as its task is
+    /// suspended or its runtime stopped.
     pub(super) fn in_flight_since(&self, policy: &RegistryPolicy, now: Instant) -> Option<Instant> {
         let started = self.in_flight.as_ref()?.waiter.started;
         (now < overdue_at(policy, started)).then_some(started)

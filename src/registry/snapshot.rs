@@ -1,11 +1,10 @@
 //! The immutable state of a registry between two fetches.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use tokio::time::Instant;
 
 use super::{
-    Refreshed,
     catalog::{Catalog, sha256},
     error::{BodySniff, FetchFailure, RegistryError},
     freshness::Freshness,
@@ -25,6 +24,32 @@ pub(super) struct Snapshot {
     pub(super) freshness: Freshness,
     /// The error of the last fetch, if it failed.
     pub(super) error: Option<RegistryError>,
+}
+
+/// The result of a successful refresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Refreshed {
+    /// There is a new catalog.
+    Changed,
+    /// The catalog was confirmed.
+    Unchanged,
+}
+
+impl Refreshed {
+    /// Returns `changed` or `unchanged`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}
+
+impl fmt::Display for Refreshed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 /// The result of a successful fetch.

@@ -116,8 +116,8 @@ impl Fetched {
     ///     let parse = tokio::task::spawn_blocking(move || Catalog::parse(&document));
     ///     match parse.await {
     ///         Ok(Ok(catalog)) => Ok(Fetched::catalog(catalog)),
-    ///         Ok(Err(error)) => Err(SourceError::new("the document is not a catalog").with_source(error)),
-    ///         Err(error) => Err(SourceError::new("the document was not parsed").with_source(error)),
+    ///         Ok(Err(error)) => Err(SourceError::new("not a catalog").with_source(error)),
+    ///         Err(error) => Err(SourceError::new("not parsed").with_source(error)),
     ///     }
     /// }
     /// # #[tokio::main(flavor = "current_thread")]

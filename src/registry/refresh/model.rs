@@ -243,7 +243,7 @@ fn join(tasks: Vec<JoinHandle<()>>) {
     }
 }
 
-/// Checks that nothing is left of a registry after its last handle is dropped, without time passing.
+/// Checks that nothing is left of a registry after its last handle is dropped. No time passes.
 fn assert_nothing_left(source: &Arc<Source>) {
     join(take_tasks());
     assert_eq!(source.running.load(SeqCst), 0);
