@@ -30,7 +30,7 @@ pub(super) struct Freshness {
     failure: Option<Failure>,
 }
 
-/// How long the catalog of a snapshot may be used.
+/// The validity of the catalog of a snapshot.
 #[derive(Debug, Clone, PartialEq)]
 struct Validity {
     validated_at: Instant,
@@ -49,7 +49,7 @@ struct Failure {
     retry_at: Instant,
 }
 
-/// What a request does with the catalog.
+/// The action of a request on the catalog.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum CatalogAction {
     /// Use the catalog.
@@ -64,7 +64,7 @@ pub(super) enum CatalogAction {
     Unavailable(Duration),
 }
 
-/// What a request does if its name is not in the catalog.
+/// The action of a request whose name is not in the catalog.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum MissAction {
     /// Use the catalog: it is recent, or a refresh is not due.

@@ -26,7 +26,7 @@ pub(super) type RefreshResult = Result<Refreshed, RegistryError>;
 #[derive(Default)]
 pub(super) struct RefreshState {
     in_flight: Option<InFlight>,
-    /// When a request whose name is not in the catalog last started a fetch.
+    /// The last start of a fetch by a request whose name is not in the catalog.
     pub(super) last_miss: Option<Instant>,
     pub(super) counters: Counters,
 }

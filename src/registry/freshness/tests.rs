@@ -58,12 +58,12 @@ impl Fixture {
         self.start + secs(seconds)
     }
 
-    /// What a request does without a refresh in flight.
+    /// Returns the action without a refresh in flight.
     fn assess(&self, seconds: f64) -> CatalogAction {
         self.freshness.assess(&policy(), None, self.at(seconds))
     }
 
-    /// What a request does with a refresh in flight.
+    /// Returns the action with a refresh in flight.
     fn assess_with(&self, in_flight: f64, seconds: f64) -> CatalogAction {
         let in_flight = Some(self.at(in_flight));
         self.freshness

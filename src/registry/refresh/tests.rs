@@ -22,7 +22,7 @@ use crate::registry::{FetchFuture, Fetched, Refreshed, Registry, RegistryHealth,
 const SECOND: Duration = Duration::from_secs(1);
 const FETCH: Duration = Duration::from_millis(240);
 
-/// How a fetch ends.
+/// The outcome of a fetch.
 #[derive(Clone)]
 enum Outcome {
     Document(&'static str),
@@ -183,20 +183,20 @@ fn name(catalog: &Catalog) -> String {
     catalog.entries().next().unwrap().name().to_owned()
 }
 
-/// What a request gets, and how long it waits for it.
+/// Returns what a request gets, and how long it waits.
 async fn request(registry: &Registry) -> (Result<String, Unavailable>, Duration) {
     let before = Instant::now();
     let result = registry.catalog().await.map(|catalog| name(&catalog));
     (result, before.elapsed())
 }
 
-/// What a request gets, which must be a catalog, and how long it waits for it.
+/// Returns the catalog that a request gets, and how long it waits.
 async fn served(registry: &Registry) -> (String, Duration) {
     let (result, waited) = request(registry).await;
     (result.unwrap(), waited)
 }
 
-/// What a request gets without waiting.
+/// Returns the catalog that a request gets without waiting.
 #[track_caller]
 fn ready(registry: &Registry) -> String {
     match registry.look_up() {
@@ -206,7 +206,7 @@ fn ready(registry: &Registry) -> String {
     }
 }
 
-/// What a request whose name is not in the catalog waits for, and for how long.
+/// Returns the catalog that a miss waits for, and how long it waits.
 async fn miss(registry: &Registry) -> Option<(String, Duration)> {
     let before = Instant::now();
     let catalog = registry.revalidate_for_miss()?.await;

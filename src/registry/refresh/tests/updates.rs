@@ -1,4 +1,4 @@
-//! What the response of a source does to the catalog.
+//! The effect of responses on the catalog.
 
 use super::*;
 
