@@ -63,7 +63,7 @@ where
             Requested::NoBody(rejection) if needs_model => Err(*rejection),
             Requested::NoBody(_) => Ok(Step::Call(None)),
             Requested::NotText { .. } | Requested::Nothing if !needs_model => Ok(Step::Call(None)),
-            requested => match self.shared.registry.acquire() {
+            requested => match self.shared.registry.look_up() {
                 CatalogLookup::Ready(catalog) => self.resolve(&catalog, requested),
                 CatalogLookup::Wait(wait) => self.wait(requested, Wait::Catalog(wait)),
                 CatalogLookup::Unavailable(unavailable) => Err(unavailable.into()),

@@ -2,7 +2,12 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{Catalog, PolicyError, Registry, RegistryPolicy, RegistrySource};
+use super::{
+    catalog::Catalog,
+    handle::Registry,
+    policy::{PolicyError, RegistryPolicy},
+    source::RegistrySource,
+};
 
 /// Builds a [`Registry`].
 ///
@@ -114,7 +119,8 @@ impl RegistryBuilder {
     /// # }
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let catalog = Catalog::parse(br#"{"models":[{"Id":"0xb603","Name":"venice-uncensored"}]}"#)?;
+    /// let document = br#"{"models":[{"Id":"0xb603","Name":"venice-uncensored"}]}"#;
+    /// let catalog = Catalog::parse(document)?;
     /// let registry = Registry::builder(Source).initial_catalog(catalog).build()?;
     /// assert_eq!(registry.catalog().await?.len(), 1);
     /// # Ok(())

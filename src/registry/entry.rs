@@ -1,4 +1,4 @@
-//! One model of a catalog, read leniently from the feed.
+//! One model of a catalog, read leniently from the document.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -7,14 +7,27 @@ use http::HeaderValue;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 
-/// The longest name or ID that an entry may have.
+/// The longest name or ID of an entry. Both get into headers, logs, labels and requests.
 const MAX_TEXT_BYTES: usize = 1024;
 
 /// One active model of a [`Catalog`](super::Catalog).
 ///
-/// The feed's optional fields are read leniently: one of an unexpected type
-/// counts as absent, so that a publisher's slip in one of them never takes a
-/// model out of service.
+/// Optional fields are read leniently: one with an unexpected type counts as absent, so that an
+/// error in it never takes a model out of service.
+///
+/// # Examples
+///
+/// ```
+/// use tower_model_routing::registry::{Catalog, ModelType};
+///
+/// let document = br#"{"models":[{"Name":"tts-kokoro","Id":"0x0c","ModelType":"TTS","Tags":7}]}"#;
+/// let catalog = Catalog::parse(document)?;
+/// let entry = catalog.entries().next().expect("a catalog is never empty");
+/// assert_eq!((entry.name(), entry.id()), ("tts-kokoro", "0x0c"));
+/// assert_eq!(entry.model_type(), &ModelType::Tts);
+/// assert!(entry.tags().is_empty());
+/// # Ok::<(), tower_model_routing::registry::CatalogError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct ModelEntry {
     name: Arc<str>,
@@ -31,59 +44,59 @@ pub struct ModelEntry {
 }
 
 impl ModelEntry {
-    /// The model's name, spelled as in the catalog.
+    /// Returns the model's name, spelled as in the document.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The model's ID, which is what goes upstream in place of the name.
+    /// Returns the model's ID, which replaces the name in requests.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// What the model does.
+    /// Returns the kind of inference that the model does.
     pub fn model_type(&self) -> &ModelType {
         &self.model_type
     }
 
-    /// The publisher's tags, in their order.
+    /// Returns the publisher's tags, in their order.
     pub fn tags(&self) -> &[String] {
         &self.tags
     }
 
-    /// When the model was published, in seconds since the Unix epoch; 0 when
-    /// the feed does not say.
+    /// Returns when the model was published, in seconds since the Unix epoch, or 0 if the document
+    /// does not say.
     pub fn created_at(&self) -> u64 {
         self.created_at
     }
 
-    /// Who published the model (an address on Morpheus).
+    /// Returns the publisher, which is an address on Morpheus.
     pub fn owner(&self) -> Option<&str> {
         self.owner.as_deref()
     }
 
-    /// The name as a cheap handle, for labels of metrics.
+    /// Returns the name as a cheap handle, for labels of metrics.
     #[cfg(feature = "metrics")]
     pub(crate) fn shared_name(&self) -> &Arc<str> {
         &self.name
     }
 
-    /// The ID as a JSON string literal, ready to be spliced into a body.
+    /// Returns the ID as a JSON string literal, to splice it into a request body.
     pub(crate) fn id_literal(&self) -> &Bytes {
         &self.id_literal
     }
 
-    /// The name as a JSON string literal, ready to be spliced into an answer.
+    /// Returns the name as a JSON string literal, to splice it into a response body.
     pub(crate) fn name_literal(&self) -> &Bytes {
         &self.name_literal
     }
 
-    /// The ID as the value of a header.
+    /// Returns the ID as a header value.
     pub(crate) fn id_header_value(&self) -> &HeaderValue {
         &self.id_header_value
     }
 
-    /// The name as the value of a header.
+    /// Returns the name as a header value.
     pub(crate) fn name_header_value(&self) -> &HeaderValue {
         &self.name_header_value
     }
@@ -92,9 +105,8 @@ impl ModelEntry {
         self.venice_id.as_deref()
     }
 
-    /// Reads one element of the feed's `models` array. `None`: deleted, or
-    /// without a usable `Name` or `Id`. One that is too long is not usable:
-    /// names and IDs get into headers, logs, labels and every request.
+    /// Reads an element of the document's `models`. Returns `None` if it is deleted or has no
+    /// usable `Name` or `Id`.
     pub(super) fn from_value(value: &Value) -> Option<Self> {
         if value.get("IsDeleted") == Some(&Value::Bool(true)) {
             return None;
@@ -134,7 +146,7 @@ impl ModelEntry {
     }
 }
 
-/// What kind of inference a model does: the feed's `ModelType`.
+/// The kind of inference that a model does: the `ModelType` of its entry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ModelType {
@@ -146,15 +158,14 @@ pub enum ModelType {
     Tts,
     /// Speech to text.
     Stt,
-    /// The feed says `UNKNOWN` or nothing; such a model suits every endpoint.
+    /// `UNKNOWN` or absent, which is compatible with every endpoint.
     Unknown,
-    /// A type this version has not heard of, as the feed spells it; such a
-    /// model suits every endpoint.
+    /// Any other type, as the document spells it, which is compatible with every endpoint.
     Other(Box<str>),
 }
 
 impl ModelType {
-    /// The type as the feed spells it.
+    /// Returns the type as documents spell it.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Llm => "LLM",
@@ -189,16 +200,16 @@ impl fmt::Display for ModelType {
     }
 }
 
-/// `text` as a header's value: as it is when it is visible ASCII, which
-/// every recipient can read (RFC 9110, 5.5), else percent-encoded.
+/// Returns `text` as a header value: unchanged if it is printable ASCII (RFC 9110, 5.5), else
+/// percent-encoded.
 fn header_value(text: &str) -> Option<HeaderValue> {
-    // `%` too, so that the encoding can be undone.
-    const UNFIT: &AsciiSet = &CONTROLS.add(b'%');
+    // `%` too, so that the value can be decoded.
+    const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
     let text = if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         Cow::Borrowed(text)
     } else {
-        Cow::from(utf8_percent_encode(text, UNFIT))
+        Cow::from(utf8_percent_encode(text, ESCAPED))
     };
     HeaderValue::from_str(&text).ok()
 }
@@ -210,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deleted_nameless_or_idless_entry_is_left_out() {
+    fn unusable_entry_is_left_out() {
         for value in [
             json!({"Id": "0x1", "Name": "a", "IsDeleted": true}),
             json!({"Id": "0x1"}),
@@ -228,14 +239,14 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_name_and_id_are_kept() {
+    fn longest_name_and_id_are_kept() {
         let longest = "x".repeat(MAX_TEXT_BYTES);
         let entry = ModelEntry::from_value(&json!({"Id": longest, "Name": longest})).unwrap();
         assert_eq!((entry.id(), entry.name()), (&*longest, &*longest));
     }
 
     #[test]
-    fn a_slip_in_an_optional_field_keeps_the_entry() {
+    fn optional_field_of_unexpected_type_is_absent() {
         let entry = ModelEntry::from_value(&json!({
             "Id": "0x1", "Name": "a", "IsDeleted": null, "ModelType": 3, "Tags": "x",
             "CreatedAt": "yesterday", "Owner": [], "enrichment": "none",
@@ -248,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn every_type_is_read_in_any_case_and_an_unheard_of_one_is_kept() {
+    fn model_type_is_read_in_any_case() {
         for (spelling, expected) in [
             ("LLM", ModelType::Llm),
             ("embedding", ModelType::Embedding),
@@ -263,14 +274,14 @@ mod tests {
     }
 
     #[test]
-    fn the_id_literal_is_the_id_as_json() {
+    fn id_literal_is_json() {
         let entry = ModelEntry::from_value(&json!({"Id": "a\"b\\c\n", "Name": "a"})).unwrap();
         let decoded: String = serde_json::from_slice(entry.id_literal()).unwrap();
         assert_eq!(decoded, entry.id());
     }
 
     #[test]
-    fn a_header_value_is_ascii_and_cannot_break_a_line() {
+    fn header_value_is_printable_ascii() {
         for (text, value) in [
             ("llama-3.2 3b", "llama-3.2 3b"),
             ("100%", "100%"),

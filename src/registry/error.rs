@@ -1,4 +1,4 @@
-//! Why there is no catalog, or no newer one.
+//! The errors of fetches, and their reports for logs.
 
 use std::{
     borrow::Cow,
@@ -12,7 +12,7 @@ use super::catalog::CatalogError;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// There is no usable catalog, and a request cannot wait for one any longer.
+/// The error of a request for which there is no usable catalog.
 #[derive(Debug, Clone)]
 pub struct Unavailable {
     retry_after: Duration,
@@ -24,18 +24,17 @@ impl Unavailable {
         Self { retry_after, cause }
     }
 
-    /// How long the registry holds off before it tries again. Zero when it
-    /// would try at once.
+    /// Returns the time until the registry fetches again. Zero if the next request starts a fetch.
     pub fn retry_after(&self) -> Duration {
         self.retry_after
     }
 
-    /// This error and all its causes, for logs.
+    /// Returns this error and all its causes in one line, for logs.
     pub(crate) fn report(&self) -> impl fmt::Display + '_ {
         Report(self)
     }
 
-    /// What went wrong with the last fetch.
+    /// Returns the error of the last fetch.
     pub fn cause(&self) -> Option<&RegistryError> {
         self.cause.as_ref()
     }
@@ -53,11 +52,10 @@ impl Error for Unavailable {
     }
 }
 
-/// A fetch of the catalog that failed.
+/// The error of a fetch.
 ///
-/// Cheap to clone: all callers that waited for one fetch share one error. The
-/// [`source`](Error::source) chain leads to the cause;
-/// [`RegistryError::report`] prints all of it.
+/// Cheap to clone: all callers that waited for the fetch share it. The [`source`](Error::source)
+/// chain leads to the cause, and [`RegistryError::report`] displays all of it.
 #[derive(Clone)]
 pub struct RegistryError {
     inner: Arc<Inner>,
@@ -75,25 +73,25 @@ impl RegistryError {
         }
     }
 
-    /// The source that was asked, without credentials or query.
+    /// Returns the location of the source, without credentials or query.
     pub fn location(&self) -> &str {
         &self.inner.location
     }
 
-    /// Whether the fetch took longer than the policy allows.
+    /// Returns whether the fetch timed out.
     pub fn is_timeout(&self) -> bool {
         matches!(self.inner.failure, FetchFailure::Timeout(_))
     }
 
-    /// Whether the source answered with something that is not a usable catalog.
+    /// Returns whether the source returned something that is not a usable catalog.
     pub fn is_invalid_catalog(&self) -> bool {
         matches!(self.inner.failure, FetchFailure::InvalidCatalog(..))
     }
 
-    /// This error and all its causes in one line, for logs and health pages.
+    /// Returns this error and all its causes in one line, for logs and health pages.
     ///
-    /// Control characters are escaped, and the line is cut off after 1,024
-    /// characters: a part of it may be another server's text.
+    /// As a part of it may be another server's text, control characters are escaped and the line is
+    /// truncated to 1,024 characters.
     pub fn report(&self) -> impl fmt::Display + '_ {
         Report(self)
     }
@@ -124,31 +122,28 @@ impl Error for RegistryError {
     }
 }
 
-/// The ways in which a fetch fails.
+/// The cause of a failed fetch.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FetchFailure {
     #[error(transparent)]
     Source(SourceError),
-    #[error("no complete answer within {0:?}: is the registry reachable from here?")]
+    #[error("no complete response within {0:?}: is the registry reachable from here?")]
     Timeout(Duration),
-    #[error("the answer is not a usable catalog ({0})")]
+    #[error("the response is not a usable catalog ({0})")]
     InvalidCatalog(BodySniff, #[source] CatalogError),
-    #[error("the source said that the catalog had not changed, but it was not asked that")]
+    #[error("the source reported an unchanged catalog, but was not asked with an ETag")]
     UnexpectedNotModified,
     #[error("the fetch panicked; the message is on stderr")]
     Panicked,
     #[error("the fetch was cut off: the Tokio runtime that ran it was shut down")]
     CutOff,
-    #[error(
-        "the fetch took far too long: was this process suspended, or its Tokio runtime stopped?"
-    )]
+    #[error("the fetch is overdue: was this process suspended, or its Tokio runtime stopped?")]
     Overdue,
     #[error("the fetch could not be started: there is no Tokio runtime here")]
     NoRuntime,
 }
 
-/// What came in place of a catalog. Not its text: an answer from a wrong place
-/// may have anything in it.
+/// The apparent type of a body that is not a catalog. Its text is not shown, as it may be secret.
 #[derive(Debug)]
 pub(crate) struct BodySniff {
     looks_like: &'static str,
@@ -159,7 +154,7 @@ impl BodySniff {
     pub(crate) fn of(body: &[u8]) -> Self {
         let looks_like = match body.trim_ascii_start() {
             [] => "nothing but white space",
-            [b'<', ..] => "HTML or XML, perhaps a page to sign in",
+            [b'<', ..] => "HTML or XML, perhaps a sign-in page",
             [b'{', ..] => "a JSON object",
             [b'[', ..] => "a JSON array",
             [0x1f, 0x8b, ..] => "gzip",
@@ -181,10 +176,9 @@ impl fmt::Display for BodySniff {
     }
 }
 
-/// Why a [`RegistrySource`](super::RegistrySource) did not deliver.
+/// The error of a [`RegistrySource`](super::RegistrySource).
 ///
-/// The message must not contain credentials: it ends up in logs and on health
-/// pages.
+/// The message must not contain credentials: it gets into logs and health pages.
 #[derive(Debug)]
 pub struct SourceError {
     message: Cow<'static, str>,
@@ -192,7 +186,7 @@ pub struct SourceError {
 }
 
 impl SourceError {
-    /// An error that says what went wrong and, at best, what to check.
+    /// Returns an error with this message, which should say what to check.
     pub fn new(message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             message: message.into(),
@@ -200,7 +194,7 @@ impl SourceError {
         }
     }
 
-    /// The same error with the one that caused it.
+    /// Sets the cause.
     #[must_use]
     pub fn with_source(mut self, cause: impl Into<BoxError>) -> Self {
         self.cause = Some(cause.into());
@@ -220,12 +214,12 @@ impl Error for SourceError {
     }
 }
 
-/// An error and its causes, joined by colons, in one line.
+/// Displays an error and its causes in one line, joined by colons.
 struct Report<'a>(&'a dyn Error);
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut line = OneLineWriter { f, room: 1024 };
+        let mut line = OneLineWriter { f, remaining: 1024 };
         write!(line, "{}", self.0)?;
         let mut cause = self.0.source();
         while let Some(error) = cause {
@@ -236,35 +230,35 @@ impl fmt::Display for Report<'_> {
     }
 }
 
-/// Takes text of any kind, and writes one line of bounded length.
+/// Escapes text and truncates it, so that it is one line of bounded length.
 struct OneLineWriter<'a, 'f> {
     f: &'a mut fmt::Formatter<'f>,
-    /// How many more characters are written.
-    room: usize,
+    /// The number of characters that still fit.
+    remaining: usize,
 }
 
 impl fmt::Write for OneLineWriter<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for c in text.chars() {
-            // These two need no escape, unlike in a literal.
+            // `escape_debug` would escape these two.
             let is_plain = matches!(c, '"' | '\'');
             let len = if is_plain {
                 1
             } else {
                 c.escape_debug().count()
             };
-            if self.room <= len {
-                if self.room > 0 {
+            if self.remaining <= len {
+                if self.remaining > 0 {
                     self.f.write_char('…')?;
                 }
-                self.room = 0;
+                self.remaining = 0;
                 return Ok(());
             }
             match is_plain {
                 true => self.f.write_char(c)?,
                 false => write!(self.f, "{}", c.escape_debug())?,
             }
-            self.room -= len;
+            self.remaining -= len;
         }
         Ok(())
     }
@@ -281,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_is_one_line_of_bounded_length() {
+    fn report_is_one_line_of_bounded_length() {
         let line = report("it's \"a\"\n\u{1b}[31mb\u{2028}\u{202e}\r\0é");
         let expected = r#"it's "a"\n\u{1b}[31mb\u{2028}\u{202e}\r\0é"#;
         assert!(line.ends_with(expected), "{line}");
@@ -294,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_in_place_of_a_catalog_is_told_without_its_text() {
+    fn body_sniff_shows_no_text() {
         for (body, expected) in [
             ("", "it is empty"),
             (" ", "1 bytes that look like nothing but white space"),
@@ -303,9 +297,9 @@ mod tests {
             ("[secret", "a JSON array"),
             ("secret", "neither JSON nor HTML"),
         ] {
-            let kind = BodySniff::of(body.as_bytes());
-            assert!(kind.to_string().contains(expected), "{kind}");
-            assert!(!format!("{kind} {kind:?}").contains("secret"));
+            let sniff = BodySniff::of(body.as_bytes());
+            assert!(sniff.to_string().contains(expected), "{sniff}");
+            assert!(!format!("{sniff} {sniff:?}").contains("secret"));
         }
     }
 }

@@ -1,5 +1,4 @@
-//! When a catalog is used, refreshed, or waited for. Pure: the time is an
-//! argument, and so is chance.
+//! Decides when a catalog is used, refreshed or waited for; time and chance are arguments.
 
 use std::time::Duration;
 
@@ -7,44 +6,39 @@ use tokio::time::Instant;
 
 use super::policy::RegistryPolicy;
 
-/// The part of the TTL after which a catalog is refreshed in the background.
+/// The share of the TTL after which a catalog is refreshed in the background.
 const REFRESH_AT: f64 = 0.8;
-/// How far that point moves to either side, so that many gateways do not fetch
-/// in step.
+/// The jitter of that point to either side, so that many gateways do not fetch at the same time.
 const REFRESH_JITTER: f64 = 0.1;
-/// After so many failures in a row, which usually take about a minute, a good
-/// part of a fleet waits for the source to come back, and then succeeds within
-/// [`MAX_BACKOFF`]. So that it is not in step from then on, the first refresh is
-/// drawn from between this part of the TTL and its usual end.
+/// The number of failures in a row, usually about a minute of them, that counts as an outage. All
+/// gateways of a fleet succeed within [`MAX_BACKOFF`] after it.
 const OUTAGE_FAILURES: u32 = 7;
+/// The earliest point of the first refresh after an outage, so that the fleet spreads out again.
 const REFRESH_AT_AFTER_OUTAGE: f64 = 0.3;
-/// The pause after the first failure. It doubles with each further one.
+/// The backoff after the first failure. It doubles with each further one.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
-/// A pause is shortened at random to between this part of it and all of it.
+/// The largest share of a backoff that jitter takes away.
 const BACKOFF_JITTER: f64 = 0.5;
-/// How long after its time limit a fetch has certainly ended, unless the
-/// process was suspended.
+/// The time after its timeout within which a fetch ends unless the process was suspended.
 const OVERDUE_AFTER: Duration = Duration::from_secs(5);
-/// Stands in for instants too far away to be represented.
-const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
-/// The instants of one snapshot from which every decision follows.
+/// The instants of a snapshot that decide what requests do.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Freshness {
     validity: Option<Validity>,
     failure: Option<Failure>,
 }
 
-/// How long the catalog of a snapshot is good for.
+/// The validity of the catalog of a snapshot.
 #[derive(Debug, Clone, PartialEq)]
 struct Validity {
     validated_at: Instant,
     refresh_at: Instant,
     expires_at: Instant,
-    /// From then on the catalog counts as none.
+    /// The instant of `max_stale`, from which on the catalog is not used.
     unusable_at: Option<Instant>,
-    /// The catalog was given at start, and nobody knows how old it was then.
+    /// The catalog is the initial one, whose age is unknown.
     seeded: bool,
 }
 
@@ -55,36 +49,34 @@ struct Failure {
     retry_at: Instant,
 }
 
-/// What a request does about the catalog.
+/// The action of a request on the catalog.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Decision {
-    /// Use the catalog there is.
+pub(super) enum CatalogAction {
+    /// Use the catalog.
     Use,
-    /// Use the catalog there is, and start a refresh that nobody waits for.
+    /// Use the catalog, and start a refresh in the background.
     UseAndRefresh,
-    /// Join the refresh under way or start one, wait for it until then, and use
-    /// what there is.
+    /// Join or start a refresh, wait for it until this instant, and use the newest catalog.
     RefreshUntil(Instant),
-    /// There is nothing to use: join the fetch under way or start one, and wait
-    /// for its end.
+    /// Join or start the fetch of a first catalog, and wait for its end.
     Fetch,
-    /// There is nothing to use, and the next try is that far away.
+    /// There is no catalog, and the next fetch is this far away.
     Unavailable(Duration),
 }
 
-/// What a request does whose name is not in the catalog.
+/// The action of a request whose name is not in the catalog.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum MissDecision {
-    /// The catalog is recent enough, or cannot be had any newer now.
+pub(super) enum MissAction {
+    /// Use the catalog: it is recent, or a refresh is not due.
     Use,
-    /// Wait for the refresh under way until then.
+    /// Wait for the refresh in flight until this instant.
     Join(Instant),
-    /// Start a refresh and wait for it until then.
+    /// Start a refresh, and wait for it until this instant.
     Start(Instant),
 }
 
 impl Freshness {
-    /// No catalog yet, and no attempt to get one.
+    /// Returns the state before the first fetch.
     pub(super) fn cold() -> Self {
         Self {
             validity: None,
@@ -92,7 +84,7 @@ impl Freshness {
         }
     }
 
-    /// A catalog that was given at start: stale from the first moment on.
+    /// Returns the state with an initial catalog, which is stale from the start.
     pub(super) fn seeded(policy: &RegistryPolicy, now: Instant) -> Self {
         let mut freshness = Self::cold().validated(policy, now, 0.0);
         if let Some(validity) = &mut freshness.validity {
@@ -102,8 +94,7 @@ impl Freshness {
         freshness
     }
 
-    /// A catalog that was fetched or confirmed just now, after this. `chance` is
-    /// in `0.0..1.0`.
+    /// Returns the state after a refresh at `now`. `chance` is in `0.0..1.0`.
     pub(super) fn validated(&self, policy: &RegistryPolicy, now: Instant, chance: f64) -> Self {
         let latest = REFRESH_AT * (1.0 + REFRESH_JITTER);
         let earliest = match self.failures() {
@@ -114,16 +105,16 @@ impl Freshness {
         Self {
             validity: Some(Validity {
                 validated_at: now,
-                refresh_at: later(now, policy.ttl.mul_f64(refresh_at)),
-                expires_at: later(now, policy.ttl),
-                unusable_at: policy.max_stale.map(|age| later(now, age)),
+                refresh_at: now + policy.ttl.mul_f64(refresh_at),
+                expires_at: now + policy.ttl,
+                unusable_at: policy.max_stale.map(|age| now + age),
                 seeded: false,
             }),
             failure: None,
         }
     }
 
-    /// The same catalog after one more failure. `chance` is in `0.0..1.0`.
+    /// Returns the state after a failure at `now`. `chance` is in `0.0..1.0`.
     pub(super) fn failed(&self, policy: &RegistryPolicy, now: Instant, chance: f64) -> Self {
         let consecutive = self.failures().saturating_add(1);
         let doublings = (consecutive - 1).min(16);
@@ -132,9 +123,8 @@ impl Freshness {
             .min(MAX_BACKOFF)
             .min(policy.ttl)
             .mul_f64(1.0 - BACKOFF_JITTER * chance);
-        let retry_at = later(now, backoff);
-        // While the catalog is still good, the next try does not come after it
-        // has gone bad.
+        let retry_at = now + backoff;
+        // A catalog within its TTL is retried before the TTL ends.
         let retry_at = match &self.validity {
             Some(validity) if now < validity.expires_at => retry_at.min(validity.expires_at),
             _ => retry_at,
@@ -148,7 +138,7 @@ impl Freshness {
         }
     }
 
-    /// Whether a request uses the catalog without a further look: the hot path.
+    /// Returns whether a request uses the catalog and starts nothing: the hot path.
     pub(super) fn needs_no_check(&self, now: Instant) -> bool {
         let Some(validity) = &self.validity else {
             return false;
@@ -160,137 +150,139 @@ impl Freshness {
         now < next_check && validity.usable(now)
     }
 
-    /// What a request does now. `in_flight_since` is when the refresh under way
-    /// was started.
+    /// Returns what a request does. `in_flight_since` is the start of the refresh in flight.
     pub(super) fn assess(
         &self,
         policy: &RegistryPolicy,
         in_flight_since: Option<Instant>,
         now: Instant,
-    ) -> Decision {
+    ) -> CatalogAction {
         let usable = self.validity.as_ref().filter(|v| v.usable(now));
         match (usable, &self.failure, in_flight_since) {
-            (None, _, Some(_)) => Decision::Fetch,
+            (None, _, Some(_)) => CatalogAction::Fetch,
             (None, Some(failure), None) if now < failure.retry_at => {
-                Decision::Unavailable(failure.retry_at - now)
+                CatalogAction::Unavailable(failure.retry_at - now)
             }
-            (None, _, None) => Decision::Fetch,
+            (None, _, None) => CatalogAction::Fetch,
 
-            (Some(validity), Some(failure), None) if failure.is_forgotten(validity, now) => {
+            (Some(validity), Some(failure), None) if failure.is_outdated(validity, now) => {
                 wait_for_refresh(policy, now)
             }
-            (Some(_), Some(failure), None) if now >= failure.retry_at => Decision::UseAndRefresh,
+            (Some(_), Some(failure), None) if now >= failure.retry_at => {
+                CatalogAction::UseAndRefresh
+            }
             (Some(validity), Some(failure), Some(started))
-                if failure.is_forgotten(validity, started) =>
+                if failure.is_outdated(validity, started) =>
             {
                 wait_for_in_flight(policy, started, now)
             }
-            (Some(_), Some(_), _) => Decision::Use,
+            (Some(_), Some(_), _) => CatalogAction::Use,
 
-            (Some(validity), None, None) if now < validity.refresh_at => Decision::Use,
-            (Some(validity), None, None) if now < validity.expires_at => Decision::UseAndRefresh,
+            (Some(validity), None, None) if now < validity.refresh_at => CatalogAction::Use,
+            (Some(validity), None, None) if now < validity.expires_at => {
+                CatalogAction::UseAndRefresh
+            }
             (Some(_), None, None) => wait_for_refresh(policy, now),
 
-            // A refresh that was started in time is traffic's own doing: nobody
-            // waits for it.
-            (Some(validity), None, Some(started)) if started < validity.expires_at => Decision::Use,
+            // Under steady traffic the refresh starts within the TTL, and no request waits.
+            (Some(validity), None, Some(started)) if started < validity.expires_at => {
+                CatalogAction::Use
+            }
             (Some(_), None, Some(started)) => wait_for_in_flight(policy, started, now),
         }
     }
 
-    /// What a request does whose name is not in the catalog. `last_miss` is
-    /// when a request like it last started a refresh.
+    /// Returns what a request does if its name is not in the catalog. `last_miss` is when such a
+    /// request last started a refresh.
     pub(super) fn assess_miss(
         &self,
         policy: &RegistryPolicy,
         last_miss: Option<Instant>,
         in_flight_since: Option<Instant>,
         now: Instant,
-    ) -> MissDecision {
+    ) -> MissAction {
         let Some(validity) = &self.validity else {
-            return MissDecision::Use;
+            return MissAction::Use;
         };
         let old_enough = |since: Instant| now.duration_since(since) >= policy.miss_refresh;
         if !validity.seeded && !old_enough(validity.validated_at) {
-            return MissDecision::Use;
+            return MissAction::Use;
         }
         if let Some(started) = in_flight_since {
-            let until = later(started, policy.max_refresh_wait);
+            let until = started + policy.max_refresh_wait;
             return if now < until {
-                MissDecision::Join(until)
+                MissAction::Join(until)
             } else {
-                MissDecision::Use
+                MissAction::Use
             };
         }
         let backing_off = self.failure.as_ref().is_some_and(|f| now < f.retry_at);
         if backing_off || !last_miss.is_none_or(old_enough) {
-            return MissDecision::Use;
+            return MissAction::Use;
         }
-        MissDecision::Start(later(now, policy.max_refresh_wait))
+        MissAction::Start(now + policy.max_refresh_wait)
     }
 
-    /// The failures since the last success.
+    /// Returns the number of failures since the last success.
     pub(super) fn failures(&self) -> u32 {
         self.failure.as_ref().map_or(0, |f| f.consecutive)
     }
 
-    /// How long no fetch is tried because the last one failed.
-    pub(super) fn backoff_left(&self, now: Instant) -> Duration {
+    /// Returns the rest of the backoff.
+    pub(super) fn backoff_remaining(&self, now: Instant) -> Duration {
         self.failure
             .as_ref()
             .map_or(Duration::ZERO, |f| f.retry_at.duration_since(now))
     }
 
-    /// The age of the catalog.
+    /// Returns the age of the catalog.
     pub(super) fn age(&self, now: Instant) -> Option<Duration> {
         let validity = self.validity.as_ref()?;
         Some(now.duration_since(validity.validated_at))
     }
 
-    /// How long until the TTL ends. Zero once it has.
+    /// Returns the rest of the TTL, or zero after its end.
     pub(super) fn until_expiry(&self, now: Instant) -> Option<Duration> {
         let validity = self.validity.as_ref()?;
         Some(validity.expires_at.duration_since(now))
     }
 
-    /// How long ago the TTL ended. Zero while it lasts.
+    /// Returns the time since the end of the TTL, or zero before it.
     pub(super) fn since_expiry(&self, now: Instant) -> Option<Duration> {
         let validity = self.validity.as_ref()?;
         Some(now.duration_since(validity.expires_at))
     }
 
-    /// Whether there is a catalog that may still be used.
+    /// Returns whether there is a catalog that may be used.
     pub(super) fn usable(&self, now: Instant) -> bool {
         self.validity.as_ref().is_some_and(|v| v.usable(now))
     }
 }
 
-/// Starts a refresh of a catalog that is past its TTL.
-fn wait_for_refresh(policy: &RegistryPolicy, now: Instant) -> Decision {
+/// Starts the refresh of an expired catalog.
+fn wait_for_refresh(policy: &RegistryPolicy, now: Instant) -> CatalogAction {
     if policy.max_refresh_wait.is_zero() {
-        Decision::UseAndRefresh
+        CatalogAction::UseAndRefresh
     } else {
-        Decision::RefreshUntil(later(now, policy.max_refresh_wait))
+        CatalogAction::RefreshUntil(now + policy.max_refresh_wait)
     }
 }
 
-/// Joins the refresh of a catalog that is past its TTL: all wait for it until
-/// the same moment.
-fn wait_for_in_flight(policy: &RegistryPolicy, started: Instant, now: Instant) -> Decision {
-    let until = later(started, policy.max_refresh_wait);
+/// Joins the refresh of an expired catalog. All requests wait until the same instant.
+fn wait_for_in_flight(policy: &RegistryPolicy, started: Instant, now: Instant) -> CatalogAction {
+    let until = started + policy.max_refresh_wait;
     if now < until {
-        Decision::RefreshUntil(until)
+        CatalogAction::RefreshUntil(until)
     } else {
-        Decision::Use
+        CatalogAction::Use
     }
 }
 
 impl Failure {
-    /// Whether no request has come for so long, since the next try was due and
-    /// the TTL over, that the failure says nothing any more: the catalog is
-    /// merely expired.
-    fn is_forgotten(&self, validity: &Validity, now: Instant) -> bool {
-        now >= validity.expires_at && now >= later(self.retry_at, MAX_BACKOFF)
+    /// Returns whether the catalog has expired and no request has retried for so long that the
+    /// failure is outdated: the catalog is treated as merely expired.
+    fn is_outdated(&self, validity: &Validity, now: Instant) -> bool {
+        now >= validity.expires_at && now >= self.retry_at + MAX_BACKOFF
     }
 }
 
@@ -300,13 +292,9 @@ impl Validity {
     }
 }
 
-/// From when on a fetch that has not ended yet is not to be counted on.
+/// Returns the instant from which on a fetch in flight counts as failed.
 pub(super) fn overdue_at(policy: &RegistryPolicy, started: Instant) -> Instant {
-    later(started, policy.fetch_timeout.saturating_add(OVERDUE_AFTER))
-}
-
-fn later(at: Instant, by: Duration) -> Instant {
-    at.checked_add(by).unwrap_or_else(|| at + FAR_FUTURE)
+    started + policy.fetch_timeout + OVERDUE_AFTER
 }
 
 #[cfg(test)]

@@ -1,27 +1,32 @@
 //! The handle of a registry.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use super::{
-    Catalog, RegistryBuilder, RegistryError, RegistryPolicy, RegistrySource, RegistryStats,
-    Unavailable, refresh::Inner,
+    builder::RegistryBuilder,
+    catalog::Catalog,
+    error::{RegistryError, Unavailable},
+    policy::RegistryPolicy,
+    refresh::{BoxFuture, CatalogLookup, Inner},
+    snapshot::Refreshed,
+    source::RegistrySource,
+    stats::RegistryStats,
 };
 
 /// A cached copy of a remote registry of models.
 ///
-/// Clones are cheap and share one copy. There is no background task: requests
-/// themselves start the refreshes, in tasks of their own, and never two at a
-/// time.
+/// Clones are cheap and share the copy. There is no background loop: requests start the refreshes,
+/// each in a task of its own, and at most one is in flight.
 ///
-/// | the catalog is | when | what [`Registry::catalog`] does |
+/// | the catalog is | when | [`Registry::catalog`] |
 /// |---|---|---|
 /// | fresh | younger than about 80 % of the TTL | returns it |
 /// | stale | up to the TTL | returns it, and starts a refresh |
-/// | expired | past the TTL, after idling | waits for a refresh, but not long, and returns what there is |
-/// | failing | the last refresh failed | returns it; tries again after a pause of 1 s that doubles up to 60 s |
-/// | missing | not fetched yet, or older than [`RegistryBuilder::max_stale`] | waits for the one fetch all callers share |
+/// | expired | past the TTL, after idling | waits for a refresh, up to [`RegistryBuilder::max_refresh_wait`], and returns the newest catalog |
+/// | failing | the last refresh failed | returns it, and retries after a backoff that doubles from 1 s to 60 s |
+/// | missing | not fetched yet, or older than [`RegistryBuilder::max_stale`] | waits for the fetch that all callers share |
 ///
-/// A refresh that fails in any way leaves the catalog as it was.
+/// If a refresh fails, the catalog stays as it is.
 ///
 /// # Examples
 ///
@@ -54,42 +59,15 @@ use super::{
 ///
 /// # Runtime
 ///
-/// Refreshes need a Tokio runtime with its timer enabled. Where there is no
-/// runtime, they fail like any other refresh, and the catalog at hand goes on
-/// being used; where there is one without a timer, waiting for them panics.
+/// Refreshes need a Tokio runtime with its timer enabled. Without a runtime they fail, and the
+/// catalog stays in use. In a runtime without a timer, waiting for them panics.
 ///
-/// A fetch that was suspended together with its process, as on AWS Lambda
-/// between two requests, or whose runtime nobody drives any more, counts for
-/// nothing: what it brings is of unknown age, and a new one takes its place.
+/// A fetch that was suspended together with its process (as on AWS Lambda between two requests), or
+/// whose runtime has stopped, is discarded, as its response is of unknown age. A new fetch replaces
+/// it.
 #[derive(Clone)]
 pub struct Registry {
     pub(super) inner: Arc<Inner>,
-}
-
-/// What a refresh that succeeded has brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Refreshed {
-    /// A catalog that we did not have.
-    Changed,
-    /// A confirmation of the one we had.
-    Unchanged,
-}
-
-impl Refreshed {
-    /// `changed` or `unchanged`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Changed => "changed",
-            Self::Unchanged => "unchanged",
-        }
-    }
-}
-
-impl fmt::Display for Refreshed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
 }
 
 impl Registry {
@@ -111,79 +89,72 @@ impl Registry {
         }
     }
 
-    /// The catalog as it is now, whatever its age. Waits for nothing and starts
-    /// nothing.
+    /// Returns the catalog at any age. Waits for nothing and starts nothing.
     pub fn snapshot(&self) -> Option<Arc<Catalog>> {
         self.inner.catalog()
     }
 
-    /// The catalog as a request gets it: see the table above.
+    /// Returns the catalog that a request uses: see the table above.
     ///
     /// # Errors
     ///
-    /// There is no catalog that may be used, and the fetch for one has failed
-    /// just now.
+    /// Returns an error if there is no usable catalog and the last fetch failed.
     ///
     /// # Cancel safety
     ///
-    /// The fetch runs in a task of its own. Dropping this future stops the
-    /// waiting only.
+    /// Dropping the future does not stop the fetch, which runs in a task of its own.
     pub async fn catalog(&self) -> Result<Arc<Catalog>, Unavailable> {
-        match self.acquire() {
+        match self.look_up() {
             CatalogLookup::Ready(catalog) => Ok(catalog),
             CatalogLookup::Wait(future) => future.await,
             CatalogLookup::Unavailable(error) => Err(error),
         }
     }
 
-    /// Refreshes the catalog now, whatever its age, and waits for the result.
+    /// Refreshes the catalog at any age, and waits for the result.
     ///
-    /// Good before the first request, and after a change that should be seen
-    /// at once. Joins a refresh under way, if there is one, whose answer may be
-    /// older than a change made just now: to be sure of seeing it, refresh once
-    /// more.
+    /// Use it before the first request, and after a change that requests should see at once. It
+    /// joins a refresh in flight, whose response may be older than the change: to be sure, refresh
+    /// a second time.
     ///
     /// # Errors
     ///
-    /// The catalog could not be fetched. The one there was stays in use.
+    /// Returns an error if the fetch failed. The last catalog stays in use.
     ///
     /// # Cancel safety
     ///
-    /// Dropping this future stops the waiting only; the refresh goes on.
+    /// Dropping the future does not stop the refresh.
     pub async fn refresh(&self) -> Result<Refreshed, RegistryError> {
         self.inner.refresh().await
     }
 
-    /// Numbers for health pages and metrics.
+    /// Returns the state for health pages and metrics. Starts nothing.
     ///
-    /// Starts nothing. A health page on a server that no requests reach should
-    /// call [`Registry::catalog`] first, so that the catalog it speaks of is
-    /// one that requests would get.
+    /// A health page of an idle server should call [`Registry::catalog`] first, so that it shows
+    /// the catalog that requests would use.
     pub fn stats(&self) -> RegistryStats {
         self.inner.stats()
     }
 
-    /// Where the catalog comes from, without credentials or query.
+    /// Returns the location of the source, without credentials or query.
     pub fn location(&self) -> &str {
         self.inner.location()
     }
 
-    /// The policy this registry was made with.
+    /// Returns the policy.
     pub fn policy(&self) -> &RegistryPolicy {
         &self.inner.policy
     }
 
-    /// The catalog for a request. Synchronous, and without a lock or an
-    /// allocation, unless a refresh is due.
-    pub(crate) fn acquire(&self) -> CatalogLookup {
-        self.inner.acquire()
+    /// Looks up the catalog for a request. Takes no lock and allocates nothing unless a refresh is
+    /// due.
+    pub(crate) fn look_up(&self) -> CatalogLookup {
+        self.inner.look_up()
     }
 
-    /// The catalog for a request whose name is not in the one it has: a newer
-    /// one to wait for, or `None` when there is none to be had.
-    pub(crate) fn revalidate_for_miss(
-        &self,
-    ) -> Option<Pin<Box<dyn Future<Output = Arc<Catalog>> + Send>>> {
+    /// Returns a newer catalog for a request whose name is not in the one it has, or `None` if a
+    /// refresh is not due.
+    pub(crate) fn revalidate_for_miss(&self) -> Option<BoxFuture<Arc<Catalog>>> {
         self.inner.revalidate_for_miss()
     }
 }
@@ -196,14 +167,4 @@ impl fmt::Debug for Registry {
             .field("models", &self.snapshot().map(|catalog| catalog.len()))
             .finish()
     }
-}
-
-/// What a request gets from the registry.
-pub(crate) enum CatalogLookup {
-    /// A catalog.
-    Ready(Arc<Catalog>),
-    /// A catalog or an error, later.
-    Wait(Pin<Box<dyn Future<Output = Result<Arc<Catalog>, Unavailable>> + Send>>),
-    /// No catalog, and no sense in waiting.
-    Unavailable(Unavailable),
 }

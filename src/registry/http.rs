@@ -1,4 +1,4 @@
-//! The HTTP(S) source.
+//! The source that fetches a catalog over HTTP or HTTPS.
 
 use std::{
     error::Error,
@@ -25,19 +25,16 @@ const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
 const MAX_REDIRECTS: usize = 3;
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
-/// A catalog behind an `http` or `https` URL.
+/// A source that fetches the catalog from an `http` or `https` URL.
 ///
-/// Sends `If-None-Match`, follows up to three redirects but none from https to
-/// http or to a URL with credentials, and refuses any status but 200 (and 304)
-/// and any body over 32 MiB.
-/// User name and password in the URL are sent as `Authorization: Basic`;
-/// neither they nor the query ever show up in an error, a log or the
-/// [`location`](RegistrySource::location).
+/// It sends `If-None-Match`. It follows up to three redirects, but none from https to http or to a
+/// URL with credentials. It rejects any status but 200 and 304, and any body over 32 MiB. A user
+/// name and password in the URL are sent as `Authorization: Basic`. Neither they nor the query
+/// appear in errors, logs or the [`location`](RegistrySource::location).
 ///
-/// TLS is rustls, with the process's default crypto provider if one is
-/// installed and *ring* otherwise, and with the CA certificates of the
-/// platform. `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` count, except for a URL
-/// on the machine itself.
+/// TLS is rustls with the CA certificates of the platform, and with the default crypto provider of
+/// the process if one is installed, otherwise *ring*. `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`
+/// apply unless the URL is a loopback address.
 ///
 /// # Examples
 ///
@@ -50,16 +47,16 @@ const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VE
 /// ```
 pub struct ReqwestSource {
     url: Url,
-    /// Built for the first fetch, so that making a source does no I/O.
+    /// Built for the first fetch, so that `new` does no I/O.
     client: OnceLock<Client>,
 }
 
 impl ReqwestSource {
-    /// A source for this URL. Does no I/O and needs no runtime.
+    /// Returns a source for this URL. Does no I/O and needs no runtime.
     ///
     /// # Errors
     ///
-    /// The URL is not a valid `http` or `https` URL.
+    /// Returns an error if the URL is not a valid `http` or `https` URL.
     pub fn new(url: &str) -> Result<Self, InvalidRegistryUrl> {
         let url = Url::parse(url.trim()).map_err(|error| InvalidRegistryUrl(Some(error)))?;
         match url.scheme() {
@@ -71,14 +68,12 @@ impl ReqwestSource {
         }
     }
 
-    /// A source that uses a client of yours: for certificates, proxies and
-    /// headers of your own.
-    ///
-    /// The client's redirect policy takes the place of the one above.
+    /// Returns a source that uses this client, with its certificates, proxies, headers and redirect
+    /// policy.
     ///
     /// # Errors
     ///
-    /// The URL is not a valid `http` or `https` URL.
+    /// Returns an error if the URL is not a valid `http` or `https` URL.
     pub fn with_client(url: &str, client: Client) -> Result<Self, InvalidRegistryUrl> {
         let mut source = Self::new(url)?;
         source.client = client.into();
@@ -93,7 +88,7 @@ impl ReqwestSource {
         if let Some(etag) = etag {
             request = request.header(IF_NONE_MATCH, etag);
         }
-        let response = request.send().await.map_err(Self::explain)?;
+        let response = request.send().await.map_err(Self::fetch_error)?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NOT_MODIFIED if etag.is_some() => return Ok(Fetched::NotModified),
@@ -102,7 +97,7 @@ impl ReqwestSource {
         let encoding = response.headers().get(CONTENT_ENCODING);
         if let Some(encoding) = encoding.filter(|value| *value != "identity") {
             return Err(SourceError::new(format!(
-                "the answer is encoded ({encoding:?}), which was not asked for"
+                "the response has the content encoding {encoding:?}, which was not requested"
             )));
         }
         let etag = response.headers().get(ETAG).and_then(|v| v.to_str().ok());
@@ -117,7 +112,7 @@ impl ReqwestSource {
     async fn body(mut response: Response) -> Result<BytesMut, SourceError> {
         let too_large = || {
             SourceError::new(format!(
-                "the answer is larger than {} MiB: is this the URL of the active models?",
+                "the response is larger than {} MiB: is this the URL of the active models?",
                 MAX_BODY_BYTES >> 20
             ))
         };
@@ -126,7 +121,7 @@ impl ReqwestSource {
             return Err(too_large());
         }
         let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(Self::explain)? {
+        while let Some(chunk) = response.chunk().await.map_err(Self::fetch_error)? {
             if chunk.len() > MAX_BODY_BYTES - body.len() {
                 return Err(too_large());
             }
@@ -143,15 +138,15 @@ impl ReqwestSource {
         Ok(self.client.get_or_init(|| client))
     }
 
-    fn explain(error: reqwest::Error) -> SourceError {
+    fn fetch_error(error: reqwest::Error) -> SourceError {
         let message = if error.is_redirect() {
             "a redirect was not followed"
         } else if error.is_connect() {
             "no connection: check the host name, the port, the proxy and the certificate"
         } else if error.is_body() || error.is_decode() {
-            "the answer broke off"
+            "the response ended early"
         } else {
-            "no answer"
+            "no response"
         };
         SourceError::new(message).with_source(error.without_url())
     }
@@ -159,12 +154,12 @@ impl ReqwestSource {
     fn unexpected_status(&self, response: &Response) -> SourceError {
         let status = response.status();
         let hint = match status.as_u16() {
-            304 => "nothing was asked that allows it",
-            300..=399 => "there is no usable Location to go on to",
+            304 => "the request was not conditional",
+            300..=399 => "the redirect has no usable Location",
             401 | 403 => "check the credentials, and whether this machine has access",
             404 | 410 => "check the path",
             429 => "too many fetches: a longer TTL helps",
-            500..=599 => "the server is in trouble",
+            500..=599 => "the server failed",
             _ => "only 200 carries a catalog",
         };
         let place = match redacted(response.url()) {
@@ -193,8 +188,7 @@ impl fmt::Debug for ReqwestSource {
     }
 }
 
-/// A registry URL that cannot be used. Does not repeat the URL, which may hold
-/// a password.
+/// The error of [`ReqwestSource::new`]. Does not repeat the URL, which may contain a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidRegistryUrl(Option<url::ParseError>);
 
@@ -210,7 +204,7 @@ impl Error for InvalidRegistryUrl {
     }
 }
 
-/// Why a redirect was not followed.
+/// The reason why a redirect was not followed.
 #[derive(Debug, thiserror::Error)]
 enum RefusedRedirect {
     #[error("more than {MAX_REDIRECTS} redirects")]
@@ -225,7 +219,7 @@ enum RefusedRedirect {
     NoCertificates(#[from] NoCertificates),
 }
 
-/// What https fails with on a machine without CA certificates.
+/// The error of https on a machine without CA certificates.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error(
     "no CA certificates were found on this machine: install them (the package is often called \
@@ -251,8 +245,7 @@ fn build_client(url: &Url) -> Result<Client, SourceError> {
                 .with_custom_certificate_verifier(Arc::new(verifier));
             (verified.with_no_client_auth(), None)
         }
-        // The client is not kept then: the next fetch looks for certificates
-        // again.
+        // The client is not stored then, so that the next fetch looks for certificates again.
         Err(error) if url.scheme() == "https" => {
             return Err(SourceError::new("https cannot be used").with_source(NoCertificates(error)));
         }
@@ -275,7 +268,7 @@ fn build_client(url: &Url) -> Result<Client, SourceError> {
     let builder = Client::builder()
         .tls_backend_preconfigured(tls)
         .user_agent(USER_AGENT)
-        // It would tell the next server the query of this one.
+        // It would reveal the query to the next server.
         .referer(false)
         .redirect(redirects);
     let builder = if is_loopback(url) {
@@ -288,8 +281,8 @@ fn build_client(url: &Url) -> Result<Client, SourceError> {
         .map_err(|error| failed(error.without_url().into()))
 }
 
-/// Why a redirect to `next` is not followed, if it is not. `previous` begins
-/// with the URL we started from.
+/// Returns why a redirect to `next` is not followed, if it is not. `previous` begins with the
+/// registry's URL.
 fn refusal(
     previous: &[Url],
     next: &Url,
@@ -298,8 +291,7 @@ fn refusal(
     let secure = previous.iter().any(|url| url.scheme() == "https");
     match next.scheme() {
         _ if previous.len() > MAX_REDIRECTS => Some(RefusedRedirect::TooMany),
-        // The HTTP client would put them into its trace log, and no published
-        // list needs them.
+        // The HTTP client would write them to its trace log.
         _ if !next.username().is_empty() || next.password().is_some() => {
             Some(RefusedRedirect::Credentials)
         }
@@ -319,10 +311,10 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// The URL without user name, password, query and fragment.
+/// Returns the URL without user name, password, query and fragment.
 fn redacted(url: &Url) -> String {
     let mut url = url.clone();
-    // Both fail only for URLs without a host, which have neither.
+    // Both fail only for URLs without a host, which have no credentials.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_query(None);
@@ -344,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_never_leads_from_https_to_http() {
+    fn redirect_from_https_to_http_is_refused() {
         assert_eq!(refused(&["http://a/"], "http://b/"), None);
         assert_eq!(refused(&["http://a/"], "https://b/"), None);
         assert_eq!(refused(&["https://a/"], "https://b/"), None);
@@ -355,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fourth_redirect_is_refused() {
+    fn fourth_redirect_is_refused() {
         let mut previous = vec!["http://a/"; 3];
         assert_eq!(refused(&previous, "http://b/"), None);
         previous.push("http://a/");
@@ -363,12 +355,12 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_leads_to_http_or_https_only() {
+    fn redirect_to_another_scheme_is_refused() {
         assert!(refused(&["http://a/"], "ftp://b/").is_some());
     }
 
     #[test]
-    fn a_redirect_leads_to_no_url_with_credentials() {
+    fn redirect_to_credentials_is_refused() {
         for next in [
             "http://user@b/",
             "http://user:secret@b/",
@@ -381,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_to_https_needs_certificates() {
+    fn redirect_to_https_needs_certificates() {
         let next = Url::parse("https://b/").unwrap();
         let none = NoCertificates(rustls::Error::General("none".to_owned()));
         let refused = refusal(&urls(&["http://a/"]), &next, Some(&none)).unwrap();
@@ -389,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn only_http_and_https_urls_are_taken_and_errors_do_not_repeat_them() {
+    fn only_http_and_https_urls_are_valid() {
         for url in [
             "",
             "models.json",
@@ -410,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn the_location_has_neither_credentials_nor_query() {
+    fn location_has_no_credentials_and_no_query() {
         let source =
             ReqwestSource::new("https://user:secret@h:8443/models.json?key=secret#secret").unwrap();
         assert_eq!(source.location(), "https://h:8443/models.json");

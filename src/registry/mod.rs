@@ -1,8 +1,8 @@
 //! The registry of active models and its cached copy.
 //!
-//! A [`Registry`] fetches a [`Catalog`] from a [`RegistrySource`], caches it, and refreshes it while
-//! requests use it. [`ModelRoutingLayer`](crate::ModelRoutingLayer) resolves model names by it; it
-//! works without the layer, too.
+//! A [`Registry`] fetches a [`Catalog`] from a [`RegistrySource`], caches it, and refreshes it
+//! while requests use it. [`ModelRoutingLayer`](crate::ModelRoutingLayer) resolves model names by
+//! a registry, which also works without the layer.
 //!
 //! # Examples
 //!
@@ -48,13 +48,14 @@ pub use self::{
     catalog::{Catalog, CatalogError, CatalogMatch, ResolvedBy},
     entry::{ModelEntry, ModelType},
     error::{RegistryError, SourceError, Unavailable},
-    handle::{Refreshed, Registry},
+    handle::Registry,
     policy::{PolicyError, RegistryPolicy},
+    snapshot::Refreshed,
     source::{FetchFuture, Fetched, RegistrySource},
     stats::{RegistryHealth, RegistryStats},
 };
 pub(crate) use self::{
     catalog::{hex, slug},
-    handle::CatalogLookup,
     policy::{MIN_DURATION, check_bounds},
+    refresh::CatalogLookup,
 };

@@ -8,7 +8,7 @@ pub(crate) const MIN_DURATION: Duration = Duration::from_millis(1);
 /// The longest duration that a setting accepts. Instants computed from it do not overflow.
 pub(crate) const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// How long a [`Registry`](super::Registry) uses a catalog, and how long requests wait for it.
+/// The durations for which a [`Registry`](super::Registry) uses a catalog and requests wait for it.
 ///
 /// [`RegistryBuilder`](super::RegistryBuilder) makes and validates it, and
 /// [`Registry::policy`](super::Registry::policy) returns it.

@@ -1,4 +1,4 @@
-//! Who gets a catalog at once, who waits for one, and who starts the fetch.
+//! Looks up the catalog for requests, which start, join and wait for refreshes.
 
 use std::{
     future::Future,
@@ -9,10 +9,9 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    CatalogLookup,
     catalog::Catalog,
     error::{FetchFailure, RegistryError, Unavailable},
-    freshness::{Decision, MissDecision, overdue_at},
+    freshness::{CatalogAction, MissAction, overdue_at},
     policy::RegistryPolicy,
     single_flight::{RefreshResult, RefreshState, Waiter},
     snapshot::Snapshot,
@@ -21,12 +20,24 @@ use super::{
     sync::{ArcSwap, Mutex, MutexGuard, now, timeout_at},
 };
 
-/// What all handles of one registry share.
+pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The result of a request's lookup of the catalog.
+pub(crate) enum CatalogLookup {
+    /// The catalog.
+    Ready(Arc<Catalog>),
+    /// The catalog after a refresh, or its error.
+    Wait(BoxFuture<Result<Arc<Catalog>, Unavailable>>),
+    /// There is no catalog, and no fetch is due.
+    Unavailable(Unavailable),
+}
+
+/// The state that all handles of a registry share.
 pub(super) struct Inner {
     pub(super) source: Arc<dyn RegistrySource>,
     location: Arc<str>,
     pub(super) policy: RegistryPolicy,
-    /// Written under the lock of `state` only, read without.
+    /// Written only under the lock of `state`, read without it.
     pub(super) snapshot: ArcSwap<Snapshot>,
     state: Mutex<RefreshState>,
 }
@@ -66,76 +77,69 @@ impl Inner {
         RegistryStats::new(&snapshot, &counters, &self.policy, now())
     }
 
-    /// What a request gets. One atomic load and one look at the clock while the
-    /// catalog is fresh, and while a failed refresh is not due for its next
-    /// try.
-    pub(super) fn acquire(self: &Arc<Self>) -> CatalogLookup {
+    /// Looks up the catalog for a request. While the catalog is fresh, or in a backoff, this is one
+    /// atomic load and one read of the clock.
+    pub(super) fn look_up(self: &Arc<Self>) -> CatalogLookup {
         let now = now();
         if let Some(catalog) = self.snapshot.load().catalog_without_check(now) {
             return CatalogLookup::Ready(Arc::clone(catalog));
         }
-        self.acquire_after_check(now)
+        self.check_and_look_up(now)
     }
 
-    fn acquire_after_check(self: &Arc<Self>, now: Instant) -> CatalogLookup {
+    fn check_and_look_up(self: &Arc<Self>, now: Instant) -> CatalogLookup {
         let state = self.lock();
-        // Read again under the lock: a refresh may have completed since.
+        // Loaded again under the lock, as a refresh may have ended since.
         let snapshot = self.snapshot.load_full();
         let started = state.in_flight_since(&self.policy, now);
         match (
             snapshot.freshness.assess(&self.policy, started, now),
             &snapshot.catalog,
         ) {
-            (Decision::Use, Some(catalog)) => CatalogLookup::Ready(Arc::clone(catalog)),
-            (Decision::UseAndRefresh, Some(catalog)) => {
+            (CatalogAction::Use, Some(catalog)) => CatalogLookup::Ready(Arc::clone(catalog)),
+            (CatalogAction::UseAndRefresh, Some(catalog)) => {
                 self.join(state, &snapshot, now);
                 CatalogLookup::Ready(Arc::clone(catalog))
             }
-            (Decision::RefreshUntil(until), Some(catalog)) => {
+            (CatalogAction::RefreshUntil(until), Some(catalog)) => {
                 let waiter = self.join(state, &snapshot, now);
                 let newer = Arc::clone(self).wait_for_newer(waiter, until, Arc::clone(catalog));
                 CatalogLookup::Wait(Box::pin(async move { Ok(newer.await) }))
             }
-            (Decision::Unavailable(retry_after), _) => {
+            (CatalogAction::Unavailable(retry_after), _) => {
                 CatalogLookup::Unavailable(Unavailable::new(retry_after, snapshot.error.clone()))
             }
-            (Decision::Fetch, _) | (_, None) => {
+            (CatalogAction::Fetch, _) | (_, None) => {
                 let waiter = self.join(state, &snapshot, now);
                 CatalogLookup::Wait(Box::pin(Arc::clone(self).wait_for_first(waiter)))
             }
         }
     }
 
-    /// What a request gets whose name is not in the catalog. `None`: what it
-    /// has.
-    pub(super) fn revalidate_for_miss(
-        self: &Arc<Self>,
-    ) -> Option<Pin<Box<dyn Future<Output = Arc<Catalog>> + Send>>> {
+    /// Returns a newer catalog for a request whose name is not in the one it has, or `None` if a
+    /// refresh is not due.
+    pub(super) fn revalidate_for_miss(self: &Arc<Self>) -> Option<BoxFuture<Arc<Catalog>>> {
         let now = now();
         let mut state = self.lock();
         let snapshot = self.snapshot.load_full();
         let catalog = Arc::clone(snapshot.catalog.as_ref()?);
         let started = state.in_flight_since(&self.policy, now);
-        let until =
-            match snapshot
-                .freshness
-                .assess_miss(&self.policy, state.last_miss, started, now)
-            {
-                MissDecision::Use => return None,
-                MissDecision::Join(until) => until,
-                MissDecision::Start(until) => {
-                    state.last_miss = Some(now);
-                    until
-                }
-            };
+        let freshness = &snapshot.freshness;
+        let until = match freshness.assess_miss(&self.policy, state.last_miss, started, now) {
+            MissAction::Use => return None,
+            MissAction::Join(until) => until,
+            MissAction::Start(until) => {
+                state.last_miss = Some(now);
+                until
+            }
+        };
         let waiter = self.join(state, &snapshot, now);
         Some(Box::pin(
             Arc::clone(self).wait_for_newer(waiter, until, catalog),
         ))
     }
 
-    /// Joins the refresh under way or starts one, whatever the age of the
-    /// catalog, and waits for it.
+    /// Joins or starts a refresh at any age of the catalog, and waits for it.
     pub(super) async fn refresh(self: &Arc<Self>) -> RefreshResult {
         let waiter = {
             let state = self.lock();
@@ -145,8 +149,7 @@ impl Inner {
         self.wait_until(waiter, until).await
     }
 
-    /// Waits for the refresh, at most until then, and returns the newest
-    /// catalog there is.
+    /// Waits for the refresh, at most until `until`, and returns the newest catalog.
     async fn wait_for_newer(
         self: Arc<Self>,
         waiter: Waiter,
@@ -157,7 +160,7 @@ impl Inner {
         self.catalog().unwrap_or(catalog)
     }
 
-    /// Waits for the refresh to its end, and returns the catalog it brought.
+    /// Waits for the end of the refresh, and returns its catalog.
     async fn wait_for_first(self: Arc<Self>, waiter: Waiter) -> Result<Arc<Catalog>, Unavailable> {
         let until = overdue_at(&self.policy, waiter.started);
         let result = self.wait_until(waiter, until).await;
@@ -168,17 +171,17 @@ impl Inner {
                 Ok(Arc::clone(catalog))
             }
             _ => Err(Unavailable::new(
-                snapshot.freshness.backoff_left(now),
+                snapshot.freshness.backoff_remaining(now),
                 result.err(),
             )),
         }
     }
 
-    /// How the refresh ended, or that it had not ended by then.
+    /// Returns the result of the refresh, or an error if it has not ended at `until`.
     async fn wait_until(&self, mut waiter: Waiter, until: Instant) -> RefreshResult {
         let result = waiter.result.borrow().clone();
         if let Some(result) = result {
-            // Without a timer: it would panic where there is no runtime.
+            // A timer would panic without a runtime.
             return result;
         }
         let result = timeout_at(until, waiter.result.wait_for(Option::is_some)).await;
@@ -194,8 +197,7 @@ impl Inner {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, RefreshState> {
-        // Nothing that can panic in the middle of a change runs under this
-        // lock.
+        // No code that can panic between two changes runs under this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,17 +1,16 @@
-//! One fetch at a time, in a task of its own.
+//! Runs at most one fetch at a time, in a task of its own.
 
 use std::sync::{Arc, Weak};
 
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    Refreshed,
     catalog::hex,
     error::{FetchFailure, RegistryError},
     freshness::overdue_at,
     policy::RegistryPolicy,
     refresh::Inner,
-    snapshot::{Snapshot, Update},
+    snapshot::{Refreshed, Snapshot, Update},
     stats::Counters,
     sync::{AbortHandle, Handle, MutexGuard, now, timeout},
 };
@@ -20,28 +19,28 @@ use super::{
 #[cfg(feature = "metrics")]
 pub(crate) const REFRESHES: &str = "model_registry_refreshes_total";
 
-/// How a refresh ended.
+/// The result of a refresh.
 pub(super) type RefreshResult = Result<Refreshed, RegistryError>;
 
-/// The place for the one fetch under way, and the log of those before it.
+/// The fetch in flight, and the counters of those before it.
 #[derive(Default)]
 pub(super) struct RefreshState {
     in_flight: Option<InFlight>,
-    /// When a request whose name was not in the catalog last started a fetch.
+    /// The last start of a fetch by a request whose name is not in the catalog.
     pub(super) last_miss: Option<Instant>,
     pub(super) counters: Counters,
 }
 
-/// A fetch under way. Dropping it, be it with the whole registry, ends its task.
+/// A fetch in flight. Dropping it, alone or with the registry, aborts its task.
 struct InFlight {
-    /// How many fetches there were up to this one.
+    /// The number of fetches up to this one.
     id: u64,
     waiter: Waiter,
     /// Set as soon as the task is spawned.
     task: Option<AbortHandle>,
 }
 
-/// What one needs to wait for the fetch under way.
+/// The receiver of the result of a fetch.
 #[derive(Clone)]
 pub(super) struct Waiter {
     pub(super) started: Instant,
@@ -49,8 +48,8 @@ pub(super) struct Waiter {
 }
 
 impl RefreshState {
-    /// When the fetch under way was started. One that is overdue does not
-    /// count: its task is frozen, or on a runtime that nobody drives.
+    /// Returns the start of the fetch in flight. One that is overdue does not count, as its task is
+    /// suspended or its runtime stopped.
     pub(super) fn in_flight_since(&self, policy: &RegistryPolicy, now: Instant) -> Option<Instant> {
         let started = self.in_flight.as_ref()?.waiter.started;
         (now < overdue_at(policy, started)).then_some(started)
@@ -72,7 +71,7 @@ impl Drop for InFlight {
 }
 
 impl Inner {
-    /// Joins the fetch under way or starts one.
+    /// Joins or starts a fetch.
     pub(super) fn join(
         self: &Arc<Self>,
         mut state: MutexGuard<'_, RefreshState>,
@@ -96,8 +95,8 @@ impl Inner {
             waiter: waiter.clone(),
             task: None,
         });
-        // Ending a task and starting one on a runtime that is shutting down
-        // both may drop a `CompletionGuard` on the spot, which takes the lock.
+        // Aborting a task, and spawning one on a runtime that is shutting down, may drop a
+        // `CompletionGuard` at once, which takes the lock.
         drop(state);
         drop(overdue);
         let guard = CompletionGuard {
@@ -111,7 +110,7 @@ impl Inner {
         waiter
     }
 
-    /// Starts the task of a fetch.
+    /// Spawns the task of a fetch.
     fn spawn(&self, guard: CompletionGuard, snapshot: Arc<Snapshot>) {
         let id = guard.id;
         let Ok(runtime) = Handle::try_current() else {
@@ -119,25 +118,22 @@ impl Inner {
         };
         let source = Arc::clone(&self.source);
         let limit = self.policy.fetch_timeout;
-        // The task holds no handle of the registry: dropping the last one ends
-        // the task.
+        // The task holds no handle of the registry, so that dropping the last one aborts it.
         let task = runtime.spawn(async move {
             let fetched = timeout(limit, source.fetch(snapshot.etag.as_deref())).await;
-            // Reading a large document takes time of its own, which is no age
-            // of the catalog.
+            // Parsing a large document takes time that makes the catalog no fresher.
             let arrived = now();
             let result = match fetched {
                 Err(_) => Err(FetchFailure::Timeout(limit)),
                 Ok(Err(error)) => Err(FetchFailure::Source(error)),
-                Ok(Ok(answer)) => snapshot.read(answer),
+                Ok(Ok(fetched)) => snapshot.update(fetched),
             };
             guard.complete(arrived, result);
         });
         let mut state = self.lock();
         match state.with_id(id) {
             Some(in_flight) => in_flight.task = Some(task.abort_handle()),
-            // It has ended, or another has taken its place already, which found
-            // no task to end.
+            // It has ended, or another has replaced it, which found no task to abort.
             None => {
                 drop(state);
                 task.abort_handle().abort();
@@ -145,8 +141,7 @@ impl Inner {
         }
     }
 
-    /// Ends a fetch: publishes the next snapshot, makes room for the next
-    /// fetch, and reports.
+    /// Completes a fetch: publishes the next snapshot, clears the fetch in flight, and logs.
     fn complete(
         &self,
         id: u64,
@@ -157,9 +152,8 @@ impl Inner {
         let chance = fastrand::f64();
         let mut state = self.lock();
         let snapshot = self.snapshot.load_full();
-        // Another fetch may have taken the place of this one. And if the
-        // process was suspended, it says nothing about the source that a fetch
-        // failed, and nothing about today what it brought.
+        // Another fetch may have replaced this one. And if the process was suspended, neither a
+        // failure nor a response says anything about the source as it is now.
         let current = state.with_id(id).is_some();
         let discarded = !current || arrived >= overdue_at(&self.policy, started);
         let (next, result) = match fetched {
@@ -184,11 +178,11 @@ impl Inner {
         let ended = state.in_flight.take_if(|in_flight| in_flight.id == id);
         drop(state);
         drop(ended);
-        self.report(&result, &next, arrived);
+        self.log(&result, &next, arrived);
         result
     }
 
-    fn report(&self, result: &RefreshResult, snapshot: &Snapshot, now: Instant) {
+    fn log(&self, result: &RefreshResult, snapshot: &Snapshot, now: Instant) {
         let registry = self.location();
         #[cfg(feature = "metrics")]
         {
@@ -208,25 +202,25 @@ impl Inner {
                     tracing::warn!(
                         registry,
                         ambiguous_names = catalog.ambiguous_names(),
-                        "several models share a name: the newest one of each is used"
+                        "several models have the same name: the newest one is used"
                     );
                 }
             }
             (Ok(refreshed), _) => tracing::debug!(registry, "catalog {refreshed}"),
             (Err(error), catalog) => tracing::warn!(
                 registry,
-                // A string and not a `Display`: subscribers escape it.
+                // A string, which subscribers escape, unlike a `Display`.
                 error = error.report().to_string(),
                 failures = snapshot.freshness.failures(),
-                retry_in = ?snapshot.freshness.backoff_left(now),
+                retry_in = ?snapshot.freshness.backoff_remaining(now),
                 "catalog not refreshed: {}",
-                if catalog.is_some() { "keeping the last one" } else { "there is none yet" },
+                if catalog.is_some() { "the last one stays in use" } else { "there is none yet" },
             ),
         }
     }
 }
 
-/// Completes the fetch when it is dropped, however its task ends.
+/// Completes the fetch on drop, so that every end of its task does.
 struct CompletionGuard {
     inner: Weak<Inner>,
     id: u64,

@@ -1,12 +1,10 @@
-//! What the registry knows at one moment, and what it knows after one fetch
-//! more.
+//! The immutable state of a registry between two fetches.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use tokio::time::Instant;
 
 use super::{
-    Refreshed,
     catalog::{Catalog, sha256},
     error::{BodySniff, FetchFailure, RegistryError},
     freshness::Freshness,
@@ -14,26 +12,52 @@ use super::{
     source::Fetched,
 };
 
-/// A longer ETag is not worth sending back.
+/// The longest ETag that is sent back.
 const MAX_ETAG_BYTES: usize = 1024;
 
-/// Immutable: a new one replaces it as a whole.
+/// The state between two fetches. Each fetch replaces it as a whole.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     pub(super) catalog: Option<Arc<Catalog>>,
-    /// What came with `catalog`.
+    /// The ETag of `catalog`.
     pub(super) etag: Option<Arc<str>>,
     pub(super) freshness: Freshness,
-    /// What went wrong with the last fetch, if anything.
+    /// The error of the last fetch, if it failed.
     pub(super) error: Option<RegistryError>,
 }
 
-/// What a fetch that succeeded brought.
+/// The result of a successful refresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Refreshed {
+    /// There is a new catalog.
+    Changed,
+    /// The catalog was confirmed.
+    Unchanged,
+}
+
+impl Refreshed {
+    /// Returns `changed` or `unchanged`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}
+
+impl fmt::Display for Refreshed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The result of a successful fetch.
 #[derive(Debug)]
 pub(super) enum Update {
-    /// The catalog is the one we have, confirmed just now.
+    /// The catalog was confirmed.
     Unchanged { etag: Option<Arc<str>> },
-    /// A catalog that we did not have.
+    /// There is a new catalog.
     Changed {
         catalog: Arc<Catalog>,
         etag: Option<Arc<str>>,
@@ -68,16 +92,16 @@ impl Snapshot {
         }
     }
 
-    /// The catalog, if a request uses it without a further look.
+    /// Returns the catalog if a request uses it and starts nothing.
     pub(super) fn catalog_without_check(&self, now: Instant) -> Option<&Arc<Catalog>> {
         self.catalog
             .as_ref()
             .filter(|_| self.freshness.needs_no_check(now))
     }
 
-    /// What the answer of a source to a fetch with this snapshot's ETag means.
-    pub(super) fn read(&self, answer: Fetched) -> Result<Update, FetchFailure> {
-        match answer {
+    /// Returns what a fetch with this snapshot's ETag changes.
+    pub(super) fn update(&self, fetched: Fetched) -> Result<Update, FetchFailure> {
+        match fetched {
             Fetched::NotModified if self.etag.is_none() => Err(FetchFailure::UnexpectedNotModified),
             Fetched::NotModified => Ok(Update::Unchanged {
                 etag: self.etag.clone(),
@@ -97,24 +121,23 @@ impl Snapshot {
         }
     }
 
-    /// What a catalog with this SHA-256 means, which is asked for only if it is
-    /// not the one we have.
+    /// Compares the hash, and calls `catalog` only if it is a new one.
     fn compare(
         &self,
         hash: [u8; 32],
         etag: Option<String>,
         catalog: impl FnOnce() -> Result<Arc<Catalog>, FetchFailure>,
     ) -> Result<Update, FetchFailure> {
-        let etag = etag.filter(|etag| can_be_sent(etag)).map(Arc::from);
-        let known = self.catalog.as_ref();
-        if known.is_some_and(|known| *known.sha256() == hash) {
+        let etag = etag.filter(|etag| is_sendable(etag)).map(Arc::from);
+        let current = self.catalog.as_ref();
+        if current.is_some_and(|current| *current.sha256() == hash) {
             return Ok(Update::Unchanged { etag });
         }
         let catalog = catalog()?;
         Ok(Update::Changed { catalog, etag })
     }
 
-    /// The snapshot after a fetch that succeeded.
+    /// Returns the snapshot after a successful fetch.
     pub(super) fn after(
         &self,
         update: Update,
@@ -134,8 +157,7 @@ impl Snapshot {
         }
     }
 
-    /// The snapshot after a fetch that failed: the same catalog, and nothing
-    /// forgotten.
+    /// Returns the snapshot after a failed fetch, with the same catalog and ETag.
     pub(super) fn after_failure(
         &self,
         error: RegistryError,
@@ -152,7 +174,7 @@ impl Snapshot {
     }
 }
 
-/// Whether an ETag can go back in a header as it is.
-fn can_be_sent(etag: &str) -> bool {
+/// Returns whether an ETag can be sent in a header.
+fn is_sendable(etag: &str) -> bool {
     (1..=MAX_ETAG_BYTES).contains(&etag.len()) && http::HeaderValue::from_str(etag).is_ok()
 }

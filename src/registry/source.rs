@@ -1,4 +1,4 @@
-//! Where the catalog comes from.
+//! The trait of sources, from which registries fetch their catalogs.
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
@@ -6,15 +6,21 @@ use bytes::Bytes;
 
 use super::{catalog::Catalog, error::SourceError};
 
-/// Where a [`Registry`](super::Registry) gets its catalog from.
+/// The source from which a [`Registry`](super::Registry) fetches its catalog.
 ///
-/// With the feature `reqwest` there is [`ReqwestSource`](super::ReqwestSource)
-/// for HTTP and HTTPS. A source of your own can read a file, call a contract,
-/// or serve a test:
+/// With the feature `reqwest` there is `ReqwestSource` for HTTP and HTTPS. Another source can read
+/// a file, call a contract or serve a test.
+///
+/// The registry calls a source from a task of its own, with at most one fetch in flight. It drops
+/// the future after [`RegistryBuilder::fetch_timeout`](super::RegistryBuilder::fetch_timeout), and
+/// when the last handle of the registry is dropped. A panic in a source is a failed fetch.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_model_routing::registry::{FetchFuture, Fetched, RegistrySource, SourceError};
 ///
+/// /// A catalog in a file.
 /// struct File(std::path::PathBuf);
 ///
 /// impl RegistrySource for File {
@@ -32,28 +38,19 @@ use super::{catalog::Catalog, error::SourceError};
 ///     }
 /// }
 /// ```
-///
-/// The registry calls a source from a task of its own, once at a time, and
-/// drops the future when it takes longer than
-/// [`RegistryBuilder::fetch_timeout`](super::RegistryBuilder::fetch_timeout) or when nobody
-/// holds the registry any more. A source that panics counts as one that failed.
 pub trait RegistrySource: Send + Sync + 'static {
-    /// Fetches the catalog's document, or learns that it is still the one that
-    /// the registry has.
+    /// Fetches the catalog, or confirms that it has not changed.
     ///
-    /// `etag` is what the last answer with a catalog carried, and `None` when it
-    /// carried none or there is no catalog yet; a source that knows no such
-    /// thing ignores it.
+    /// `etag` is the one of the registry's catalog, if there is a catalog and it has one. A source
+    /// without ETags ignores it.
     ///
     /// # Errors
     ///
-    /// Anything that keeps the source from answering. The registry goes on with
-    /// the catalog it has.
+    /// Returns an error if the fetch failed. The registry's catalog stays in use.
     fn fetch<'a>(&'a self, etag: Option<&'a str>) -> FetchFuture<'a>;
 
-    /// What to call this source in logs, errors and health pages: a URL or a
-    /// path, without credentials and without a query. Asked once, when the
-    /// registry is made.
+    /// Returns the name of this source in logs, errors and health pages: a URL or a path, without
+    /// credentials or query. Called once, when the registry is built.
     fn location(&self) -> String;
 }
 
@@ -67,42 +64,39 @@ impl<S: RegistrySource + ?Sized> RegistrySource for Arc<S> {
     }
 }
 
-/// What [`RegistrySource::fetch`] returns.
+/// The future of [`RegistrySource::fetch`].
 pub type FetchFuture<'a> = Pin<Box<dyn Future<Output = Result<Fetched, SourceError>> + Send + 'a>>;
 
-/// The answer of a [`RegistrySource`].
+/// The result of [`RegistrySource::fetch`].
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Fetched {
-    /// The catalog is the one whose ETag was sent. Without an ETag sent, this
-    /// is a failure.
+    /// The catalog is the one whose ETag was passed. An error if none was passed.
     NotModified,
 
-    /// The catalog, as it was published.
+    /// The document of the catalog.
     #[non_exhaustive]
     Document {
-        /// The document as it came, not yet parsed.
+        /// The document, not parsed yet.
         body: Bytes,
-        /// What to send as `If-None-Match` with the next fetch, as it came:
-        /// quotes, `W/` and all.
+        /// The ETag for the next fetch, with its quotes and `W/`.
         etag: Option<String>,
     },
 
-    /// The catalog, parsed already: by a source that shares it among several
-    /// registries, or that does not want the parsing of a very long one to keep
-    /// a worker of the runtime busy.
+    /// The parsed catalog, from a source that shares it between registries or parses a very long
+    /// one on a blocking thread.
     #[non_exhaustive]
     Catalog {
-        /// The catalog. It counts as the one that the registry has when their
-        /// [`Catalog::sha256`] is the same.
+        /// The catalog. If its [`Catalog::sha256`] is the one of the registry's catalog, it counts
+        /// as unchanged.
         catalog: Arc<Catalog>,
-        /// As in [`Fetched::Document`].
+        /// The ETag for the next fetch, as in [`Fetched::Document`].
         etag: Option<String>,
     },
 }
 
 impl Fetched {
-    /// A document without an ETag.
+    /// Returns a document without an ETag.
     pub fn document(body: impl Into<Bytes>) -> Self {
         Self::Document {
             body: body.into(),
@@ -110,24 +104,26 @@ impl Fetched {
         }
     }
 
-    /// A catalog without an ETag.
+    /// Returns a catalog without an ETag.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use tower_model_routing::registry::{Catalog, Fetched, SourceError};
     ///
-    /// /// Parses a long list where it keeps no request waiting.
-    /// async fn parsed(document: Vec<u8>) -> Result<Fetched, SourceError> {
+    /// /// Parses a long document on a blocking thread.
+    /// async fn parse(document: Vec<u8>) -> Result<Fetched, SourceError> {
     ///     let parse = tokio::task::spawn_blocking(move || Catalog::parse(&document));
     ///     match parse.await {
     ///         Ok(Ok(catalog)) => Ok(Fetched::catalog(catalog)),
-    ///         Ok(Err(error)) => Err(SourceError::new("the list is no catalog").with_source(error)),
-    ///         Err(error) => Err(SourceError::new("the list was not parsed").with_source(error)),
+    ///         Ok(Err(error)) => Err(SourceError::new("not a catalog").with_source(error)),
+    ///         Err(error) => Err(SourceError::new("not parsed").with_source(error)),
     ///     }
     /// }
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// # let document = br#"{"models":[{"Id":"0xb603","Name":"venice-uncensored"}]}"#;
-    /// # assert!(matches!(parsed(document.to_vec()).await, Ok(Fetched::Catalog { .. })));
+    /// # assert!(matches!(parse(document.to_vec()).await, Ok(Fetched::Catalog { .. })));
     /// # }
     /// ```
     pub fn catalog(catalog: impl Into<Arc<Catalog>>) -> Self {
@@ -137,8 +133,7 @@ impl Fetched {
         }
     }
 
-    /// The same answer with an ETag; nothing changes for
-    /// [`Fetched::NotModified`].
+    /// Sets the ETag. [`Fetched::NotModified`] has none.
     #[must_use]
     pub fn with_etag(self, value: impl Into<String>) -> Self {
         match self {
@@ -159,7 +154,7 @@ impl fmt::Debug for Fetched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotModified => f.write_str("NotModified"),
-            // Nobody knows what is in a document before it is parsed.
+            // An unparsed document may contain secrets.
             Self::Document { body, etag } => f
                 .debug_struct("Document")
                 .field("bytes", &body.len())

@@ -8,8 +8,10 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    Refreshed, error::RegistryError, freshness::Freshness, policy::RegistryPolicy,
-    snapshot::Snapshot,
+    error::RegistryError,
+    freshness::Freshness,
+    policy::RegistryPolicy,
+    snapshot::{Refreshed, Snapshot},
 };
 
 /// The state of a [`Registry`](super::Registry), for health pages and metrics.

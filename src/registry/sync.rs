@@ -1,6 +1,5 @@
-//! What the refreshes are built on: Tokio and the standard library, or, under
-//! `--cfg shuttle`, stand-ins with which a test decides who runs next and what
-//! time it is.
+//! The synchronisation primitives and the clock: Tokio's and the standard library's, or stand-ins
+//! that a model checker controls (`--cfg shuttle`).
 
 #[cfg(all(test, shuttle))]
 mod shuttle;
@@ -19,7 +18,7 @@ pub(super) use {
 #[cfg(all(test, shuttle))]
 pub(super) use self::shuttle::*;
 
-/// The time it is.
+/// Returns the current instant.
 #[cfg(not(all(test, shuttle)))]
 pub(super) fn now() -> tokio::time::Instant {
     tokio::time::Instant::now()

@@ -3,9 +3,9 @@ use proptest::prelude::*;
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
-/// Chance that puts the refresh at exactly 80 % of the TTL.
+/// The chance that puts the refresh at 80 % of the TTL.
 const MIDDLE: f64 = 0.5;
-/// Chance that makes a backoff as long as it gets.
+/// The chance that makes a backoff longest.
 const LONGEST: f64 = 0.0;
 const SHORTEST: f64 = 1.0;
 
@@ -17,379 +17,274 @@ fn policy() -> RegistryPolicy {
     RegistryPolicy::default()
 }
 
-fn with_max_stale(seconds: f64) -> RegistryPolicy {
-    RegistryPolicy {
-        max_stale: Some(secs(seconds)),
-        ..policy()
-    }
-}
-
-/// A catalog that was fetched after no failure.
+/// The state after a first fetch.
 fn validated(policy: &RegistryPolicy, now: Instant, chance: f64) -> Freshness {
     Freshness::cold().validated(policy, now, chance)
 }
 
-fn start() -> Instant {
-    Instant::now()
+/// A state under the default policy, and the instant at which its catalog was fetched.
+struct Fixture {
+    freshness: Freshness,
+    start: Instant,
+}
+
+impl Fixture {
+    fn cold() -> Self {
+        Self {
+            freshness: Freshness::cold(),
+            start: Instant::now(),
+        }
+    }
+
+    fn fetched() -> Self {
+        let start = Instant::now();
+        let freshness = validated(&policy(), start, MIDDLE);
+        Self { freshness, start }
+    }
+
+    fn seeded() -> Self {
+        let start = Instant::now();
+        let freshness = Freshness::seeded(&policy(), start);
+        Self { freshness, start }
+    }
+
+    fn failed_at(mut self, seconds: f64) -> Self {
+        let now = self.at(seconds);
+        self.freshness = self.freshness.failed(&policy(), now, LONGEST);
+        self
+    }
+
+    fn at(&self, seconds: f64) -> Instant {
+        self.start + secs(seconds)
+    }
+
+    /// Returns the action without a refresh in flight.
+    fn assess(&self, seconds: f64) -> CatalogAction {
+        self.freshness.assess(&policy(), None, self.at(seconds))
+    }
+
+    /// Returns the action with a refresh in flight.
+    fn assess_with(&self, in_flight: f64, seconds: f64) -> CatalogAction {
+        let in_flight = Some(self.at(in_flight));
+        self.freshness
+            .assess(&policy(), in_flight, self.at(seconds))
+    }
+
+    fn needs_no_check(&self, seconds: f64) -> bool {
+        self.freshness.needs_no_check(self.at(seconds))
+    }
+
+    fn refresh_until(&self, seconds: f64) -> CatalogAction {
+        CatalogAction::RefreshUntil(self.at(seconds))
+    }
+
+    fn miss(&self, last_miss: Option<f64>, in_flight: Option<f64>, seconds: f64) -> MissAction {
+        let instant = |seconds| self.at(seconds);
+        let (last_miss, in_flight) = (last_miss.map(instant), in_flight.map(instant));
+        let now = self.at(seconds);
+        self.freshness
+            .assess_miss(&policy(), last_miss, in_flight, now)
+    }
 }
 
 #[test]
-fn a_fresh_catalog_is_used() {
-    let t = start();
-    let freshness = validated(&policy(), t, MIDDLE);
+fn fresh_catalog_is_used() {
+    let fetched = Fixture::fetched();
     for age in [0.0, 1.0, 239.9] {
-        let now = t + secs(age);
-        assert!(freshness.needs_no_check(now), "{age}");
-        assert_eq!(
-            freshness.assess(&policy(), None, now),
-            Decision::Use,
-            "{age}"
-        );
+        assert!(fetched.needs_no_check(age), "{age}");
+        assert_eq!(fetched.assess(age), CatalogAction::Use, "{age}");
     }
 }
 
 #[test]
-fn a_stale_catalog_is_used_and_refreshed_once() {
-    let t = start();
-    let freshness = validated(&policy(), t, MIDDLE);
+fn stale_catalog_is_used_and_refreshed_once() {
+    let fetched = Fixture::fetched();
     for age in [240.0, 240.1, 270.0, 299.9] {
-        let now = t + secs(age);
-        assert!(!freshness.needs_no_check(now), "{age}");
-        assert_eq!(
-            freshness.assess(&policy(), None, now),
-            Decision::UseAndRefresh
-        );
-        let in_flight = Some(now - secs(0.05));
-        assert_eq!(freshness.assess(&policy(), in_flight, now), Decision::Use);
+        assert!(!fetched.needs_no_check(age), "{age}");
+        assert_eq!(fetched.assess(age), CatalogAction::UseAndRefresh);
+        assert_eq!(fetched.assess_with(age - 0.05, age), CatalogAction::Use);
     }
+    // A refresh that started within the TTL lets no request wait.
+    assert_eq!(fetched.assess_with(299.9, 300.1), CatalogAction::Use);
 }
 
 #[test]
-fn an_expired_catalog_waits_for_the_refresh_but_not_long() {
-    let t = start();
-    let freshness = validated(&policy(), t, MIDDLE);
-    let now = t + secs(300.0);
-    let until = now + 2 * SECOND;
-    assert_eq!(
-        freshness.assess(&policy(), None, now),
-        Decision::RefreshUntil(until)
-    );
-    // Those who come later wait for the same refresh, and no longer than the
-    // first.
-    assert_eq!(
-        freshness.assess(&policy(), Some(now), now + SECOND),
-        Decision::RefreshUntil(until)
-    );
-    assert_eq!(freshness.assess(&policy(), Some(now), until), Decision::Use);
+fn expired_catalog_waits_until_one_instant() {
+    let fetched = Fixture::fetched();
+    let until = fetched.refresh_until(302.0);
+    assert_eq!(fetched.assess(300.0), until);
+    assert_eq!(fetched.assess_with(300.0, 301.0), until);
+    assert_eq!(fetched.assess_with(300.0, 302.0), CatalogAction::Use);
 }
 
 #[test]
-fn an_expired_catalog_is_used_while_a_refresh_that_began_in_time_is_under_way() {
-    let t = start();
-    let freshness = validated(&policy(), t, MIDDLE);
-    let in_flight = Some(t + secs(299.9));
-    assert_eq!(
-        freshness.assess(&policy(), in_flight, t + secs(300.1)),
-        Decision::Use
-    );
-}
-
-#[test]
-fn without_a_wait_an_expired_catalog_is_refreshed_in_the_background() {
-    let t = start();
+fn expired_catalog_is_used_if_max_refresh_wait_is_zero() {
+    let start = Instant::now();
     let policy = RegistryPolicy {
         max_refresh_wait: Duration::ZERO,
         ..policy()
     };
-    let now = t + secs(301.0);
-    let freshness = validated(&policy, t, MIDDLE);
-    assert_eq!(
-        freshness.assess(&policy, None, now),
-        Decision::UseAndRefresh
-    );
-    assert_eq!(freshness.assess(&policy, Some(now), now), Decision::Use);
+    let now = start + secs(301.0);
+    let freshness = validated(&policy, start, MIDDLE);
+    let action = |in_flight| freshness.assess(&policy, in_flight, now);
+    assert_eq!(action(None), CatalogAction::UseAndRefresh);
+    assert_eq!(action(Some(now)), CatalogAction::Use);
 }
 
 #[test]
-fn a_failing_catalog_is_used_at_once_whatever_its_age() {
-    let t = start();
+fn failing_catalog_is_used_at_any_age() {
     for age in [250.0, 299.0, 301.0, 100_000.0] {
-        let failed_at = t + secs(age);
-        let freshness = validated(&policy(), t, MIDDLE).failed(&policy(), failed_at, LONGEST);
-        let soon = failed_at + secs(0.9);
-        assert!(freshness.needs_no_check(soon), "{age}");
-        assert_eq!(
-            freshness.assess(&policy(), None, soon),
-            Decision::Use,
-            "{age}"
-        );
-        let due = failed_at + SECOND;
-        assert!(!freshness.needs_no_check(due), "{age}");
-        assert_eq!(
-            freshness.assess(&policy(), None, due),
-            Decision::UseAndRefresh
-        );
-        assert_eq!(freshness.assess(&policy(), Some(due), due), Decision::Use);
-        let much_later = due + secs(10_000.0);
-        assert_eq!(
-            freshness.assess(&policy(), Some(due), much_later),
-            Decision::Use
-        );
+        let failing = Fixture::fetched().failed_at(age);
+        assert!(failing.needs_no_check(age + 0.9), "{age}");
+        assert_eq!(failing.assess(age + 0.9), CatalogAction::Use, "{age}");
+        let due = age + 1.0;
+        assert!(!failing.needs_no_check(due), "{age}");
+        assert_eq!(failing.assess(due), CatalogAction::UseAndRefresh);
+        assert_eq!(failing.assess_with(due, due), CatalogAction::Use);
+        let action = failing.assess_with(due, due + 10_000.0);
+        assert_eq!(action, CatalogAction::Use);
     }
 }
 
 #[test]
-fn a_failing_catalog_that_nobody_asked_for_in_a_while_is_merely_expired() {
-    let t = start();
-    let failed_at = t + secs(299.0);
-    let freshness = validated(&policy(), t, MIDDLE).failed(&policy(), failed_at, LONGEST);
-    let due = failed_at + SECOND;
-    let before = due + secs(59.9);
-    assert_eq!(
-        freshness.assess(&policy(), None, before),
-        Decision::UseAndRefresh
-    );
-    let asked = due + MAX_BACKOFF;
-    let until = asked + secs(2.0);
-    assert_eq!(
-        freshness.assess(&policy(), None, asked),
-        Decision::RefreshUntil(until)
-    );
-    let later = asked + SECOND;
-    assert_eq!(
-        freshness.assess(&policy(), Some(asked), later),
-        Decision::RefreshUntil(until)
-    );
-    assert_eq!(
-        freshness.assess(&policy(), Some(asked), until),
-        Decision::Use
-    );
+fn failing_catalog_is_merely_expired_after_idling() {
+    let failing = Fixture::fetched().failed_at(299.0);
+    // The retry was due at 300 s, and a minute without one makes the failure outdated.
+    assert_eq!(failing.assess(359.9), CatalogAction::UseAndRefresh);
+    let until = failing.refresh_until(362.0);
+    assert_eq!(failing.assess(360.0), until);
+    assert_eq!(failing.assess_with(360.0, 361.0), until);
+    assert_eq!(failing.assess_with(360.0, 362.0), CatalogAction::Use);
 }
 
 #[test]
-fn backoffs_double_up_to_a_minute() {
-    let t = start();
-    let expected = [1, 2, 4, 8, 16, 32, 60, 60, 60];
-    for (chance, part) in [(LONGEST, 1.0), (SHORTEST, 0.5)] {
+fn backoff_doubles_up_to_a_minute() {
+    let now = Instant::now();
+    for (chance, share) in [(LONGEST, 1.0), (SHORTEST, 0.5)] {
         let mut freshness = Freshness::cold();
-        for seconds in expected {
-            freshness = freshness.failed(&policy(), t, chance);
-            assert_eq!(freshness.backoff_left(t), secs(part * f64::from(seconds)));
+        for seconds in [1, 2, 4, 8, 16, 32, 60, 60, 60] {
+            freshness = freshness.failed(&policy(), now, chance);
+            let backoff = secs(share * f64::from(seconds));
+            assert_eq!(freshness.backoff_remaining(now), backoff);
         }
         assert_eq!(freshness.failures(), 9);
+        for _ in 0..200 {
+            freshness = freshness.failed(&policy(), now, LONGEST);
+        }
+        assert_eq!(freshness.backoff_remaining(now), MAX_BACKOFF);
+
+        let freshness = freshness.validated(&policy(), now, MIDDLE);
+        assert_eq!(freshness.failures(), 0);
+        assert_eq!(freshness.backoff_remaining(now), Duration::ZERO);
     }
-    let mut freshness = Freshness::cold();
-    for _ in 0..200 {
-        freshness = freshness.failed(&policy(), t, LONGEST);
-    }
-    assert_eq!(freshness.backoff_left(t), MAX_BACKOFF);
 }
 
 #[test]
-fn a_backoff_never_outlasts_the_ttl() {
-    let t = start();
-    let freshness = validated(&policy(), t, MIDDLE);
-    let late = t + secs(299.5);
-    let failed = freshness.failed(&policy(), late, LONGEST);
-    assert_eq!(failed.backoff_left(late), secs(0.5));
+fn backoff_ends_with_the_ttl() {
+    for (failed_at, backoff) in [(299.5, 0.5), (300.0, 1.0)] {
+        let failing = Fixture::fetched().failed_at(failed_at);
+        let remaining = failing.freshness.backoff_remaining(failing.at(failed_at));
+        assert_eq!(remaining, secs(backoff));
+    }
 
+    let now = Instant::now();
     let short = RegistryPolicy {
         ttl: secs(0.1),
         ..policy()
     };
-    let failed = Freshness::cold().failed(&short, t, LONGEST);
-    assert_eq!(failed.backoff_left(t), secs(0.1));
+    let failed = Freshness::cold().failed(&short, now, LONGEST);
+    assert_eq!(failed.backoff_remaining(now), secs(0.1));
 }
 
 #[test]
-fn a_failure_at_the_end_of_the_ttl_has_a_pause_after_it() {
-    let t = start();
-    let expired = t + secs(300.0);
-    let failed = validated(&policy(), t, MIDDLE).failed(&policy(), expired, LONGEST);
-    assert_eq!(failed.backoff_left(expired), SECOND);
+fn cold_registry_fetches_unless_backing_off() {
+    let cold = Fixture::cold();
+    assert!(!cold.needs_no_check(0.0));
+    assert_eq!(cold.assess(0.0), CatalogAction::Fetch);
+    assert_eq!(cold.assess_with(0.0, 9.0), CatalogAction::Fetch);
+
+    let failed = cold.failed_at(0.0);
+    let unavailable = CatalogAction::Unavailable(secs(0.75));
+    assert_eq!(failed.assess(0.25), unavailable);
+    assert_eq!(failed.assess(1.0), CatalogAction::Fetch);
+    assert_eq!(failed.assess_with(1.0, 2.0), CatalogAction::Fetch);
 }
 
 #[test]
-fn success_forgets_the_failures() {
-    let t = start();
-    let freshness = validated(&policy(), t, MIDDLE);
-    assert_eq!(freshness.failures(), 0);
-    assert_eq!(freshness.backoff_left(t), Duration::ZERO);
-}
-
-#[test]
-fn a_cold_registry_fetches_and_everybody_waits() {
-    let t = start();
-    let cold = Freshness::cold();
-    assert!(!cold.needs_no_check(t));
-    assert_eq!(cold.assess(&policy(), None, t), Decision::Fetch);
-    assert_eq!(
-        cold.assess(&policy(), Some(t), t + 9 * SECOND),
-        Decision::Fetch
-    );
-}
-
-#[test]
-fn a_cold_registry_that_failed_is_unavailable_until_the_next_try() {
-    let t = start();
-    let failed = Freshness::cold().failed(&policy(), t, LONGEST);
-    assert_eq!(
-        failed.assess(&policy(), None, t + secs(0.25)),
-        Decision::Unavailable(secs(0.75))
-    );
-    assert_eq!(failed.assess(&policy(), None, t + SECOND), Decision::Fetch);
-    let in_flight = Some(t + SECOND);
-    assert_eq!(
-        failed.assess(&policy(), in_flight, t + 2 * SECOND),
-        Decision::Fetch
-    );
-}
-
-#[test]
-fn a_catalog_older_than_max_stale_counts_as_none() {
-    let t = start();
-    let policy = with_max_stale(600.0);
-    let freshness = validated(&policy, t, MIDDLE);
-    let last = t + secs(599.9);
-    assert!(matches!(
-        freshness.assess(&policy, None, last),
-        Decision::RefreshUntil(_)
-    ));
-    let too_old = t + secs(600.0);
-    assert_eq!(freshness.assess(&policy, None, too_old), Decision::Fetch);
+fn catalog_older_than_max_stale_is_not_used() {
+    let start = Instant::now();
+    let policy = RegistryPolicy {
+        max_stale: Some(secs(600.0)),
+        ..policy()
+    };
+    let freshness = validated(&policy, start, MIDDLE);
+    let (last, too_old) = (start + secs(599.9), start + secs(600.0));
+    let action = freshness.assess(&policy, None, last);
+    assert!(matches!(action, CatalogAction::RefreshUntil(_)));
+    let action = freshness.assess(&policy, None, too_old);
+    assert_eq!(action, CatalogAction::Fetch);
     assert!(!freshness.usable(too_old));
 
-    // In the middle of a backoff too.
-    let failed_at = t + secs(599.5);
+    // Nor during a backoff.
+    let failed_at = start + secs(599.5);
     let failing = freshness.failed(&policy, failed_at, LONGEST);
     assert!(failing.needs_no_check(last));
     assert!(!failing.needs_no_check(too_old));
-    assert_eq!(
-        failing.assess(&policy, None, too_old),
-        Decision::Unavailable(secs(0.5))
-    );
+    let action = failing.assess(&policy, None, too_old);
+    assert_eq!(action, CatalogAction::Unavailable(secs(0.5)));
     let due = failed_at + SECOND;
-    assert_eq!(failing.assess(&policy, None, due), Decision::Fetch);
-    assert_eq!(failing.assess(&policy, Some(due), due), Decision::Fetch);
+    for in_flight in [None, Some(due)] {
+        let action = failing.assess(&policy, in_flight, due);
+        assert_eq!(action, CatalogAction::Fetch);
+    }
 }
 
 #[test]
-fn a_given_catalog_is_stale_from_the_start() {
-    let t = start();
-    let given = Freshness::seeded(&policy(), t);
-    assert!(!given.needs_no_check(t));
-    assert_eq!(given.assess(&policy(), None, t), Decision::UseAndRefresh);
-    assert_eq!(given.assess(&policy(), Some(t), t), Decision::Use);
-    assert_eq!(given.age(t + SECOND), Some(SECOND));
-    assert!(matches!(
-        given.assess(&policy(), None, t + secs(300.0)),
-        Decision::RefreshUntil(_)
-    ));
+fn initial_catalog_is_stale_from_the_start() {
+    let seeded = Fixture::seeded();
+    assert!(!seeded.needs_no_check(0.0));
+    assert_eq!(seeded.assess(0.0), CatalogAction::UseAndRefresh);
+    assert_eq!(seeded.assess_with(0.0, 0.0), CatalogAction::Use);
+    assert_eq!(seeded.freshness.age(seeded.at(1.0)), Some(SECOND));
+    assert_eq!(seeded.assess(300.0), seeded.refresh_until(302.0));
 }
 
 #[test]
-fn a_miss_revalidates_a_catalog_that_is_old_enough() {
-    let t = start();
-    let freshness = validated(&policy(), t, MIDDLE);
-    let young = t + secs(9.9);
-    assert_eq!(
-        freshness.assess_miss(&policy(), None, None, young),
-        MissDecision::Use
-    );
-    let old = t + secs(10.0);
-    assert_eq!(
-        freshness.assess_miss(&policy(), None, None, old),
-        MissDecision::Start(old + 2 * SECOND)
-    );
+fn miss_refreshes_once_per_miss_refresh() {
+    let fetched = Fixture::fetched();
+    assert_eq!(fetched.miss(None, None, 9.9), MissAction::Use);
+    let start = MissAction::Start(fetched.at(12.0));
+    assert_eq!(fetched.miss(None, None, 10.0), start);
+    assert_eq!(fetched.miss(Some(90.1), None, 100.0), MissAction::Use);
+    let start = MissAction::Start(fetched.at(102.0));
+    assert_eq!(fetched.miss(Some(90.0), None, 100.0), start);
+
+    let seeded = Fixture::seeded();
+    let start = MissAction::Start(seeded.at(2.0));
+    assert_eq!(seeded.miss(None, None, 0.0), start, "its age is unknown");
+    assert_eq!(seeded.miss(Some(0.0), None, 0.0), MissAction::Use);
+
+    assert_eq!(Fixture::cold().miss(None, None, 0.0), MissAction::Use);
 }
 
 #[test]
-fn misses_start_one_refresh_in_a_while() {
-    let t = start();
-    let freshness = validated(&policy(), t, MIDDLE);
-    let now = t + secs(100.0);
-    let last = Some(now - secs(9.9));
-    assert_eq!(
-        freshness.assess_miss(&policy(), last, None, now),
-        MissDecision::Use
-    );
-    let last = Some(now - secs(10.0));
-    assert!(matches!(
-        freshness.assess_miss(&policy(), last, None, now),
-        MissDecision::Start(_)
-    ));
+fn miss_joins_the_refresh_in_flight_until_one_instant() {
+    let fetched = Fixture::fetched();
+    let join = MissAction::Join(fetched.at(252.0));
+    assert_eq!(fetched.miss(Some(250.0), Some(250.0), 251.0), join);
+    assert_eq!(fetched.miss(None, Some(250.0), 252.0), MissAction::Use);
 }
 
 #[test]
-fn a_miss_joins_the_refresh_under_way_but_not_for_long() {
-    let t = start();
-    let freshness = validated(&policy(), t, MIDDLE);
-    let started = t + secs(250.0);
-    let until = started + 2 * SECOND;
-    assert_eq!(
-        freshness.assess_miss(&policy(), Some(started), Some(started), until - SECOND),
-        MissDecision::Join(until)
-    );
-    assert_eq!(
-        freshness.assess_miss(&policy(), None, Some(started), until),
-        MissDecision::Use
-    );
+fn miss_respects_the_backoff() {
+    let failing = Fixture::fetched().failed_at(250.0);
+    assert_eq!(failing.miss(None, None, 250.9), MissAction::Use);
+    let start = MissAction::Start(failing.at(253.0));
+    assert_eq!(failing.miss(None, None, 251.0), start);
 }
 
-#[test]
-fn a_miss_starts_nothing_during_a_backoff() {
-    let t = start();
-    let failed_at = t + secs(250.0);
-    let freshness = validated(&policy(), t, MIDDLE).failed(&policy(), failed_at, LONGEST);
-    let miss = |at| freshness.assess_miss(&policy(), None, None, at);
-    assert_eq!(miss(failed_at + secs(0.9)), MissDecision::Use);
-    assert!(matches!(miss(failed_at + SECOND), MissDecision::Start(_)));
-}
-
-#[test]
-fn a_miss_revalidates_a_given_catalog_at_once_and_only_once() {
-    let t = start();
-    let given = Freshness::seeded(&policy(), t);
-    let miss = |last| given.assess_miss(&policy(), last, None, t);
-    assert!(matches!(miss(None), MissDecision::Start(_)));
-    assert_eq!(miss(Some(t)), MissDecision::Use);
-}
-
-#[test]
-fn without_a_catalog_there_is_no_miss() {
-    assert_eq!(
-        Freshness::cold().assess_miss(&policy(), None, None, start()),
-        MissDecision::Use
-    );
-}
-
-#[test]
-fn endless_durations_do_not_overflow() {
-    let t = start();
-    let policy = RegistryPolicy {
-        ttl: Duration::MAX,
-        fetch_timeout: Duration::MAX,
-        miss_refresh: Duration::MAX,
-        max_refresh_wait: Duration::MAX,
-        max_stale: Some(Duration::MAX),
-    };
-    let freshness = validated(&policy, t, 1.0);
-    assert_eq!(
-        freshness.assess(&policy, None, t + secs(1e8)),
-        Decision::Use
-    );
-    assert_eq!(
-        freshness.assess_miss(&policy, None, None, t + secs(1e8)),
-        MissDecision::Use
-    );
-    let given = Freshness::seeded(&policy, t);
-    assert_eq!(given.assess(&policy, None, t), Decision::UseAndRefresh);
-    given.assess_miss(&policy, None, None, t);
-    freshness.failed(&policy, t, 0.0);
-}
-
-/// A policy, and the seconds of one history: a validation at zero, then
-/// failures, then a look.
+/// A policy, the chance of a fetch at zero seconds, then failures (seconds since the last one,
+/// chance), a refresh in flight (seconds before the request), and the seconds until a request.
 fn histories() -> impl Strategy<Value = (RegistryPolicy, f64, Vec<(f64, f64)>, Option<f64>, f64)> {
     let policy = (
         0.01..1000.0_f64,
@@ -415,12 +310,12 @@ fn histories() -> impl Strategy<Value = (RegistryPolicy, f64, Vec<(f64, f64)>, O
 
 proptest! {
     #[test]
-    fn the_refresh_comes_between_72_and_88_percent_of_the_ttl_and_from_30_on_after_an_outage(
+    fn refresh_is_jittered_and_earlier_after_an_outage(
         ttl in 0.01..10_000.0_f64,
         failures in 0..10_u32,
         chance in 0.0..1.0_f64,
     ) {
-        let t = start();
+        let t = Instant::now();
         let policy = RegistryPolicy { ttl: secs(ttl), ..policy() };
         let mut freshness = Freshness::cold();
         for _ in 0..failures {
@@ -434,33 +329,33 @@ proptest! {
     }
 
     #[test]
-    fn the_next_try_is_never_later_than_it_should_be(
+    fn backoff_is_within_its_bounds(
         (policy, chance, failures, ..) in histories(),
     ) {
-        let t = start();
+        let t = Instant::now();
         for mut freshness in [Freshness::cold(), validated(&policy, t, chance)] {
             let mut now = t;
             for (count, (pause, chance)) in failures.iter().enumerate() {
                 now += secs(*pause);
                 freshness = freshness.failed(&policy, now, *chance);
-                let left = freshness.backoff_left(now);
+                let remaining = freshness.backoff_remaining(now);
                 let full = SECOND * (1 << count.min(6));
-                prop_assert!(left <= full.min(MAX_BACKOFF).min(policy.ttl));
+                prop_assert!(remaining <= full.min(MAX_BACKOFF).min(policy.ttl));
                 if freshness.until_expiry(now).is_some_and(|d| !d.is_zero()) {
-                    prop_assert!(left <= freshness.until_expiry(now).unwrap());
+                    prop_assert!(remaining <= freshness.until_expiry(now).unwrap());
                 } else {
-                    prop_assert!(left >= full.min(MAX_BACKOFF).min(policy.ttl).mul_f64(0.499));
+                    prop_assert!(remaining >= full.min(MAX_BACKOFF).min(policy.ttl).mul_f64(0.499));
                 }
             }
         }
     }
 
-    /// The rules of the table, said another way than the code says them.
+    /// The rules of the table at `Registry`, stated as properties.
     #[test]
-    fn every_decision_follows_from_the_state(
+    fn action_follows_from_the_state(
         (policy, chance, failures, in_flight, look) in histories(),
     ) {
-        let t = start();
+        let t = Instant::now();
         let mut freshness = validated(&policy, t, chance);
         let mut failed_at = t;
         for (pause, chance) in &failures {
@@ -469,25 +364,24 @@ proptest! {
         }
         let now = failed_at + secs(look);
         let in_flight = in_flight.map(|before| now.checked_sub(secs(before)).unwrap().max(t));
-        let decision = freshness.assess(&policy, in_flight, now);
+        let action = freshness.assess(&policy, in_flight, now);
 
         let age = now - t;
         let usable = policy.max_stale.is_none_or(|max| age < max);
         let failing = !failures.is_empty();
         prop_assert_eq!(freshness.usable(now), usable);
 
-        // A catalog that needs no check is one that the long way would use too,
-        // and start nothing for.
+        // The hot path and the full check agree.
         if freshness.needs_no_check(now) {
-            prop_assert_eq!(decision, Decision::Use);
+            prop_assert_eq!(action, CatalogAction::Use);
         }
-        // Nobody starts a second refresh.
+        // No second refresh starts.
         if in_flight.is_some() {
-            prop_assert_ne!(decision, Decision::UseAndRefresh);
+            prop_assert_ne!(action, CatalogAction::UseAndRefresh);
         }
-        match decision {
-            Decision::Use | Decision::UseAndRefresh => prop_assert!(usable),
-            Decision::RefreshUntil(until) => {
+        match action {
+            CatalogAction::Use | CatalogAction::UseAndRefresh => prop_assert!(usable),
+            CatalogAction::RefreshUntil(until) => {
                 prop_assert!(usable && age >= policy.ttl);
                 let asked = in_flight.unwrap_or(now);
                 prop_assert!(!failing || asked - failed_at >= MAX_BACKOFF);
@@ -495,20 +389,20 @@ proptest! {
                 prop_assert!(until <= in_flight.unwrap_or(now) + policy.max_refresh_wait);
                 prop_assert!(in_flight.is_none_or(|started| started >= t + policy.ttl));
             }
-            Decision::Fetch => prop_assert!(!usable),
-            Decision::Unavailable(left) => {
+            CatalogAction::Fetch => prop_assert!(!usable),
+            CatalogAction::Unavailable(remaining) => {
                 prop_assert!(!usable && failing && in_flight.is_none());
-                prop_assert_eq!(left, freshness.backoff_left(now));
+                prop_assert_eq!(remaining, freshness.backoff_remaining(now));
             }
         }
 
         let miss = freshness.assess_miss(&policy, None, in_flight, now);
         match miss {
-            MissDecision::Use => {}
-            MissDecision::Join(until) => prop_assert!(in_flight.is_some() && until > now),
-            MissDecision::Start(until) => {
+            MissAction::Use => {}
+            MissAction::Join(until) => prop_assert!(in_flight.is_some() && until > now),
+            MissAction::Start(until) => {
                 prop_assert!(in_flight.is_none() && age >= policy.miss_refresh);
-                prop_assert!(freshness.backoff_left(now).is_zero());
+                prop_assert!(freshness.backoff_remaining(now).is_zero());
                 prop_assert_eq!(until, now + policy.max_refresh_wait);
             }
         }

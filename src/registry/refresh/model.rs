@@ -1,7 +1,6 @@
-//! The refreshes under a model checker. Shuttle runs each test many times, and
-//! chooses at random who goes on at each lock, swap and await. A caller that is
-//! never woken is found as a deadlock, and a failure prints its schedule for
-//! `shuttle::replay`.
+//! Model checks of the refreshes. Shuttle runs each test many times, and schedules the tasks at
+//! random at each lock, swap and await. It reports a lost wake-up as a deadlock, and prints the
+//! schedule of a failure for `shuttle::replay`.
 
 use std::{
     future::{Future, pending},
@@ -26,11 +25,10 @@ use crate::registry::{
 };
 
 const SECOND: Duration = Duration::from_secs(1);
-/// From this age on, a fetch under way may be replaced by another.
+/// The age from which on a fetch in flight may be replaced.
 const OVERDUE: Duration = Duration::from_secs(15);
 
-/// Runs a test as often as `SHUTTLE_EXECUTIONS` says, half of the times under
-/// each scheduler.
+/// Runs a test `SHUTTLE_EXECUTIONS` times (100,000 by default), half of them under each scheduler.
 fn check(test: impl Fn() + Send + Sync + 'static) {
     let executions = match std::env::var("SHUTTLE_EXECUTIONS") {
         Ok(count) => count.parse().expect("SHUTTLE_EXECUTIONS is a number"),
@@ -49,11 +47,11 @@ fn check(test: impl Fn() + Send + Sync + 'static) {
         let test = Arc::clone(&test);
         move || test()
     });
-    // Three changes of mind, each at the worst of moments.
+    // Three preemptions, each at an adversarial point.
     Runner::new(PctScheduler::new(3, half), config).run(move || test());
 }
 
-/// Below `end`, as Shuttle chooses.
+/// Returns a number below `end` that Shuttle chooses.
 fn random(end: u64) -> u64 {
     thread_rng().gen_range(0..end)
 }
@@ -62,19 +60,19 @@ fn one_in(count: u64) -> bool {
     random(count) == 0
 }
 
-/// A source whose fetches end as Shuttle chooses. Each document bears the
-/// number of its fetch as the name of its one model.
+/// A source whose fetches end as Shuttle chooses. The name of the one model in each document is the
+/// number of its fetch.
 #[derive(Default)]
 struct Source {
     fetches: AtomicUsize,
     running: AtomicUsize,
     /// The number of the last document.
     sent: AtomicUsize,
-    /// Whether fetches may take for ever.
+    /// Whether fetches may never end.
     hangs: AtomicBool,
-    /// From when on a fetch may be overdue, and another may begin beside it.
+    /// The instant from which on a fetch may be overdue, and a second one may start.
     overdue_from: Option<Instant>,
-    /// The newest number that any reader has seen.
+    /// The newest number that a caller has seen.
     seen: AtomicUsize,
 }
 
@@ -117,7 +115,7 @@ impl<'a> Running<'a> {
         let others = source.running.fetch_add(1, SeqCst);
         assert!(
             others == 0 || source.overdue_from.is_some_and(|from| now() >= from),
-            "two fetches at a time"
+            "two fetches in flight"
         );
         Self(source)
     }
@@ -143,28 +141,30 @@ impl Caller {
         }
     }
 
-    /// Does one of all the things that callers do.
+    /// Does one of the things that callers do.
     async fn act(&self) {
         let before = self.source.seen.load(SeqCst);
         let catalog = match random(7) {
             0 => self.registry.catalog().await.ok(),
-            1 => give_up(self.registry.catalog()).await.and_then(Result::ok),
+            1 => poll_and_drop(self.registry.catalog())
+                .await
+                .and_then(Result::ok),
             2 => match self.registry.revalidate_for_miss() {
                 Some(newer) => Some(newer.await),
                 None => None,
             },
             3 => match self.registry.revalidate_for_miss() {
-                Some(newer) => give_up(newer).await,
+                Some(newer) => poll_and_drop(newer).await,
                 None => None,
             },
             4 => self.refresh().await,
             5 => {
-                give_up(self.registry.refresh()).await;
+                poll_and_drop(self.registry.refresh()).await;
                 self.registry.snapshot()
             }
             _ => {
                 let _ = self.registry.stats();
-                self.acquire()
+                self.look_up()
             }
         };
         if let Some(catalog) = catalog {
@@ -172,22 +172,21 @@ impl Caller {
         }
     }
 
-    /// What a request gets at once, if anything.
-    fn acquire(&self) -> Option<Arc<Catalog>> {
-        match self.registry.acquire() {
+    /// Returns what a request gets without waiting.
+    fn look_up(&self) -> Option<Arc<Catalog>> {
+        match self.registry.look_up() {
             CatalogLookup::Ready(catalog) => Some(catalog),
             CatalogLookup::Wait(_) | CatalogLookup::Unavailable(_) => None,
         }
     }
 
-    /// What a refresh brought, or something newer.
+    /// Returns the catalog of a refresh, or a newer one.
     async fn refresh(&self) -> Option<Arc<Catalog>> {
         self.registry.refresh().await.ok()?;
         Some(self.registry.snapshot().expect("a refresh succeeded"))
     }
 
-    /// Nobody is given a catalog that is older than one that somebody else had
-    /// before he asked.
+    /// Checks that no caller gets an older catalog than another caller had before.
     fn see(&self, catalog: &Catalog, before: usize) {
         let number = number(catalog);
         assert!(number >= before, "catalog {number} after {before}");
@@ -200,8 +199,8 @@ fn number(catalog: &Catalog) -> usize {
     entry.name().parse().expect("its name is a number")
 }
 
-/// Polls a few times, then goes away.
-async fn give_up<F: Future>(future: F) -> Option<F::Output> {
+/// Polls a few times, then drops the future.
+async fn poll_and_drop<F: Future>(future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     for _ in 0..random(4) {
         if let Poll::Ready(output) = poll!(future.as_mut()) {
@@ -212,7 +211,7 @@ async fn give_up<F: Future>(future: F) -> Option<F::Output> {
     None
 }
 
-/// A registry that may have been given a catalog.
+/// A registry that may have an initial catalog.
 fn registry(source: &Arc<Source>) -> Registry {
     let initial = one_in(2).then(|| match document(0) {
         Fetched::Document { body, .. } => Catalog::parse(&body).unwrap(),
@@ -237,15 +236,14 @@ fn spawn_callers(registry: &Registry, source: &Arc<Source>, acts: u64) -> Vec<Jo
     callers.collect()
 }
 
-/// Waits for tasks to end, whether by themselves or by being aborted.
+/// Waits for tasks to end or to be aborted.
 fn join(tasks: Vec<JoinHandle<()>>) {
     for task in tasks {
         let _ = block_on(task);
     }
 }
 
-/// Nothing is left of a registry once its last handle is gone, even though no
-/// time passes.
+/// Checks that nothing is left of a registry after its last handle is dropped. No time passes.
 fn assert_nothing_left(source: &Arc<Source>) {
     join(take_tasks());
     assert_eq!(source.running.load(SeqCst), 0);
@@ -257,9 +255,9 @@ fn pass_some_time() {
     advance(seconds[random(8) as usize] * SECOND);
 }
 
-// While callers wait, no time passes: whom nobody wakes, no timer wakes.
+// No time passes while callers wait, so that no timer hides a lost wake-up.
 #[test]
-fn one_fetch_at_a_time_wakes_all_who_wait_and_the_newest_catalog_wins() {
+fn one_fetch_wakes_all_callers_and_the_newest_catalog_wins() {
     check(|| {
         let source = Arc::new(Source::default());
         let registry = registry(&source);
@@ -279,7 +277,7 @@ fn one_fetch_at_a_time_wakes_all_who_wait_and_the_newest_catalog_wins() {
 }
 
 #[test]
-fn a_late_fetch_never_takes_the_place_of_a_newer_one() {
+fn late_fetch_never_replaces_a_newer_one() {
     check(|| {
         let source = Arc::new(Source {
             hangs: AtomicBool::new(true),
@@ -306,7 +304,7 @@ fn a_late_fetch_never_takes_the_place_of_a_newer_one() {
         }
 
         if one_in(2) {
-            // One more fetch, while late ones may still end.
+            // Fetches once more, while late ones may still end.
             source.hangs.store(false, SeqCst);
             advance(OVERDUE);
             match block_on(registry.refresh()) {
@@ -336,9 +334,9 @@ fn no_task_outlives_the_registry() {
             let caller = Caller::new(&registry, &source);
             spawn(async move {
                 match random(3) {
-                    0 => drop(give_up(caller.registry.catalog()).await),
-                    1 => drop(give_up(caller.registry.refresh()).await),
-                    _ => drop(caller.acquire()),
+                    0 => drop(poll_and_drop(caller.registry.catalog()).await),
+                    1 => drop(poll_and_drop(caller.registry.refresh()).await),
+                    _ => drop(caller.look_up()),
                 }
             })
         });
@@ -350,7 +348,7 @@ fn no_task_outlives_the_registry() {
 }
 
 #[test]
-fn readers_of_a_fresh_catalog_wait_neither_for_a_swap_nor_for_the_lock() {
+fn fresh_catalog_is_read_without_the_lock() {
     check(|| {
         let source = Arc::new(Source::default());
         let registry = registry(&source);
@@ -372,7 +370,7 @@ fn readers_of_a_fresh_catalog_wait_neither_for_a_swap_nor_for_the_lock() {
 }
 
 #[test]
-fn readers_of_a_stale_catalog_wait_for_no_refresh() {
+fn stale_catalog_is_read_without_waiting() {
     check(|| {
         let source = Arc::new(Source::default());
         let registry = registry(&source);
@@ -387,14 +385,14 @@ fn readers_of_a_stale_catalog_wait_for_no_refresh() {
     });
 }
 
-/// Readers that must get a catalog at once.
+/// Spawns readers that must get a catalog without waiting.
 fn spawn_readers(registry: &Registry, source: &Arc<Source>) -> Vec<JoinHandle<()>> {
     let readers = (0..2).map(|_| {
         let caller = Caller::new(registry, source);
         spawn(async move {
             for _ in 0..2 {
                 let before = caller.source.seen.load(SeqCst);
-                let catalog = caller.acquire().expect("there is a catalog to use");
+                let catalog = caller.look_up().expect("there is a catalog to use");
                 caller.see(&catalog, before);
             }
         })

@@ -1,8 +1,6 @@
-//! Stand-ins for what Shuttle cannot see into: the clock, the tasks of fetches
-//! and the snapshot's place.
+//! Stand-ins for what Shuttle does not control: the clock, the tasks of fetches and `ArcSwap`.
 //!
-//! Tokio's `watch` channel and `arc_swap` are taken as correct, each operation
-//! as one step: their own authors check them.
+//! Tokio's `watch` channel and `arc_swap` are assumed to be correct, with atomic operations.
 
 use std::{
     cell::RefCell,
@@ -22,14 +20,14 @@ use shuttle::future::JoinHandle;
 use tokio::time::Instant;
 
 thread_local! {
-    /// All tasks of one execution run on one thread.
+    /// The state of one execution, all of whose tasks run on one thread.
     static WORLD: RefCell<World> = RefCell::new(World::new());
 }
 
 struct World {
     now: Instant,
     sleepers: Vec<(Instant, Waker)>,
-    /// The tasks of fetches, ended or not.
+    /// The tasks of fetches, including those that have ended.
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -43,7 +41,7 @@ impl World {
     }
 }
 
-/// Begins a new execution.
+/// Starts a new execution.
 pub(in crate::registry) fn reset() {
     WORLD.set(World::new());
 }
@@ -52,7 +50,7 @@ pub(in crate::registry) fn now() -> Instant {
     WORLD.with_borrow(|world| world.now)
 }
 
-/// Lets time pass, and wakes who has slept long enough.
+/// Advances the clock, and wakes the timers that are due.
 pub(in crate::registry) fn advance(by: Duration) {
     let due = WORLD.with_borrow_mut(|world| {
         world.now += by;
@@ -67,12 +65,12 @@ pub(in crate::registry) fn advance(by: Duration) {
     }
 }
 
-/// The tasks of the fetches since the last call.
+/// Returns the tasks of the fetches since the last call.
 pub(in crate::registry) fn take_tasks() -> Vec<JoinHandle<()>> {
     WORLD.with_borrow_mut(|world| std::mem::take(&mut world.tasks))
 }
 
-/// Ends the tasks of all fetches, as a runtime does that shuts down.
+/// Aborts the tasks of all fetches, like a runtime that shuts down.
 pub(in crate::registry) fn abort_tasks() {
     let tasks = WORLD.with_borrow(|world| {
         let handles = world.tasks.iter().map(JoinHandle::abort_handle);
@@ -134,7 +132,7 @@ impl Handle {
 #[derive(Debug)]
 pub(in crate::registry) struct NoRuntime;
 
-/// Stands for a `tokio::task::JoinHandle`.
+/// The stand-in for `tokio::task::JoinHandle`.
 pub(in crate::registry) struct Spawned(AbortHandle);
 
 impl Spawned {
@@ -143,7 +141,7 @@ impl Spawned {
     }
 }
 
-/// One step for each operation, before which anyone else may run.
+/// The stand-in for `arc_swap::ArcSwap`: each operation is a step that Shuttle schedules.
 pub(in crate::registry) struct ArcSwap<T>(Mutex<Arc<T>>);
 
 impl<T> ArcSwap<T> {

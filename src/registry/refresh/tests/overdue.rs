@@ -1,69 +1,112 @@
-//! Fetches that have not ended when they should have, as their task was frozen
-//! with the process. No task runs between the end of an [`advance`] and the
-//! next `await`.
+//! Fetches that have not ended in time because their task was suspended.
+//!
+//! No task runs between the end of an [`advance`] and the next `await`.
 
 use tokio::{task::yield_now, time::advance};
 
 use super::*;
 
-/// After the default limit of a fetch, and five seconds more.
+/// The default timeout of a fetch and five seconds more.
 const OVERDUE: Duration = Duration::from_secs(15);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
+/// A warm registry whose refresh was suspended for an hour and then ends so.
+async fn with_suspended_refresh(outcome: Outcome) -> (Arc<FakeSource>, Registry) {
+    let (source, registry) = warm().await;
+    sleep(290 * SECOND).await;
+    source.returns(outcome);
+    assert_eq!(ready(&registry), "a");
+    yield_now().await;
+    advance(3600 * SECOND).await;
+    source.returns(Outcome::Document("c"));
+    (source, registry)
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_fetch_that_ends_too_late_is_a_failure_and_changes_nothing() {
-    for frozen in [Answer::Catalog("b"), Answer::Fail] {
-        let fake = Fake::new(Answer::Catalog("a"));
-        let registry = with_frozen_refresh(&fake, frozen).await;
+async fn overdue_fetch_is_replaced() {
+    for outcome in [Outcome::Document("b"), Outcome::Fail] {
+        let (source, registry) = with_suspended_refresh(outcome).await;
+        assert_eq!(served(&registry).await, ("c".to_owned(), FETCH));
+        assert_eq!(registry.stats().health(), RegistryHealth::Healthy);
+        assert_eq!(source.fetches(), 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn overdue_fetch_counts_as_failed_and_changes_nothing() {
+    for outcome in [Outcome::Document("b"), Outcome::Fail] {
+        let (_source, registry) = with_suspended_refresh(outcome).await;
         while registry.stats().refreshes_failed == 0 {
             yield_now().await;
         }
         let stats = registry.stats();
         assert_eq!((stats.refreshes_changed, stats.refreshes_failed), (1, 1));
         assert_eq!(stats.age, Some(3890 * SECOND));
-        // It says nothing about the source as it is now.
-        assert!(stats.last_error.is_none());
-        fake.answers(Answer::Catalog("c"));
-        let (result, waited) = request(&registry).await;
-        assert_eq!((result.unwrap().as_str(), waited), ("c", FETCH));
+        assert!(stats.last_error.is_none(), "the source may be fine by now");
+        assert_eq!(served(&registry).await, ("c".to_owned(), FETCH));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_first_fetch_is_joined_until_it_is_overdue_and_no_longer() {
+async fn first_fetch_is_joined_until_overdue() {
     for (time, fetches) in [(OVERDUE - MILLISECOND, 1), (OVERDUE, 2)] {
-        let fake = Fake::new(Answer::Catalog("a"));
-        let registry = registry(&fake);
-        drop(registry.acquire());
+        let source = FakeSource::new(Outcome::Document("a"));
+        let registry = cold(&source);
+        drop(registry.look_up());
         advance(time).await;
-        drop(registry.acquire());
+        drop(registry.look_up());
         assert_eq!(registry.stats().fetches, fetches, "{time:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_excuses_an_expired_catalog_until_it_is_overdue_and_no_longer() {
-    for (time, excuses) in [(OVERDUE - MILLISECOND, true), (OVERDUE, false)] {
-        let fake = Fake::new(Answer::Catalog("a"));
-        let registry = warm(&fake, RegistryPolicy::default()).await;
+async fn expired_catalog_is_used_until_its_refresh_is_overdue() {
+    for (time, used) in [(OVERDUE - MILLISECOND, true), (OVERDUE, false)] {
+        let (_source, registry) = warm().await;
         sleep(290 * SECOND).await;
-        assert_eq!(at_once(&registry), "a");
+        assert_eq!(ready(&registry), "a");
         advance(time).await;
-        let is_ready = matches!(registry.acquire(), CatalogLookup::Ready(_));
-        assert_eq!(is_ready, excuses, "{time:?}");
+        let is_ready = matches!(registry.look_up(), CatalogLookup::Ready(_));
+        assert_eq!(is_ready, used, "{time:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_whose_fetch_is_overdue_gets_what_another_has_brought() {
-    let fake = Fake::new(Answer::Catalog("a"));
-    let registry = registry(&fake);
-    let CatalogLookup::Wait(waiting) = registry.acquire() else {
-        panic!("there is no catalog yet");
+async fn caller_of_an_overdue_fetch_gets_the_newer_catalog() {
+    let source = FakeSource::new(Outcome::Document("a"));
+    let registry = cold(&source);
+    let CatalogLookup::Wait(waiting) = registry.look_up() else {
+        panic!("the registry is not cold");
     };
     advance(OVERDUE).await;
-    assert_eq!(request(&registry).await.0.unwrap(), "a");
+    assert_eq!(served(&registry).await.0, "a");
     assert_eq!(name(&waiting.await.unwrap()), "a");
     let stats = registry.stats();
     assert_eq!((stats.fetches, stats.refreshes_failed), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn fetch_on_a_stopped_runtime_blocks_nothing() {
+    let source = FakeSource::new(Outcome::Document("a"));
+    let registry = cold(&source);
+    let stopped = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    {
+        let _inside = stopped.enter();
+        drop(registry.look_up());
+    }
+    let (result, waited) = request(&registry).await;
+    let error = result.unwrap_err();
+    assert!((14 * SECOND..16 * SECOND).contains(&waited), "{waited:?}");
+    assert!(error.report().to_string().contains("suspended"));
+    assert_eq!(served(&registry).await.0, "a");
+    // The end of the late fetch changes nothing.
+    stopped.shutdown_background();
+    assert_eq!(ready(&registry), "a");
+    let stats = registry.stats();
+    assert_eq!((stats.fetches, source.fetches()), (2, 1));
+    assert_eq!(stats.health(), RegistryHealth::Healthy);
 }
