@@ -249,9 +249,9 @@ impl ModelScanner {
     ///
     /// A string or `null` is replaced, and so is the `Content-Length` of its part in a form. If the
     /// model is [`Unseen`](ModelField::Unseen), a member or part is inserted at the front: call
-    /// this only once the body has ended, because a model that follows would be a second one.
-    /// There are no edits while the model is [`Pending`](ModelField::Pending), for a value that is
-    /// not a string, and before the first byte of an object or form.
+    /// this only once the body has ended, because a model that follows would be a second one. There
+    /// are no edits while the model is [`Pending`](ModelField::Pending), for a value that is not a
+    /// string, and before the first byte of an object or form.
     ///
     /// # Errors
     ///
