@@ -1,12 +1,12 @@
-//! Any document at all as the list of models, and what is found in it.
+//! Any document at all as the catalog, and what is found in it.
 
 use std::collections::HashSet;
 
 use serde_json::Value;
 use tower_model_routing::{Catalog, ResolvedBy};
 
-/// Parses a list of models, and asserts that it has the entries and finds the
-/// names that a naive reader has and finds.
+/// Parses a catalog, and asserts that it has the entries and finds the names that a naive reader
+/// has and finds.
 ///
 /// The input: a line with a name to look up, and the document.
 pub(crate) fn check(input: &[u8]) {
@@ -16,8 +16,7 @@ pub(crate) fn check(input: &[u8]) {
     let query = String::from_utf8_lossy(&input[..at]);
     let document = &input[at + 1..];
     let parsed = Catalog::parse(document);
-    // Of a document with anything in it that this cannot read, one entry may be
-    // left out, and the others not.
+    // Of a document that this cannot read, the parser may drop one entry and keep the others.
     let Ok(value) = serde_json::from_slice::<Value>(document) else {
         if let Ok(catalog) = parsed {
             assert!(catalog.len() > 0);

@@ -1,10 +1,9 @@
-//! How the input of a fuzz target is read.
+//! Cuts the input of a fuzz target into frames.
 
 /// The lengths of frames.
 pub(crate) type Lengths = [u8; 4];
 
-/// Cuts bytes into frames of these lengths, over and over. A zero takes all
-/// that is left.
+/// Cuts bytes into frames of these lengths, over and over. A zero takes the rest.
 pub(crate) fn cut<'a>(bytes: &'a [u8], lengths: &Lengths) -> Vec<&'a [u8]> {
     let mut frames = Vec::new();
     let mut rest = bytes;
@@ -21,4 +20,11 @@ pub(crate) fn cut<'a>(bytes: &'a [u8], lengths: &Lengths) -> Vec<&'a [u8]> {
         }
     }
     frames
+}
+
+/// Takes lengths of frames off the front of an input. Returns the rest, whole and cut into frames
+/// of these lengths.
+pub(crate) fn frames(input: &[u8]) -> Option<(&[u8], Vec<&[u8]>)> {
+    let (lengths, bytes) = input.split_first_chunk()?;
+    Some((bytes, cut(bytes, lengths)))
 }

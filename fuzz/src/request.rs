@@ -1,28 +1,26 @@
-//! Any request at all through the layer, and what the inner service gets of it.
+//! Any request at all through the middleware, and what the inner service receives of it.
 
-use std::{convert::Infallible, fmt, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, fmt, time::Duration};
 
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header::CONTENT_LENGTH};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
-use tokio::runtime::{self, Runtime};
+use tokio::runtime::Runtime;
 use tower_model_routing::{RoutedModel, RoutingConfigBuilder, UnknownModel};
 
-use super::input::{Lengths, cut};
-use crate::support::{
-    body::{Hint, Script, Step, data, trailers},
-    gateway::{Answer, Gateway, Seen},
+use crate::{
+    gateway::{Gateway, Hint, IDS, MODELS, Received, Script, Seen, Source, Step, paused_runtime},
+    input::{Lengths, cut},
 };
 
-/// Sends the request that an input spells, and asserts that nothing hangs, that
-/// the answer is a proper one, and that whatever reaches the inner service
-/// whole names a model of the catalog in every reader's eyes, or is none of our
-/// business.
+/// Sends the request that an input spells, and asserts that nothing hangs, that the response is
+/// well-formed, and that a body that reaches the inner service whole names a model of the catalog
+/// for every reader, or passed through.
 ///
-/// The input: a byte of options, lengths of frames, and a message like one of
-/// HTTP/1.1, but that its lines end in line feeds.
+/// The input: a byte of options, lengths of frames, and a message like one of HTTP/1.1, except that
+/// its lines end in line feeds.
 pub(crate) fn check(input: &[u8]) {
     thread_local!(static HARNESS: Harness = Harness::new());
 
@@ -38,11 +36,7 @@ struct Harness {
 
 impl Harness {
     fn new() -> Self {
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .expect("a runtime");
+        let runtime = paused_runtime();
         type Configure = fn(RoutingConfigBuilder) -> RoutingConfigBuilder;
         let configurations: [Configure; 4] = [
             |config| config.max_held_bytes(100),
@@ -53,32 +47,35 @@ impl Harness {
             |config| config.unknown_model(UnknownModel::Suggest),
             |config| config.response_headers(true),
         ];
-        // A request that hangs is to be seen, not to be ended by its timeout.
-        let gateways = configurations
-            .map(|configure| Gateway::with(|config| configure(config.held_timeout(None))));
+        // A request that hangs must be seen, not ended by its timeout.
+        let gateways = configurations.map(|configure| {
+            Gateway::new(Source::new(MODELS, ""), |config| {
+                configure(config.held_timeout(None))
+            })
+        });
         for gateway in &gateways {
             let refreshed = runtime.block_on(gateway.layer.registry().refresh());
-            refreshed.expect("the source has a list");
+            refreshed.expect("the source has a catalog");
         }
         Self { runtime, gateways }
     }
 
     fn check(&self, message: &Message<'_>) {
         let gateway = &self.gateways[usize::from(message.options & 3)];
-        // Where nothing can go on, paused time goes on to the limit.
+        // If nothing can go on, the paused clock goes on to the limit.
         let limit = Duration::from_secs(3_600);
         let sent = async { tokio::time::timeout(limit, gateway.send(message.request())).await };
-        let (answer, seen) = self.runtime.block_on(sent).expect("no request hangs");
+        let (received, seen) = self.runtime.block_on(sent).expect("no request hangs");
         assert_eq!(gateway.layer.held_bytes(), 0);
 
-        let code = answer.code();
+        let code = received.code();
         if code != "ok" {
-            check_rejection(&answer);
+            check_rejection(&received);
             let is_whole = seen.is_some_and(|seen| seen.body.is_ok());
             assert!(!is_whole, "{code}, but the inner service has all of it");
             return;
         }
-        let seen = seen.expect("what is not refused goes on");
+        let seen = seen.expect("what is not rejected is forwarded");
         let Ok(body) = &seen.body else {
             assert!(message.fails(), "the body has failed: {:?}", seen.body);
             return;
@@ -113,7 +110,7 @@ struct Message<'a> {
     body: &'a [u8],
 }
 
-/// What a message says of its body, where no reader can doubt it.
+/// The format of a body, where no reader can doubt it.
 enum Kind {
     None,
     Json,
@@ -148,20 +145,23 @@ impl<'a> Message<'a> {
     }
 
     fn request(&self) -> Request<Script> {
-        let mut steps = Vec::new();
+        let mut steps = VecDeque::new();
         for frame in cut(self.body, self.lengths) {
             steps.extend((self.options & 4 != 0).then_some(Step::Pending));
-            steps.push(data(frame));
+            steps.push_back(Step::Data(Bytes::copy_from_slice(frame)));
         }
         if self.fails() {
-            steps.push(Step::Error("reset"));
+            steps.push_back(Step::Error("reset"));
         } else if self.has_trailers() {
-            steps.push(Step::Trailers(trailers()));
+            let name = HeaderName::from_static("x-sum");
+            let trailers = HeaderMap::from_iter([(name, HeaderValue::from_static("7"))]);
+            steps.push_back(Step::Trailers(trailers));
         }
-        let body = Script::new(steps)
-            .hint(self.hint())
-            .knows_its_end(self.options & 8 != 0);
-        let mut request = Request::new(body);
+        let mut request = Request::new(Script {
+            steps,
+            hint: self.hint(),
+            knows_its_end: self.options & 8 != 0,
+        });
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
@@ -200,7 +200,7 @@ impl<'a> Message<'a> {
         multer::parse_boundary(value).map_or(Kind::Other, Kind::Form)
     }
 
-    /// Whether every server would say so.
+    /// Whether the path is that of an inference endpoint for every server.
     fn is_inference(&self) -> bool {
         let path = self.uri.path();
         [
@@ -217,7 +217,7 @@ impl<'a> Message<'a> {
         .any(|suffix| path.ends_with(suffix))
     }
 
-    /// Whether the head says the body's length, and rightly so.
+    /// Whether the head has the body's length, and it is right.
     fn has_true_length(&self) -> bool {
         let lengths: Vec<_> = self.headers.get_all(CONTENT_LENGTH).iter().collect();
         matches!(lengths[..], [length] if length == &self.body.len().to_string())
@@ -229,10 +229,10 @@ fn split(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     Some((&bytes[..index], &bytes[index + 1..]))
 }
 
-fn check_rejection(answer: &Answer) {
-    assert!(answer.status() >= 400);
-    let object: Value = serde_json::from_slice(&answer.body).expect("an error is JSON");
-    assert_eq!(object["error"]["code"], answer.code());
+fn check_rejection(received: &Received) {
+    assert!(received.head.status.as_u16() >= 400);
+    let object: Value = serde_json::from_slice(&received.body).expect("an error is JSON");
+    assert_eq!(object["error"]["code"], received.code());
     assert!(object["error"]["message"].is_string());
 }
 
@@ -250,16 +250,12 @@ fn check_untouched(message: &Message<'_>, seen: &Seen, body: &[u8]) {
 fn check_changed(message: &Message<'_>, seen: &Seen, body: &[u8], id: &str) {
     assert!(IDS.contains(&id));
     if message.has_true_length() {
-        assert_eq!(
-            seen.header("content-length"),
-            Some(&*body.len().to_string())
-        );
+        assert_eq!(seen.head.headers[CONTENT_LENGTH], body.len().to_string());
     }
     if !matches!(message.kind(), Kind::Json | Kind::None) {
         return;
     }
-    // All that is new is the ID, or a member with it.
-    // (Twice: it may begin like what follows it.)
+    // All that is new is the ID, or a member with it. (Twice: it may begin like the bytes after.)
     let member = format!("\"model\":\"{id}\",").repeat(2);
     let pairs = || message.body.iter().zip(body);
     let front = pairs().take_while(|(old, new)| old == new).count();
@@ -276,8 +272,8 @@ fn check_changed(message: &Message<'_>, seen: &Seen, body: &[u8], id: &str) {
     assert!(new.is_empty() || is_part, "{} is new", new.escape_ascii());
 }
 
-/// Asserts that those who read JSON strictly, or as leniently as JSON5, see
-/// models of the catalog and nothing else, if they can read the body at all.
+/// Asserts that readers as strict as `serde_json` and as lenient as JSON5 see models of the catalog
+/// and nothing else, if they can read the body at all.
 fn check_readers(body: &[u8], is_inference: bool) {
     let text = String::from_utf8_lossy(body);
     let readings = [
@@ -301,8 +297,7 @@ fn check_readers(body: &[u8], is_inference: bool) {
     }
 }
 
-/// Asserts that another reader of forms sees one model, which is in the
-/// catalog.
+/// Asserts that another reader of forms sees one model, which is in the catalog.
 async fn check_form(body: &Bytes, boundary: String) {
     let body = stream::iter([Ok::<_, Infallible>(body.clone())]);
     let mut form = multer::Multipart::new(body, boundary);
@@ -324,7 +319,7 @@ async fn check_form(body: &Bytes, boundary: String) {
     );
 }
 
-/// The members of an object that somebody may take for the model.
+/// The members of an object that some reader may take for the model.
 struct Models(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Models {
@@ -354,16 +349,3 @@ impl<'de> Deserialize<'de> for Models {
         deserializer.deserialize_map(Collect)
     }
 }
-
-/// The IDs of the models in [`MODELS`](crate::support::source::MODELS).
-const IDS: [&str; 9] = [
-    "0xb603",
-    "0x0a",
-    "0x0b",
-    "0x0c",
-    "0x0d",
-    "0x0e",
-    "0x0f",
-    "0x10",
-    "0x000000000000000000000000000000000000000000000000000000000000abcd",
-];

@@ -1,13 +1,15 @@
-//! The checks on random inputs, and on the kinds of documents that public
-//! suites for JSON parsers have.
+//! The checks of the middleware's targets on random inputs, and on documents of the kinds that
+//! public suites for JSON parsers have.
 
-#[path = "../../../src/json/check/suite.rs"]
-mod suite;
-
+use http::Request;
+use http_body_util::Full;
+use model_scan::oracle::json_suite;
 use proptest::{collection::vec, prelude::*, sample::select};
-
-use super::{catalog, names, request};
-use crate::support::gateway::{CHAT, Gateway};
+use tower_model_routing_fuzz::{
+    catalog,
+    gateway::{CHAT, Gateway, MODELS, Source, paused_runtime},
+    names, request,
+};
 
 /// Some of these, in any order.
 fn some_of(pieces: &'static [&'static str], at_most: usize) -> impl Strategy<Value = String> {
@@ -91,7 +93,7 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-fn list() -> impl Strategy<Value = String> {
+fn catalog_document() -> impl Strategy<Value = String> {
     let text = || {
         prop_oneof![
             3 => "[abAB_ -]{0,3}",
@@ -116,48 +118,53 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_request_is_refused_or_goes_on_with_a_model_of_the_catalog(message in message()) {
-        request::check(&message);
+    fn requests_are_rejected_or_forwarded_with_a_model_of_the_catalog(message in message()) {
+        request(&message);
     }
 
     #[test]
-    fn any_list_of_models_is_read_as_the_rules_say(list in list()) {
-        catalog::check(list.as_bytes());
+    fn catalogs_are_read_by_the_rules(document in catalog_document()) {
+        catalog(document.as_bytes());
     }
 
     #[test]
-    fn any_names_are_told_as_they_are(
+    fn names_are_written_as_they_are(
         tag in "\\PC{0,6}",
         error in "\\PC{0,6}",
         models in vec((".{0,6}", ".{0,6}"), 0..4),
     ) {
         let lines = models.iter().map(|(name, id)| format!("\n{name}\t{id}"));
-        names::check(format!("{tag}\n{error}{}", lines.collect::<String>()).as_bytes());
+        names(format!("{tag}\n{error}{}", lines.collect::<String>()).as_bytes());
     }
 }
 
 #[test]
-fn of_the_suite_only_what_is_accepted_goes_on() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    let gateway = Gateway::new();
-    for (document, accepted) in suite::suite() {
-        let (code, seen) = runtime.block_on(gateway.post(CHAT, document.clone()));
+fn only_accepted_documents_of_the_suite_are_forwarded() {
+    let gateway = Gateway::new(Source::new(MODELS, ""), |config| config);
+    let runtime = paused_runtime();
+    for (document, accepted) in json_suite() {
+        let shown = document.escape_ascii();
+        let body = Request::post(CHAT)
+            .header("content-type", "application/json")
+            .body(Full::from(document.clone()))
+            .unwrap();
+        let (received, seen) = runtime.block_on(gateway.send(body));
+        let code = received.code();
         let is_object = document.starts_with(b"{");
         let expected: &[_] = match accepted {
             true => &["ok", "invalid_model"],
             false if is_object => &["invalid_json", "duplicate_model", "ambiguous_model"],
             false => &["invalid_json"],
         };
-        let shown = document.escape_ascii();
         assert!(expected.contains(&code), "{code}: {shown}");
-        assert_eq!(seen.is_some(), code == "ok", "{shown}");
+        assert_eq!(
+            seen.is_some_and(|seen| seen.body.is_ok()),
+            code == "ok",
+            "{shown}"
+        );
         let head = format!("POST {CHAT}\ncontent-type: application/json\n\n");
         for lengths in [[0; 5], [1; 5], [0x0c, 3, 64, 1, 0]] {
-            request::check(&[&lengths[..], head.as_bytes(), &document].concat());
+            request(&[&lengths[..], head.as_bytes(), &document].concat());
         }
     }
 }

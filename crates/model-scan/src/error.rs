@@ -79,8 +79,8 @@ impl ScanError {
         }
     }
 
-    /// The offset of the first byte that no acceptable body could have there, or of the key or
-    /// part name that must not be there; the body's length if it ended too early. For an invalid
+    /// The offset of the first byte that no acceptable body could have there, or of the key or part
+    /// name that must not be there; the body's length if it ended too early. For an invalid
     /// boundary, an index into the boundary.
     ///
     /// Returns `None` if the error is not at one place of the body: for

@@ -4,8 +4,8 @@
 //! `model` part of a `multipart/form-data` body. [`ModelScanner`] is fed such a body frame by
 //! frame, can stop and resume at any byte, builds no tree and copies nothing. It returns byte
 //! offsets: where the model is ([`ModelField`]), and which bytes to put where so that the body
-//! names another one ([`Edit`]). [`rewrite::ModelRewriter`] sets the `model` of a response, JSON
-//! or server-sent events, as it streams by.
+//! names another one ([`Edit`]). [`rewrite::ModelRewriter`] sets the `model` of a response, JSON or
+//! server-sent events, as it streams by.
 //!
 //! The crate knows neither HTTP nor async: bytes in, offsets and bytes out.
 //!
@@ -44,8 +44,8 @@
 //!
 //! A body is rejected wherever two parsers could disagree about which model it names.
 //!
-//! - **JSON.** The top level must be one object of RFC 8259 with nothing but white space around
-//!   it. Its keys and the model must be valid strings throughout; of other strings only the end
+//! - **JSON.** The top level must be one object of RFC 8259 with nothing but white space around it.
+//!   Its keys and the model must be valid strings throughout; of other strings only the end
 //!   matters. In nested values brackets must match and nest at most 1,024 levels deep, and outside
 //!   of strings only bytes of the JSON alphabet may occur. A second top-level `model`, and a key
 //!   that differs from it only in letter case, are errors.

@@ -249,9 +249,9 @@ impl ModelScanner {
     ///
     /// A string or `null` is replaced, and so is the `Content-Length` of its part in a form. If the
     /// model is [`Unseen`](ModelField::Unseen), a member or part is inserted at the front: call
-    /// this only once the body has ended, because a model that follows would be a second one.
-    /// There are no edits while the model is [`Pending`](ModelField::Pending), for a value that is
-    /// not a string, and before the first byte of an object or form.
+    /// this only once the body has ended, because a model that follows would be a second one. There
+    /// are no edits while the model is [`Pending`](ModelField::Pending), for a value that is not a
+    /// string, and before the first byte of an object or form.
     ///
     /// # Errors
     ///
@@ -269,5 +269,185 @@ impl ModelScanner {
                 .ok_or(ScanError::UNSAFE_BOUNDARY)?,
         };
         Ok(edits.into_iter().flatten())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ScanErrorKind;
+
+    const HEAD: &str = "--XyZ\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n";
+
+    fn json(body: &str) -> ModelScanner {
+        let mut scanner = ModelScanner::json();
+        scanner.feed(body.as_bytes()).unwrap();
+        scanner
+    }
+
+    fn form(body: &[u8]) -> ModelScanner {
+        let mut scanner = ModelScanner::multipart(b"XyZ").unwrap();
+        scanner.feed(body).unwrap();
+        scanner
+    }
+
+    fn string(span: Range<u64>, escaped: bool) -> ModelField {
+        ModelField::String { span, escaped }
+    }
+
+    #[test]
+    fn model_is_reported_as_far_as_it_is_scanned() {
+        let not_string = |kind| ModelField::NotString { kind };
+        for (body, expected) in [
+            ("{\"a\":1}", ModelField::Unseen),
+            ("{\"model\":\"a", ModelField::Pending),
+            ("{\"model\":\"a\"", string(9..12, false)),
+            ("{\"model\":\"\\n\"", string(9..13, true)),
+            ("{\"model\":null", ModelField::Null { span: 9..13 }),
+            ("{\"model\":1", not_string(ValueKind::Number)),
+            ("{\"model\":t", not_string(ValueKind::Boolean)),
+            ("{\"model\":[", not_string(ValueKind::Array)),
+            ("{\"model\":{", not_string(ValueKind::Object)),
+        ] {
+            assert_eq!(json(body).model(), expected, "{body}");
+        }
+        for (content, expected) in [
+            ("", ModelField::Pending),
+            ("a\r\n--XyZ--", string(55..56, false)),
+        ] {
+            assert_eq!(
+                form(format!("{HEAD}{content}").as_bytes()).model(),
+                expected
+            );
+        }
+        assert_eq!(form(b"--XyZ--").model(), ModelField::Unseen);
+    }
+
+    #[test]
+    fn body_is_complete_at_its_end() {
+        assert!(!json("{").is_complete());
+        assert!(json("{}").is_complete());
+        assert!(!form(b"--XyZ").is_complete());
+        assert!(form(b"--XyZ--").is_complete());
+        for (mut scanner, kind) in [
+            (json("{"), ScanErrorKind::InvalidJson),
+            (form(b"--XyZ"), ScanErrorKind::InvalidMultipart),
+        ] {
+            assert_eq!(scanner.finish().unwrap_err().kind(), kind);
+            assert_eq!(scanner.feed(b" ").unwrap_err().kind(), kind);
+        }
+    }
+
+    #[test]
+    fn json_is_edited_to_name_the_replacement() {
+        let replacement = Replacement {
+            text: "not used",
+            literal: &Bytes::from_static(b"\"0x\\n\""),
+        };
+        for (body, expected) in [
+            (r#"{"model":"abc","a":1}"#, r#"{"model":"0x\n","a":1}"#),
+            (r#"{"model":null}"#, r#"{"model":"0x\n"}"#),
+            (" {}", r#" {"model":"0x\n"}"#),
+            (r#"{"a":1}"#, r#"{"model":"0x\n","a":1}"#),
+            (r#"{"model":7}"#, r#"{"model":7}"#),
+            (r#"{"model":"#, r#"{"model":"#),
+            ("", ""),
+        ] {
+            let mut edited = body.to_owned();
+            for Edit { span, bytes } in json(body).edits(replacement).unwrap() {
+                let new = str::from_utf8(&bytes).unwrap();
+                edited.replace_range(span.start as usize..span.end as usize, new);
+            }
+            assert_eq!(edited, expected);
+        }
+    }
+
+    #[test]
+    fn form_whose_boundary_cuts_the_replacement_is_rejected() {
+        let literal = Bytes::from_static(b"\"--XyZ\"");
+        let replacement = Replacement {
+            text: "--XyZ",
+            literal: &literal,
+        };
+        let error = form(b"--XyZ--").edits(replacement).err().unwrap();
+        assert_eq!(error.kind(), ScanErrorKind::UnsafeBoundary);
+        assert_eq!(error.offset(), None);
+        assert!(error.to_string().contains("longer, random boundary"));
+        assert_eq!(json("{}").edits(replacement).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn model_is_decoded_by_its_format() {
+        let (json, form) = (json("{"), form(b"--XyZ"));
+        assert_eq!(json.decode(br#""a\n""#, true).unwrap(), "a\n");
+        assert_eq!(form.decode(br#""a\n""#, false).unwrap(), r#""a\n""#);
+        for error in [json.decode(b"a", false), form.decode(b"\xff", false)] {
+            let error = error.unwrap_err();
+            assert_eq!(error.kind(), ScanErrorKind::InvalidModel);
+            assert_eq!(error.offset(), None);
+            assert!(error.to_string().contains("UTF-8"));
+        }
+        for (raw, escaped, expected) in [
+            (r#""""#, false, true),
+            (r#"" ""#, false, true),
+            ("\"\u{3000}\"", false, true),
+            (r#""\n\t""#, true, true),
+            (r#"" a""#, false, false),
+            (r#""a""#, false, false),
+            (r#""\u0061""#, true, false),
+        ] {
+            assert_eq!(
+                json.is_blank(raw.as_bytes(), escaped),
+                Ok(expected),
+                "{raw}"
+            );
+        }
+        assert_eq!(form.is_blank(b" \t", false), Ok(true));
+        assert_eq!(form.is_blank(b" a", false), Ok(false));
+        assert!(form.is_blank(b" \xff", false).is_err());
+    }
+
+    #[test]
+    fn errors_have_a_kind_and_an_offset() {
+        for (body, kind, offset) in [
+            (
+                "{\"model\":1,\"model\":1}",
+                ScanErrorKind::DuplicateModel,
+                11,
+            ),
+            ("{\"Model\":1}", ScanErrorKind::AmbiguousModel, 1),
+            ("{a", ScanErrorKind::InvalidJson, 1),
+        ] {
+            let error = ModelScanner::json().feed(body.as_bytes()).unwrap_err();
+            assert_eq!((error.kind(), error.offset()), (kind, Some(offset)));
+        }
+        let part = format!("{HEAD}\r\n{HEAD}");
+        let near = HEAD.replace("model", "Model");
+        for (body, kind, offset) in [
+            (&*part, ScanErrorKind::DuplicateModel, 102),
+            (&near, ScanErrorKind::AmbiguousModel, 45),
+            ("-x", ScanErrorKind::InvalidMultipart, 1),
+        ] {
+            let mut scanner = ModelScanner::multipart(b"XyZ").unwrap();
+            let error = scanner.feed(body.as_bytes()).unwrap_err();
+            assert_eq!((error.kind(), error.offset()), (kind, Some(offset)));
+            assert!(
+                error
+                    .to_string()
+                    .contains(&format!("(byte {offset} of the form)"))
+            );
+        }
+        let error = ModelScanner::multipart(b"a b ").unwrap_err();
+        assert_eq!(error.kind(), ScanErrorKind::InvalidMultipart);
+    }
+
+    #[test]
+    fn value_kinds_are_padded() {
+        assert_eq!(format!("{:>10}|", ValueKind::Boolean), " a boolean|");
+        let all = [ValueKind::Number, ValueKind::Array, ValueKind::Object];
+        assert_eq!(
+            all.map(ValueKind::as_str),
+            ["a number", "an array", "an object"]
+        );
     }
 }

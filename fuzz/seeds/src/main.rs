@@ -1,12 +1,11 @@
 //! Writes the inputs from which each target starts into `corpus/`.
 
-#[path = "../../../src/json/check/suite.rs"]
-mod suite;
-
 use std::{fs, io, path::Path};
 
+use model_scan::oracle::json_suite;
+
 fn main() -> io::Result<()> {
-    let documents: Vec<_> = suite::suite().into_iter().map(|case| case.0).collect();
+    let documents: Vec<_> = json_suite().into_iter().map(|case| case.0).collect();
     let each = |make: &dyn Fn(&[u8], [u8; 4]) -> Vec<u8>| -> Vec<Vec<u8>> {
         let lengths = LENGTHS.iter().cycle();
         let pairs = documents.iter().zip(lengths);
@@ -19,7 +18,7 @@ fn main() -> io::Result<()> {
         each(&|document, lengths| [&lengths[..], document].concat()),
     )?;
     write(
-        "restore",
+        "rewrite",
         each(&|document, lengths| {
             let line = document
                 .split(|byte| b"\r\n".contains(byte))
@@ -62,7 +61,7 @@ fn main() -> io::Result<()> {
     write("multipart", forms)
 }
 
-/// Frames: the whole, each byte by itself, and others.
+/// Lengths of frames: the whole, each byte by itself, and others.
 const LENGTHS: [[u8; 4]; 4] = [[0; 4], [1; 4], [3, 64, 1, 0], [200, 7, 0, 0]];
 
 const REQUEST: &str = "POST /v1/chat/completions\ncontent-type: application/json\n\n";

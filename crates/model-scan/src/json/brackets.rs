@@ -1,6 +1,8 @@
+//! Tracks the brackets that are open, by kind.
+
 use super::error::Reason;
 
-/// How deep a document may nest, its top-level object being the first level.
+/// The most levels of nesting, of which the top-level object is the first.
 const MAX_DEPTH: usize = 1024;
 
 /// A kind of bracket.
@@ -10,21 +12,19 @@ pub(super) enum Bracket {
     Object,
 }
 
-/// The brackets that are open: one bit each, in words of 64 levels.
+/// The open brackets: one bit each, in words of 64 levels.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Brackets {
-    /// The kinds of the innermost levels, the last one opened in the lowest
-    /// bit, and set for objects.
+    /// The kinds of the innermost levels, the innermost one in the lowest bit; set for objects.
     inner: u64,
-    /// How many levels are in `inner`: none only if nothing is open.
+    /// The number of levels in `inner`: 0 only if nothing is open.
     used: u32,
-    /// The levels around them, in full words. Ordinary documents have none and
-    /// thus need no heap.
+    /// The outer levels, in full words. Ordinary documents have none, and need no heap.
     outer: Vec<u64>,
 }
 
 impl Brackets {
-    /// How many brackets are open.
+    /// Returns the number of open brackets.
     pub(super) fn depth(&self) -> usize {
         self.outer.len() * 64 + self.used as usize
     }
@@ -42,7 +42,7 @@ impl Brackets {
         Ok(())
     }
 
-    /// Closes the innermost bracket, which must be there and of this kind.
+    /// Closes the innermost bracket, which must exist and be of this kind.
     pub(super) fn close(&mut self, bracket: Bracket) -> Result<(), Reason> {
         if self.used == 0 || self.inner & 1 != u64::from(bracket == Bracket::Object) {
             return Err(Reason::Bracket);
@@ -58,11 +58,11 @@ impl Brackets {
         Ok(())
     }
 
-    /// Takes all brackets of a block, given as bits, and says whether it did:
-    /// not if one doesn't match, nor if the block might close all brackets but
-    /// the outermost one or leave the 64 levels at hand. Then nothing changed.
+    /// Consumes all brackets of a block, given as bits, and returns whether it did. It changes
+    /// nothing if one does not match, or if the block might close all brackets except the outermost
+    /// one, or leave the 64 levels of `inner`.
     ///
-    /// There is no branch on what the brackets are, as none could be predicted.
+    /// There is no branch on the kinds of brackets, because none could be predicted.
     #[cfg(feature = "simd")]
     #[inline(always)]
     pub(super) fn take_all(&mut self, all: u64, closing: u64, objects: u64) -> bool {
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn brackets_are_remembered_by_kind_down_to_the_limit() {
+    fn brackets_match_by_kind_down_to_the_limit() {
         let kind = |level: usize| match level * level % 7 % 2 {
             0 => Bracket::Array,
             _ => Bracket::Object,
@@ -125,7 +125,7 @@ mod tests {
 
         use super::*;
 
-        /// Takes the brackets of a block one by one, from the lowest bit on.
+        /// Consumes the brackets of a block one by one, from the lowest bit on.
         fn take_each(brackets: &mut Brackets, block: &[(bool, Bracket)]) -> Result<(), Reason> {
             block.iter().try_for_each(|&(closes, kind)| match closes {
                 true => brackets.close(kind),
@@ -141,7 +141,7 @@ mod tests {
         }
 
         #[test]
-        fn a_block_may_fill_the_word_at_hand() {
+        fn a_block_may_fill_the_inner_word() {
             for (depth, fits) in [(60, true), (61, false), (124, true), (125, false)] {
                 let mut brackets = Brackets::default();
                 for _ in 0..depth {
@@ -151,8 +151,7 @@ mod tests {
             }
         }
 
-        /// Brackets that are open, and a block in which most of those that
-        /// close fit to what is open by then.
+        /// Open brackets, and a block in which most closing brackets match.
         fn brackets_and_block() -> impl Strategy<Value = (Brackets, Vec<(bool, Bracket)>)> {
             let block = vec((weighted(0.4), weighted(0.5), weighted(0.98)), 0..=64);
             (vec(any::<bool>(), 0..140), block).prop_map(|(open, block)| {
@@ -181,11 +180,10 @@ mod tests {
         }
 
         proptest! {
-            /// A block is taken exactly when its brackets match, some more are
-            /// open than it closes, and there is room in the word at hand; and
-            /// then it is as if they had been taken one by one.
+            /// A block is consumed exactly if its brackets match, more are open than it closes, and
+            /// they fit into `inner`; the result is that of consuming them one by one.
             #[test]
-            fn a_block_is_taken_at_once_or_not_at_all((before, block) in brackets_and_block()) {
+            fn a_block_is_consumed_whole_or_not_at_all((before, block) in brackets_and_block()) {
                 let mut one_by_one = before.clone();
                 let matches = take_each(&mut one_by_one, &block).is_ok();
 

@@ -1,22 +1,22 @@
+//! The interface to the code that skips the bulk of a document, and its bytewise version.
+
 use super::{
     nested::{Nested, NestedEnd},
     skipped_string::SkippedString,
 };
 
-/// How to get over the bulk of a document: what takes nearly all of the time.
+/// Skips the bulk of a document, which takes nearly all of the time.
 ///
-/// All engines give the same results.
+/// All engines return the same results.
 pub(super) trait Engine: Copy {
-    /// What was seen of the bytes at hand around the string before: of one that
-    /// begins further on there may be nothing more to load.
+    /// The bytes around the previous string, already loaded; the next string may be among them.
     type Window: Default;
 
-    /// The place of the closing quote of a string that begins here, if the
-    /// string is plain ASCII, without escapes. May be `None` if it's not worth
-    /// it.
+    /// Returns the index of the closing quote of the string that begins at index `at`, if the
+    /// string is plain ASCII without escapes. May return `None` for any string.
     fn plain_string(self, window: &mut Self::Window, bytes: &[u8], at: usize) -> Option<usize>;
 
-    /// The same, for strings of which most are short.
+    /// As [`plain_string`](Self::plain_string), for strings of which most are short.
     fn short_string(self, window: &mut Self::Window, bytes: &[u8], at: usize) -> Option<usize>;
 
     /// See [`SkippedString::skip`].
@@ -26,7 +26,7 @@ pub(super) trait Engine: Copy {
     fn nested(self, nested: &mut Nested, bytes: &[u8], at: usize) -> NestedEnd;
 }
 
-/// Byte by byte, and `memchr` in strings.
+/// Scans byte by byte, and by `memchr` in strings.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bytewise;
 
@@ -40,7 +40,7 @@ impl Engine for Bytewise {
     }
 
     fn short_string(self, (): &mut (), bytes: &[u8], at: usize) -> Option<usize> {
-        // To go over all of a long one would be in vain.
+        // Longer strings are skipped faster by `memchr`.
         const SHORT: usize = 32;
 
         let short = &bytes[..bytes.len().min(at + SHORT)];
@@ -56,8 +56,7 @@ impl Engine for Bytewise {
     }
 }
 
-/// Whether a byte in a string stands for itself. (A quote does not, but it's
-/// looked for first.)
+/// Returns whether a byte in a string, other than a quote, stands for itself.
 fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=0x7f) && byte != b'\\'
 }
@@ -67,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plain_string_ends_at_its_quote_and_no_other_is_taken() {
+    fn plain_strings_end_at_their_quote() {
         for (string, end) in [
             ("a ~\x7f\", \"", Some(5)),
             ("\"", Some(1)),

@@ -1,6 +1,8 @@
+//! Why a document is rejected.
+
 use std::fmt;
 
-/// Why a document was refused, and where.
+/// Why a document was rejected, and at which byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct JsonError {
     kind: JsonErrorKind,
@@ -12,14 +14,13 @@ impl JsonError {
         Self { kind, offset }
     }
 
-    /// What was wrong.
+    /// Returns what is wrong.
     pub(crate) fn kind(&self) -> JsonErrorKind {
         self.kind
     }
 
-    /// The byte at which it was noticed, counted from 0: the first one that no
-    /// acceptable document could have there, or, for a key that must not be,
-    /// the key's opening quote.
+    /// Returns the offset of the first byte that no acceptable document could have there, or of the
+    /// opening quote of a key that must not be there.
     pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
@@ -32,12 +33,12 @@ impl fmt::Display for JsonError {
     }
 }
 
-/// The kinds of errors that callers tell apart.
+/// The kinds of errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JsonErrorKind {
     /// A second top-level `model` key.
     DuplicateModel,
-    /// A top-level key that some parsers take for `model`, and others not.
+    /// A top-level key that some parsers read as `model`, and others do not.
     AmbiguousModel,
     /// Not a JSON object, or one that two parsers might read differently.
     Invalid(Reason),
@@ -79,8 +80,7 @@ pub(crate) enum Reason {
     Bracket,
     TooDeep,
     Number,
-    /// An unquoted word other than `true`, `false` and `null`; `NaN` and
-    /// `Infinity` among them.
+    /// An unquoted word other than `true`, `false` and `null`; `NaN` and `Infinity` among them.
     Word,
     Comment,
     SingleQuote,
@@ -90,9 +90,8 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    /// The reason to give for a byte that has no place outside a string.
-    ///
-    /// Bytes that show what the sender had in mind get a reason of their own.
+    /// Returns the reason for a byte that is not allowed outside a string. Bytes that show what the
+    /// sender meant have a reason of their own.
     pub(super) fn of_unexpected(byte: u8) -> Self {
         match byte {
             0 => Self::WideText,
@@ -103,7 +102,7 @@ impl Reason {
         }
     }
 
-    /// What was wrong, and how to mend it.
+    /// Returns what is wrong, and how to mend it.
     fn texts(self) -> (&'static str, &'static str) {
         match self {
             Self::UnexpectedByte => (

@@ -1,28 +1,27 @@
-/// How a key compares to the one that is looked for.
+//! Compares top-level keys with the one that is looked for.
+
+/// The result of comparing a key with the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeyMatch {
     /// Another key.
     Different,
-    /// Equal but for the case of its letters.
+    /// Equal except for the case of its letters.
     OtherCase,
     /// Equal.
     Exact,
 }
 
-/// The key that is looked for in requests.
+/// The target in requests.
 pub(super) const TARGET: &[u8] = b"model";
 
-/// Compares a key with the one that is looked for as it is decoded, so that keys need not be
-/// collected, however long they are.
+/// Compares a key with the target while the key is decoded, so that no key is collected.
 ///
-/// Parsers that ignore letter case do not all agree on what that means: Go's
-/// `encoding/json` folds by Unicode, where `K` (the Kelvin sign) is a `k` and
-/// `ſ` (the long s) is an `s`. None of the letters in `model` has such a
-/// relative, so that ASCII folding covers all of them; a test checks that.
+/// Parsers that ignore letter case fold differently: Go's `encoding/json` folds by Unicode, where
+/// `K` (the Kelvin sign) is a `k` and `ſ` (the long s) is an `s`. No character beyond ASCII folds
+/// to a letter of `model`, as a test checks, so ASCII folding covers them all.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct KeyMatcher {
-    /// How many units were equal but for case, or a number past the target's
-    /// length after one that was not.
+    /// The number of units that were equal except for case, or [`Self::DIFFERENT`].
     len: usize,
     other_case: bool,
 }
@@ -30,8 +29,8 @@ pub(super) struct KeyMatcher {
 impl KeyMatcher {
     const DIFFERENT: usize = usize::MAX;
 
-    /// Takes the key's next decoded UTF-16 unit (or anything beyond ASCII in
-    /// place of one that is beyond ASCII).
+    /// Compares the next decoded UTF-16 unit of the key. Any unit beyond ASCII may stand for
+    /// another one beyond ASCII.
     pub(super) fn push(&mut self, unit: u16, target: &[u8]) {
         let byte = u8::try_from(unit).unwrap_or(0);
         match target.get(self.len) {
@@ -43,7 +42,7 @@ impl KeyMatcher {
         }
     }
 
-    /// The verdict at the end of the key.
+    /// Returns the result at the end of the key.
     pub(super) fn finish(self, target: &[u8]) -> KeyMatch {
         if self.len != target.len() {
             KeyMatch::Different
@@ -55,7 +54,7 @@ impl KeyMatcher {
     }
 }
 
-/// Compares a key that has no escapes.
+/// Compares a whole key without escapes.
 #[inline(always)]
 pub(super) fn compare_key(key: &[u8], target: &[u8]) -> KeyMatch {
     if !key.eq_ignore_ascii_case(target) {
@@ -80,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_exact_key_is_the_same() {
+    fn keys_match_exactly_or_in_another_case() {
         assert_eq!(key_match("model"), KeyMatch::Exact);
         for key in ["Model", "MODEL", "modeL", "mOdel"] {
             assert_eq!(key_match(key), KeyMatch::OtherCase, "{key}");
@@ -99,12 +98,12 @@ mod tests {
     }
 
     #[test]
-    fn no_letter_beyond_ascii_folds_to_a_letter_of_the_target() {
+    fn no_character_beyond_ascii_folds_to_a_letter_of_the_target() {
         for c in (0x80..=0x10ffff).filter_map(char::from_u32) {
             let mut folded = c.to_lowercase().chain(c.to_uppercase());
             let mut next = c.to_uppercase().flat_map(char::to_lowercase);
             let clash = |f: char| f.is_ascii() && TARGET.contains(&(f.to_ascii_lowercase() as u8));
-            // A fold to more than one character is none that simple folding does.
+            // Simple folding never yields more than one character.
             let simple = c.to_lowercase().count() == 1 && c.to_uppercase().count() == 1;
             assert!(!simple || !(folded.any(clash) || next.any(clash)), "{c:?}");
         }

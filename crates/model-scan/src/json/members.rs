@@ -1,3 +1,5 @@
+//! A short cut through whole members.
+
 use super::{
     engine::Engine,
     error::JsonError,
@@ -6,12 +8,11 @@ use super::{
 };
 
 impl JsonScanner {
-    /// A short cut through whole members, from the opening quote of a key on.
+    /// Consumes whole members, from the opening quote of a key on, and returns the index where it
+    /// stopped: at anything out of the ordinary, or past the object's end.
     ///
-    /// It stops at anything out of the ordinary, or past the object's end, and
-    /// leaves the scanner in the state that it would be in had it taken all bytes
-    /// up to there one by one. Returns the place where it stopped. The state is
-    /// written only then.
+    /// The scanner's state is then the one after consuming all these bytes one by one. It is
+    /// written only once.
     #[inline(always)]
     pub(super) fn members<E: Engine>(
         &mut self,
@@ -69,7 +70,7 @@ impl JsonScanner {
         }
     }
 
-    /// Takes the comma after a value, if that's what follows, and white space.
+    /// Consumes white space and, if there is one, the comma after a value.
     #[inline(always)]
     pub(super) fn comma(&mut self, bytes: &[u8], at: usize) -> usize {
         let at = skip_white_space(bytes, at);
@@ -81,8 +82,8 @@ impl JsonScanner {
         skip_white_space(bytes, at + 1)
     }
 
-    /// Takes a value that begins here, and returns the place past it, if it's a
-    /// short one that ends in `bytes`. Otherwise nothing changes.
+    /// Consumes the value that begins at index `at`, and returns the index just past it, if the
+    /// value is short and ends in `bytes`. Otherwise it changes nothing.
     #[inline(always)]
     fn short_value<E: Engine>(
         &mut self,
@@ -111,8 +112,8 @@ impl JsonScanner {
     }
 }
 
-/// The place past the number that begins here, if it has no exponent, and another
-/// byte follows it.
+/// Returns the index just past the number at index `at`, if it has no exponent and another byte
+/// follows it.
 #[inline(always)]
 fn number(bytes: &[u8], at: usize) -> Option<usize> {
     let integer = at + usize::from(bytes[at] == b'-');
@@ -139,7 +140,7 @@ fn skip_digits(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// The place past this word, if it is here.
+/// Returns the index just past the word, if it is at index `at`.
 #[inline(always)]
 fn word(bytes: &[u8], at: usize, word: &[u8; 4]) -> Option<usize> {
     (bytes[at..].first_chunk() == Some(word)).then_some(at + 4)
@@ -161,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ordinary_members_are_taken_at_once() {
+    fn ordinary_members_are_consumed_as_a_whole() {
         for (rest, state) in [
             ("} ", "End"),
             (" ]", "AfterValue"),
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn out_of_the_ordinary_is_what_may_go_on_or_needs_a_closer_look() {
+    fn members_stop_at_what_may_continue_or_needs_validation() {
         let long = format!("\"a\":\"{}\"}}", "x".repeat(32));
         for (members, taken) in [
             (r#""a\n":1}"#, 1),
@@ -208,7 +209,7 @@ mod tests {
         }
     }
 
-    /// The place past a number, by the automaton.
+    /// The index just past a number, by the automaton.
     fn number_by_bytes(bytes: &[u8]) -> Option<usize> {
         let mut number = Number::start(bytes[0])?;
         for (at, &byte) in bytes.iter().enumerate().skip(1) {
@@ -223,7 +224,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn numbers_without_an_exponent_are_those_of_the_automaton(
+        fn numbers_without_exponent_match_the_automaton(
             text in "-?[0-9]{0,3}[.]?[0-9]{0,3}[-+.eE0-9,} ]{0,3}",
         ) {
             let text = format!("{text},");

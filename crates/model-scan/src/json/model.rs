@@ -9,8 +9,8 @@ pub(crate) enum Model {
     Unseen,
     /// The key was seen, but its value is not complete.
     Pending,
-    /// A string, from its opening to just past its closing quote. Only one that
-    /// is `escaped` contains backslashes.
+    /// A string, from its opening to just past its closing quote. Only one that is `escaped`
+    /// contains backslashes.
     String { start: u64, end: u64, escaped: bool },
     /// The word `null`.
     Null { start: u64, end: u64 },
@@ -18,12 +18,11 @@ pub(crate) enum Model {
     Other { start: u64, kind: ValueKind },
 }
 
-/// Where a member can be inserted: just past the top-level object's opening
-/// brace.
+/// Where a member can be inserted: just past the top-level object's opening brace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Insertion {
     pub(super) at: u64,
-    /// Whether nothing else is in the object, so that no comma must follow.
-    /// Known once the object has ended.
+    /// Whether nothing else is in the object, so that no comma must follow. Known once the object
+    /// has ended.
     pub(super) object_is_empty: bool,
 }

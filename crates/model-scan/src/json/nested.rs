@@ -1,30 +1,31 @@
+//! Scans arrays and objects inside the top-level object.
+
 use super::{
     brackets::{Bracket, Brackets},
     error::Reason,
     skipped_string::SkippedString,
 };
 
-/// An array or object inside the top-level object, of which only the brackets,
-/// the strings' ends and the alphabet are checked.
+/// An array or object inside the top-level object, of which only brackets, the ends of strings and
+/// the alphabet are checked.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Nested {
     pub(super) brackets: Brackets,
-    /// The string that the last byte was in.
+    /// The string that the last byte belongs to.
     pub(super) string: Option<SkippedString>,
 }
 
-/// Where a nested value ends, if it does, or where and why it is invalid.
+/// The index just past a nested value, if it ends, or the index and reason of an error.
 pub(super) type NestedEnd = Result<Option<usize>, (usize, Reason)>;
 
 impl Nested {
-    /// Opens a bracket: that of the document, or of a value in it.
+    /// Opens the bracket of the document, or of a value in it.
     pub(super) fn enter(&mut self, bracket: Bracket) -> Result<(), Reason> {
         self.brackets.open(bracket)
     }
 
-    /// Scans up to just past the bracket that ends the value, which is the
-    /// first to leave nothing open but the top-level object, and returns its
-    /// place; `None` if that bracket is not in `bytes`.
+    /// Scans up to the bracket that ends the value, the first one after which only the top-level
+    /// object is open. Returns the index just past it; `None` if it is not in `bytes`.
     pub(super) fn scan(&mut self, bytes: &[u8], mut at: usize) -> NestedEnd {
         while at < bytes.len() {
             if let Some(string) = &mut self.string {
@@ -44,7 +45,7 @@ impl Nested {
         Ok(None)
     }
 
-    /// Takes a byte outside strings and says whether it ended the value.
+    /// Consumes a byte outside strings, and returns whether it ended the value.
     pub(super) fn outside(&mut self, byte: u8) -> Result<bool, Reason> {
         match byte {
             b'"' => self.string = Some(SkippedString::default()),
@@ -52,8 +53,8 @@ impl Nested {
             b'{' => self.brackets.open(Bracket::Object)?,
             b']' => return self.close(Bracket::Array),
             b'}' => return self.close(Bracket::Object),
-            // The rest of JSON's alphabet: white space, punctuation, numbers,
-            // and the letters of its three words.
+            // The rest of JSON's alphabet: white space, punctuation, numbers, and the letters of
+            // its three words.
             b' ' | b'\t' | b'\n' | b'\r' | b',' | b':' => {}
             b'0'..=b'9' | b'+' | b'-' | b'.' | b'E' => {}
             b't' | b'r' | b'u' | b'e' | b'f' | b'a' | b'l' | b's' | b'n' => {}
@@ -62,8 +63,8 @@ impl Nested {
         Ok(false)
     }
 
-    /// Takes the brackets of the block that begins here, one by one, and
-    /// returns the place past the one that ends the value.
+    /// Consumes the brackets of the block that begins at index `at`, one by one, and returns the
+    /// index just past the one that ends the value.
     #[cfg(feature = "simd")]
     pub(super) fn take_each(&mut self, mut brackets: u64, bytes: &[u8], at: usize) -> NestedEnd {
         while brackets != 0 {

@@ -1,6 +1,8 @@
+//! Validates a top-level number.
+
 use super::error::Reason;
 
-/// A JSON number, byte by byte, by the part it is in.
+/// The part of a JSON number that the last byte belongs to.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Number {
     Minus,
@@ -14,7 +16,7 @@ pub(super) enum Number {
 }
 
 impl Number {
-    /// Starts with the number's first byte, if it can be one.
+    /// Begins with the first byte of a number; `None` if no number begins with it.
     pub(super) fn start(byte: u8) -> Option<Self> {
         match byte {
             b'-' => Some(Self::Minus),
@@ -24,7 +26,7 @@ impl Number {
         }
     }
 
-    /// Takes the next byte; `None` if the number ended before it.
+    /// Consumes the next byte; `None` if the number ended before it.
     pub(super) fn step(self, byte: u8) -> Result<Option<Self>, Reason> {
         let next = match (self, byte) {
             (Self::Minus, b'0') => Self::Zero,
@@ -36,7 +38,7 @@ impl Number {
             (Self::ExponentMark | Self::ExponentSign | Self::Exponent, b'0'..=b'9') => {
                 Self::Exponent
             }
-            // The infinity of JavaScript and Python.
+            // `-Infinity` of JavaScript and Python.
             (Self::Minus, b'I') => return Err(Reason::Word),
             (Self::Zero, b'0'..=b'9')
             | (Self::Minus | Self::Point | Self::ExponentMark | Self::ExponentSign, _) => {

@@ -1,4 +1,4 @@
-//! What holds of the scanner whatever the document: property tests and the fuzz target assert it.
+//! Compares the JSON scanner with a naive reader and `serde_json`.
 
 mod reader;
 mod suite;
@@ -15,7 +15,7 @@ use super::{
     engine::Bytewise,
 };
 
-/// All that a scan tells.
+/// The results of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Outcome {
     pub(super) result: Result<(), JsonError>,
@@ -24,10 +24,10 @@ pub(super) struct Outcome {
     pub(super) complete: bool,
 }
 
-/// A way to scan.
+/// One of the ways to scan.
 pub(super) type Scan = fn(&mut JsonScanner, &[u8]) -> Result<(), JsonError>;
 
-/// All ways to scan, which should come to the same.
+/// All ways to scan, which have the same results.
 pub(super) const SCANS: &[Scan] = &[
     JsonScanner::feed,
     |scanner, bytes| scanner.feed_with(bytes, |scanner, bytes| scanner.scan(Bytewise, bytes)),
@@ -35,7 +35,7 @@ pub(super) const SCANS: &[Scan] = &[
     |scanner, bytes| scanner.feed_with(bytes, super::simd::scan_older),
 ];
 
-/// Scans frames to the end, or to the first error.
+/// Scans frames to the end or the first error.
 pub(super) fn scan(frames: &[&[u8]]) -> Outcome {
     scan_with(JsonScanner::feed, frames)
 }
@@ -102,10 +102,10 @@ pub(super) fn check_and_read(document: &[u8], frames: &[&[u8]]) -> Verdict {
     verdict
 }
 
-/// Asserts that `serde_json` sees the same model in an accepted document, if
-/// it can read that: what is inside nested values it checks, and we do not.
+/// Asserts that `serde_json` sees the same model in an accepted document, if it can read that: it
+/// also validates nested values.
 fn check_model(document: &[u8], model: Model) {
-    // Raw values, as it takes some numbers to be out of range.
+    // Raw values, because it rejects numbers out of range.
     let Ok(members) = serde_json::from_slice::<HashMap<String, &RawValue>>(document) else {
         return;
     };
@@ -135,7 +135,7 @@ fn check_model(document: &[u8], model: Model) {
     }
 }
 
-/// Reads an object and all strings in it, but numbers of any size.
+/// An object with valid strings, and numbers of any size.
 struct StrictObject;
 
 impl<'de> Deserialize<'de> for StrictObject {

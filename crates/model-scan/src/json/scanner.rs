@@ -1,3 +1,5 @@
+//! The automaton that defines the scanner.
+
 #[cfg(not(feature = "simd"))]
 use super::engine::Bytewise;
 #[cfg(feature = "simd")]
@@ -15,26 +17,24 @@ use super::{
 };
 use crate::scanner::ValueKind;
 
-/// Finds the top-level `model` of a JSON object that comes in pieces.
-///
-/// See the [module](super) for what is checked.
+/// Finds the top-level `model` of a JSON object that is fed in pieces.
 #[derive(Clone, Debug)]
 pub(crate) struct JsonScanner {
     pub(super) target: &'static [u8],
     pub(super) state: State,
     nested: Nested,
-    /// How many bytes earlier calls took.
+    /// The number of bytes of earlier calls.
     offset: u64,
-    /// Where the key or the model's value began that is being read.
+    /// The offset of the current key, or of the model's value.
     pub(super) token: u64,
-    /// Whether the value at hand is the model's own.
+    /// Whether the current value is the model's.
     pub(super) in_model: bool,
     model: Model,
     insertion: Option<Insertion>,
     error: Option<JsonError>,
 }
 
-/// What the next byte belongs to.
+/// The part of the document that the next byte belongs to.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum State {
     Start,
@@ -43,29 +43,28 @@ pub(super) enum State {
     Key(ValidatedString, KeyMatcher),
     AfterKey,
     BeforeValue,
-    /// A string that is not the model's.
+    /// A string other than the model.
     SkippedString(SkippedString),
-    /// The model's own string.
+    /// The model, which is a string.
     Name {
         text: ValidatedString,
         escaped: bool,
     },
     Nested,
     Number(Number),
-    /// A word, of which this is missing.
+    /// A word of which these bytes are missing.
     Word(&'static [u8]),
     AfterValue,
     End,
 }
 
 impl JsonScanner {
-    /// A scanner that looks for the top-level key `model`.
+    /// Creates a scanner that looks for the top-level key `model`.
     pub(crate) fn new() -> Self {
         Self::for_bytes(TARGET)
     }
 
-    /// A scanner that looks for this top-level key instead, and reports on it
-    /// as if it were `model`.
+    /// Creates a scanner that looks for this top-level key, and reports it as `model`.
     pub(crate) fn for_key(key: &'static str) -> Self {
         Self::for_bytes(key.as_bytes())
     }
@@ -84,13 +83,9 @@ impl JsonScanner {
         }
     }
 
-    /// Takes the next bytes of the document, however many.
+    /// Scans the next bytes of the document, however many.
     ///
-    /// # Errors
-    ///
-    /// When the document is invalid or its `model` is not unique. The error is
-    /// the same however the document is cut, and every later call returns it
-    /// again.
+    /// The error does not depend on how the document is cut, and every later call returns it again.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<(), JsonError> {
         #[cfg(feature = "simd")]
         return self.feed_with(bytes, simd::scan);
@@ -114,11 +109,7 @@ impl JsonScanner {
         result
     }
 
-    /// Says that the document has ended.
-    ///
-    /// # Errors
-    ///
-    /// When that is too early, or an earlier call returned an error.
+    /// Ends the document: an error if it is not complete, or an earlier call returned one.
     pub(crate) fn finish(&mut self) -> Result<(), JsonError> {
         let reason = match self.state {
             _ if self.error.is_some() => Reason::UnexpectedEnd,
@@ -130,22 +121,22 @@ impl JsonScanner {
         Err(*self.error.get_or_insert(end))
     }
 
-    /// The top-level `model`, as far as it has been seen.
+    /// Returns the top-level `model`, as far as the document has been scanned.
     pub(crate) fn model(&self) -> Model {
         self.model
     }
 
-    /// Whether the document's closing brace has been seen.
+    /// Returns whether the document's closing brace has been scanned.
     pub(crate) fn is_complete(&self) -> bool {
         matches!(self.state, State::End)
     }
 
-    /// Where a member can be inserted; `None` before the opening brace.
+    /// Returns where a member can be inserted; `None` before the opening brace.
     pub(crate) fn insertion(&self) -> Option<Insertion> {
         self.insertion
     }
 
-    /// Takes all bytes: as many at once as can be, and otherwise one by one.
+    /// Consumes all bytes: many at once where possible, otherwise one by one.
     #[inline(always)]
     pub(super) fn scan<E: Engine>(&mut self, engine: E, bytes: &[u8]) -> Result<(), JsonError> {
         let mut at = 0;
@@ -177,9 +168,8 @@ impl JsonScanner {
         Ok(())
     }
 
-    /// Takes the byte at this place, and returns the place of the next one,
-    /// which is the same if the byte's only meaning was that a number ended
-    /// before it.
+    /// Consumes the byte at index `at` and returns the index of the next one: the same index if the
+    /// byte only ended the number before it.
     fn step(&mut self, byte: u8, at: usize) -> Result<usize, JsonErrorKind> {
         match &mut self.state {
             State::Key(text, key) => match text.step(byte)? {
@@ -227,7 +217,7 @@ impl JsonScanner {
                 (State::AfterKey, b':') => self.state = State::BeforeValue,
                 (State::AfterValue, b',') => self.state = State::NextKey,
                 (State::AfterValue, b'}') => self.state = State::End,
-                (state, _) => return Err(state.refusal(byte).into()),
+                (state, _) => return Err(state.reject(byte).into()),
             },
         }
         Ok(at + 1)
@@ -267,7 +257,7 @@ impl JsonScanner {
         Ok(())
     }
 
-    /// Takes the first byte of a value.
+    /// Consumes the first byte of a value.
     #[inline(always)]
     pub(super) fn begin_value(&mut self, byte: u8, at: usize) -> Result<(), Reason> {
         let kind;
@@ -303,7 +293,7 @@ impl JsonScanner {
         Ok(())
     }
 
-    /// Takes the closing quote of the model's name.
+    /// Consumes the closing quote of the model.
     pub(super) fn end_name(&mut self, quote: usize, escaped: bool) {
         self.model = Model::String {
             start: self.token,
@@ -313,7 +303,7 @@ impl JsonScanner {
         self.state = State::AfterValue;
     }
 
-    /// Ends a word just before this place.
+    /// Ends a word just before index `end`.
     fn end_word(&mut self, end: usize) {
         if self.in_model && self.model == Model::Pending {
             let start = self.token;
@@ -323,13 +313,13 @@ impl JsonScanner {
         self.state = State::AfterValue;
     }
 
-    /// The offset in the document of a place among the bytes at hand.
+    /// Returns the offset in the document of an index into the current bytes.
     #[inline(always)]
     pub(super) fn offset_of(&self, at: usize) -> u64 {
         self.offset + at as u64
     }
 
-    /// The error of this kind that was noticed at this place.
+    /// Returns the error of this kind at index `at`.
     #[cold]
     pub(super) fn error_at(&self, kind: JsonErrorKind, at: usize) -> JsonError {
         let offset = match kind {
@@ -341,8 +331,8 @@ impl JsonScanner {
 }
 
 impl State {
-    /// Why the byte has no place here.
-    fn refusal(&self, byte: u8) -> Reason {
+    /// Returns why the byte is not allowed in this state.
+    fn reject(&self, byte: u8) -> Reason {
         match (self, byte) {
             (State::Start, 0xef | 0xfe | 0xff) => Reason::ByteOrderMark,
             (State::Start, 0 | b'/' | b'#') => Reason::of_unexpected(byte),

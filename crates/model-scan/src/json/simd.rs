@@ -1,7 +1,7 @@
-//! The bulk of a document in blocks of 64 bytes, with vector instructions.
+//! Skips the bulk of a document in blocks of 64 bytes, with vector instructions.
 //!
-//! Each function is compiled once per level of instructions, for which all of
-//! them must be inlined into one (see [`dispatch!`]).
+//! Each function is compiled once per level of instructions, for which all of them must be inlined
+//! into one (see [`dispatch!`]).
 
 mod block;
 mod strings;
@@ -24,24 +24,24 @@ use super::{
     skipped_string::SkippedString,
 };
 
-/// After so many blocks of a string without a backslash it is taken for one
-/// without any, as base64 is, for which `memchr` is faster still.
+/// After this many blocks of a string without a backslash, `memchr` takes over: it is faster for
+/// strings without any, such as base64.
 const CLEAN_BLOCKS: u32 = 16;
 
-/// What this machine can do.
+/// The best instructions of this machine.
 static LEVEL: LazyLock<Level> = LazyLock::new(Level::new);
 
-/// [`JsonScanner::scan`] with the best instructions that there are.
+/// Runs [`JsonScanner::scan`] with the best instructions of this machine.
 pub(super) fn scan(scanner: &mut JsonScanner, bytes: &[u8]) -> Result<(), JsonError> {
     let level = *LEVEL;
-    // Without vectors, or with less than a block, there is nothing to gain.
+    // Without vectors, or for less than a block, there is nothing to gain.
     if level.is_fallback() || bytes.len() < BLOCK {
         return scanner.scan(Bytewise, bytes);
     }
     dispatch!(level, simd => scanner.scan(Blocks(simd), bytes))
 }
 
-/// The same with older instructions, where the best ones are newer.
+/// Runs [`JsonScanner::scan`] with SSE 4.2 where the machine has newer instructions too.
 #[cfg(any(test, feature = "oracle"))]
 pub(super) fn scan_older(scanner: &mut JsonScanner, bytes: &[u8]) -> Result<(), JsonError> {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
@@ -90,7 +90,7 @@ impl<S: Simd> Engine for Blocks<S> {
     #[inline(always)]
     fn skip_string(self, string: &mut SkippedString, bytes: &[u8], mut at: usize) -> Option<usize> {
         let mut carry = u64::from(string.escaped);
-        // Frames that end in the middle of such a string do not start anew.
+        // The count goes on in the next frame.
         let mut clean = if string.escaped { 0 } else { string.clean };
         while at < bytes.len() {
             if clean == CLEAN_BLOCKS {
@@ -128,11 +128,11 @@ impl<S: Simd> Engine for Blocks<S> {
             }
             let mut strings = Strings::default();
             while at < bytes.len() {
-                let (found, len) = match bytes[at..].first_chunk() {
-                    Some(whole) => strings.take(nested, Block::whole(self.0, whole)),
-                    None => strings.take(nested, Block::load(self.0, bytes, at)),
+                let (outcome, len) = match bytes[at..].first_chunk() {
+                    Some(whole) => strings.consume(nested, Block::whole(self.0, whole)),
+                    None => strings.consume(nested, Block::load(self.0, bytes, at)),
                 };
-                match found {
+                match outcome {
                     BlockOutcome::Consumed => at += len,
                     BlockOutcome::Brackets(brackets) => {
                         if let Some(end) = nested.take_each(brackets, bytes, at)? {
@@ -147,7 +147,7 @@ impl<S: Simd> Engine for Blocks<S> {
                         continue 'value;
                     }
                     BlockOutcome::NonJson => {
-                        // An error, unless the value ends before it.
+                        // An error, unless the value ends before that byte.
                         nested.string = strings.open_string();
                         return nested.scan(bytes, at);
                     }
@@ -159,7 +159,7 @@ impl<S: Simd> Engine for Blocks<S> {
     }
 }
 
-/// The quotes that end a string, the backslashes, and the block's length.
+/// Returns the quotes that end a string, the backslashes, and the block's length.
 #[inline(always)]
 fn string_ends<S: Simd>(block: Block<S>, carry: &mut u64) -> (u64, u64, usize) {
     let backslashes = block.equal(b'\\');
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_without_a_backslash_are_counted_up_to_where_memchr_takes_over() {
+    fn blocks_without_backslash_are_counted_until_memchr_takes_over() {
         for blocks in 1..2 * CLEAN_BLOCKS {
             let mut bytes = vec![b'x'; BLOCK * blocks as usize];
             let mut string = SkippedString::default();
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_of_numbers_are_skipped_to_the_first_that_is_none() {
+    fn blocks_of_numbers_are_skipped() {
         let skip = |bytes: &[u8]| dispatch!(*LEVEL, simd => Blocks(simd).skip_numbers(bytes, 1));
         let mut bytes = [b'1'; 4 * BLOCK];
         assert_eq!(skip(&bytes), 1 + 3 * BLOCK);
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_behind_the_quote_is_nothing_to_a_plain_string() {
+    fn bytes_after_the_quote_do_not_matter() {
         for quote in 1..99 {
             for special in [b'\\', 0x1f, 0x80] {
                 let mut bytes = [b' '; 100];
@@ -232,34 +232,34 @@ mod tests {
         }
     }
 
-    /// Looks for the ends of plain strings, each some bytes past the one before,
-    /// as far as there are any, and says where it looked and what it found.
-    fn looks(
+    /// Finds the ends of plain strings, each some bytes past the one before, up to the first
+    /// `None`. Returns where each begins, and its end.
+    fn string_ends_after(
         bytes: &[u8],
         gaps: &[usize],
-        look: impl Fn(&mut Window, usize) -> Option<usize>,
+        find: impl Fn(&mut Window, usize) -> Option<usize>,
     ) -> Vec<(usize, Option<usize>)> {
         let mut window = Window::default();
-        let mut looks = Vec::new();
+        let mut ends = Vec::new();
         let mut at = 0;
         for gap in gaps {
             at += gap;
             if at > bytes.len() {
                 break;
             }
-            let found = look(&mut window, at);
-            looks.push((at, found));
+            let found = find(&mut window, at);
+            ends.push((at, found));
             match found {
                 Some(end) => at = end + 1,
                 None => break,
             }
         }
-        looks
+        ends
     }
 
     proptest! {
         #[test]
-        fn plain_strings_are_the_same_as_byte_by_byte_whatever_was_seen_before(
+        fn plain_strings_match_the_bytewise_engine(
             plain in 64_usize..300,
             marks in prop::collection::vec(
                 (any::<prop::sample::Index>(), prop::sample::select(b"\"\"\"\\\x1f\x80".to_vec())),
@@ -276,13 +276,13 @@ mod tests {
             let plain = |window: &mut _, at| {
                 dispatch!(*LEVEL, simd => Blocks(simd).plain_string(window, bytes, at))
             };
-            for (at, found) in looks(bytes, &gaps, plain) {
+            for (at, found) in string_ends_after(bytes, &gaps, plain) {
                 prop_assert_eq!(found, expected(at));
             }
             let short = |window: &mut _, at| {
                 dispatch!(*LEVEL, simd => Blocks(simd).short_string(window, bytes, at))
             };
-            for (at, found) in looks(bytes, &gaps, short) {
+            for (at, found) in string_ends_after(bytes, &gaps, short) {
                 prop_assert_eq!(found, expected(at).filter(|end| end - at < BLOCK));
             }
         }

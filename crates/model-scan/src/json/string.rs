@@ -1,36 +1,35 @@
+//! Validates and decodes strings.
+
 use std::borrow::Cow;
 
 use super::error::Reason;
 
-/// What a byte of a string did.
+/// The effect of one byte of a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Belongs to a character that is not complete, or that was reported.
+    /// Part of a character that is not complete, or that has been reported.
     Part,
-    /// Decodes to this UTF-16 unit. Raw characters beyond ASCII are all
-    /// reported as [`NOT_ASCII`].
+    /// A decoded UTF-16 unit. All raw characters beyond ASCII are reported as [`NOT_ASCII`].
     Unit(u16),
-    /// Is the closing quote.
+    /// The closing quote.
     End,
 }
 
 /// Stands for any raw character beyond ASCII.
 pub(super) const NOT_ASCII: u16 = 0xfffd;
 
-/// Validates a JSON string in full, byte by byte, from just past its opening
-/// quote.
+/// A string that is validated in full, byte by byte, from just past its opening quote.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ValidatedString {
     inside: Inside,
-    /// The last escape was a high surrogate, so that a low one must follow.
+    /// Whether the last escape was a high surrogate, which a low one must follow.
     high: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Inside {
     Plain,
-    /// A UTF-8 sequence that still needs some bytes, of which the next must lie
-    /// between two bounds.
+    /// A UTF-8 sequence that needs `need` more bytes, the next one between `first` and `last`.
     Utf8 {
         need: u8,
         first: u8,
@@ -89,7 +88,7 @@ impl ValidatedString {
         if self.high && byte != b'\\' {
             return Err(Reason::Surrogate);
         }
-        // The well-formed UTF-8 sequences are those of Unicode's table 3-7.
+        // Unicode's table 3-7 has the well-formed UTF-8 sequences.
         self.inside = match byte {
             b'"' => return Ok(Step::End),
             b'\\' => {
@@ -144,12 +143,7 @@ fn simple_escape(byte: u8) -> Option<u8> {
     })
 }
 
-/// Decodes a string literal, with its quotes, that a [`JsonScanner`] has validated.
-///
-/// Borrows when there is no escape. `None` if the literal isn't valid after
-/// all.
-///
-/// [`JsonScanner`]: super::JsonScanner
+/// Decodes a string literal, with its quotes; `None` if it is not valid. Borrows unless `escaped`.
 pub(crate) fn decode_string(literal: &[u8], escaped: bool) -> Option<Cow<'_, str>> {
     let text = literal.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     let mut rest = str::from_utf8(text).ok()?;
@@ -180,7 +174,7 @@ pub(crate) fn decode_string(literal: &[u8], escaped: bool) -> Option<Cow<'_, str
     Some(Cow::Owned(decoded))
 }
 
-/// Takes four hex digits off the front.
+/// Decodes four hex digits, and returns the rest.
 fn unicode_escape(text: &str) -> Option<(u16, &str)> {
     let (digits, rest) = text.split_at_checked(4)?;
     let unit = digits

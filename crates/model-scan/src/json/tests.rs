@@ -1,3 +1,5 @@
+//! Tests of the JSON scanner, most of them by all ways to scan.
+
 mod blocks;
 mod cases;
 mod generate;

@@ -1,8 +1,8 @@
+//! Why a form is rejected.
+
 use std::fmt;
 
-/// Why a form was refused, and where.
-///
-/// Its `Display` says what was wrong, at which byte, and how to mend it.
+/// Why a form was rejected, and at which byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MultipartError {
     kind: MultipartErrorKind,
@@ -18,12 +18,13 @@ impl MultipartError {
         Self::new(MultipartErrorKind::Invalid(reason), offset)
     }
 
+    /// Returns what is wrong.
     pub(crate) fn kind(&self) -> MultipartErrorKind {
         self.kind
     }
 
-    /// Zero-based: the first byte of the form that is at fault, or the form's length where it
-    /// ended too early. For [`Reason::Boundary`], an index into the boundary itself.
+    /// Returns the offset of the first byte that is wrong, or the form's length if it ended too
+    /// early. For [`Reason::Boundary`], an index into the boundary.
     pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
@@ -40,6 +41,7 @@ impl fmt::Display for MultipartError {
     }
 }
 
+/// The kinds of errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MultipartErrorKind {
     /// A second part named `model`.
@@ -50,7 +52,7 @@ pub(crate) enum MultipartErrorKind {
 }
 
 impl MultipartErrorKind {
-    /// What is wrong, and how to mend it.
+    /// Returns what is wrong, and how to mend it.
     fn text(self) -> (&'static str, &'static str) {
         match self {
             Self::DuplicateModel => (
@@ -66,14 +68,14 @@ impl MultipartErrorKind {
     }
 }
 
-/// What makes a form invalid, or open to more than one reading.
+/// What makes a form invalid, or ambiguous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
     /// The boundary is empty, too long, or has a character that RFC 2046 does not allow.
     Boundary,
-    /// Something other than one line end stands before the first delimiter.
+    /// Something other than one line end before the first delimiter.
     Preamble,
-    /// A delimiter is followed by something other than a line end or `--`.
+    /// Something other than a line end or `--` after a delimiter.
     DelimiterLine,
     /// White space between a delimiter and its line end.
     DelimiterPadding,
@@ -81,7 +83,7 @@ pub(crate) enum Reason {
     DelimiterInContent,
     /// `--` and the boundary within a part's head.
     DelimiterInHead,
-    /// The close delimiter is followed by something other than line ends.
+    /// Something other than line ends after the close delimiter.
     AfterClose,
     /// The input ended before the close delimiter, or within its line end.
     Truncated,
@@ -93,7 +95,7 @@ pub(crate) enum Reason {
     HeadEncoding,
     /// A header continued on the next line.
     FoldedHeader,
-    /// A line of a part's head that is no header.
+    /// A line of a part's head that is not a header.
     HeaderSyntax,
     /// A part's head of more than 16 KiB or more than 32 headers.
     HeadTooLong,
@@ -111,7 +113,7 @@ pub(crate) enum Reason {
     MissingName,
     /// An extended `name*` parameter, or a name with an encoded word.
     EncodedName,
-    /// Something that reads like a second `name` parameter.
+    /// A second `name` parameter to lenient readers.
     HiddenName,
     /// A `model` part with a file name, or with any other parameter.
     ModelParameter,
@@ -125,7 +127,7 @@ pub(crate) enum Reason {
     CharsetField,
     /// A part that is itself a multipart.
     NestedMultipart,
-    /// A Content-Length in a part's head that is no number or not the content's length.
+    /// A Content-Length in a part's head that is not the content's length.
     ContentLength,
 }
 
@@ -134,7 +136,8 @@ impl Reason {
         match self {
             Self::Boundary => (
                 "the boundary is not a valid one",
-                "use 1 to 70 letters, digits or characters of '()+_,-./:=?, and quote it in Content-Type",
+                "use 1 to 70 letters, digits or characters of '()+_,-./:=?, and quote it in \
+                 Content-Type",
             ),
             Self::Preamble => (
                 "the form does not begin with its boundary",
@@ -142,19 +145,20 @@ impl Reason {
             ),
             Self::DelimiterLine => (
                 "a boundary is not followed by a line end",
-                "end the line with CRLF, or the form with `--`, and choose a boundary that no content has",
+                "end the line with CRLF, or the form with `--`, and choose a boundary that no \
+                 content contains",
             ),
             Self::DelimiterPadding => (
                 "a boundary is followed by white space",
                 "end the line with CRLF right after the boundary",
             ),
             Self::DelimiterInContent => (
-                "a part's content has the boundary in it, not as a line of its own",
-                "begin boundary lines with CRLF, and choose a boundary that no content has",
+                "a part's content contains the boundary, not as a line of its own",
+                "begin boundary lines with CRLF, and choose a boundary that no content contains",
             ),
             Self::DelimiterInHead => (
-                "a part's head has the boundary in it",
-                "end the head with an empty line, and choose a boundary that no head has",
+                "a part's head contains the boundary",
+                "end the head with an empty line, and choose a boundary that no head contains",
             ),
             Self::AfterClose => (
                 "something follows the final boundary",
@@ -187,7 +191,8 @@ impl Reason {
             ),
             Self::RepeatedHeader => (
                 "a part has the same header twice, or one within another",
-                "send Content-Disposition, Content-Type, Content-Transfer-Encoding and Content-Length at most once",
+                "send Content-Disposition, Content-Type, Content-Transfer-Encoding and \
+                 Content-Length at most once",
             ),
             Self::MissingDisposition => (
                 "a part has no Content-Disposition",
@@ -214,7 +219,7 @@ impl Reason {
                 "send it as plain UTF-8 in `name=\"...\"`",
             ),
             Self::HiddenName => (
-                "a part's Content-Disposition has a second `name=` in it",
+                "a part's Content-Disposition contains a second `name=`",
                 "leave it out of file names and other parameters",
             ),
             Self::ModelParameter => (

@@ -1,3 +1,5 @@
+//! Reads the head of a part.
+
 use super::name::{Name, hides_name};
 use super::params::{Params, is_token};
 use super::{MultipartError, MultipartErrorKind, Reason};
@@ -12,10 +14,10 @@ const DISPOSITION: &str = "content-disposition";
 pub(super) struct Head {
     headers: usize,
     disposition: Option<Disposition>,
-    /// Whether a `model` part may have it, and where it is.
+    /// Whether a `model` part may have this value, and its offset.
     content_type: Option<(bool, u64)>,
     transfer_encoding: Option<(bool, u64)>,
-    /// A header by which some server would decode the content.
+    /// The offset of a header by which some server would decode the content.
     encoding_at: Option<u64>,
     content_length: Option<ContentLength>,
 }
@@ -24,7 +26,7 @@ pub(super) struct Head {
 struct Disposition {
     name: Name,
     name_at: u64,
-    /// The first parameter that is not the name.
+    /// The offset of the first parameter other than the name.
     other_at: Option<u64>,
 }
 
@@ -37,7 +39,7 @@ pub(super) struct ContentLength {
     pub(super) end: u64,
 }
 
-/// What the scanner needs to know of a part.
+/// The result of reading a part's head.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part {
     pub(super) is_model: bool,
@@ -46,7 +48,7 @@ pub(super) struct Part {
 }
 
 impl Head {
-    /// Takes a line, less its CRLF, that starts at offset `at` of the form and is not empty.
+    /// Reads a line, without its CRLF, that begins at offset `at` of the form and is not empty.
     pub(super) fn line(&mut self, line: &[u8], at: u64) -> Result<(), MultipartError> {
         self.headers += 1;
         if self.headers > MAX_HEADERS {
@@ -54,8 +56,8 @@ impl Head {
         }
         let text = text(line, at)?;
         if text.starts_with([' ', '\t']) {
-            // RFC 9112, section 5.2: obsolete. Werkzeug, busboy and Go join the lines,
-            // python-multipart and formidable refuse them.
+            // Obsolete by RFC 9112, section 5.2. Werkzeug, busboy and Go join the lines,
+            // python-multipart and formidable reject them.
             return Err(MultipartError::invalid(Reason::FoldedHeader, at));
         }
         let colon = text.bytes().take_while(|&b| is_token(b)).count();
@@ -80,7 +82,7 @@ impl Head {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         let untrimmed = value;
         let value = value.trim_end_matches([' ', '\t']);
-        // Of two headers, Go and busboy take the first, Starlette the last, others both.
+        // Of two headers Go and busboy read the first, Starlette the last, others both.
         let repeated = MultipartError::invalid(Reason::RepeatedHeader, at);
         if is(DISPOSITION) {
             let disposition = Disposition::parse(untrimmed, value_at)?;
@@ -90,7 +92,7 @@ impl Head {
                 return Err(repeated);
             }
             if starts_with_ignoring_case(value, "multipart/") {
-                // RFC 7578, section 4.3: obsolete. Some look for parts within it.
+                // Obsolete by RFC 7578, section 4.3. Some readers look for parts within it.
                 return Err(MultipartError::invalid(Reason::NestedMultipart, value_at));
             }
             let content_type = (is_plain_text(value), value_at);
@@ -103,24 +105,24 @@ impl Head {
             let length = ContentLength::parse(value, value_at)?;
             set(&mut self.content_length, length, repeated)
         } else {
-            // Rack searches the whole head for `Content-Disposition:`, so one in another header's
-            // value, or at the end of its name, counts.
+            // Rack searches the whole head for `Content-Disposition:`, so it also finds one in
+            // another header's value, or at the end of its name.
             if contains_ignoring_case(name, DISPOSITION)
                 || contains_ignoring_case(value, DISPOSITION)
             {
                 return Err(repeated);
             }
             if is("content-encoding") || is("transfer-encoding") {
-                // aiohttp decodes the former.
+                // aiohttp decodes by the former.
                 self.encoding_at.get_or_insert(value_at);
             }
             Ok(())
         }
     }
 
-    /// The head is complete; its empty line starts at offset `at` of the form.
+    /// Ends the head, whose empty line begins at offset `at` of the form.
     pub(super) fn finish(&self, at: u64) -> Result<Part, MultipartError> {
-        // busboy skips such a part, Starlette and Werkzeug refuse the form.
+        // busboy skips a part without one, Starlette and Werkzeug reject the form.
         let Disposition {
             name,
             name_at,
@@ -147,19 +149,19 @@ impl Head {
         })
     }
 
-    /// A `model` part must be a plain field for everyone: with a file name, or with the type
-    /// `application/octet-stream`, it is a file for some; and encodings and charsets other than
-    /// UTF-8 (RFC 7578, sections 4.4 and 4.7) are decoded by some.
+    /// Checks that the `model` part is a plain field for every reader. With a file name, or of the
+    /// type `application/octet-stream`, it is a file for some; and some decode encodings and
+    /// charsets other than UTF-8 (RFC 7578, sections 4.4 and 4.7).
     fn check_model(&self, other_at: Option<u64>) -> Result<(), MultipartError> {
-        let refused = |fact: Option<(bool, u64)>| fact.and_then(|(ok, at)| (!ok).then_some(at));
-        let faults = [
+        let invalid = |value: Option<(bool, u64)>| value.and_then(|(ok, at)| (!ok).then_some(at));
+        let checks = [
             (Reason::ModelParameter, other_at),
-            (Reason::ModelType, refused(self.content_type)),
-            (Reason::ModelEncoding, refused(self.transfer_encoding)),
+            (Reason::ModelType, invalid(self.content_type)),
+            (Reason::ModelEncoding, invalid(self.transfer_encoding)),
             (Reason::ModelEncoding, self.encoding_at),
         ];
-        match faults.iter().find_map(|&(why, at)| Some((why, at?))) {
-            Some((why, at)) => Err(MultipartError::invalid(why, at)),
+        match checks.iter().find_map(|&(reason, at)| Some((reason, at?))) {
+            Some((reason, at)) => Err(MultipartError::invalid(reason, at)),
             None => Ok(()),
         }
     }
@@ -169,8 +171,8 @@ impl Disposition {
     /// `form-data` with a name (RFC 7578, section 4.2).
     fn parse(value: &str, at: u64) -> Result<Self, MultipartError> {
         let kind = value.bytes().take_while(|&b| is_token(b)).count();
-        // Letter case should not matter (RFC 2183, section 2), but everyone writes it so, and
-        // Tornado reads it so.
+        // Letter case should not matter (RFC 2183, section 2), but every client sends it in lower
+        // case, and Tornado requires that.
         if &value[..kind] != "form-data" {
             return Err(MultipartError::invalid(Reason::NotFormData, at));
         }
@@ -188,8 +190,8 @@ impl Disposition {
                 return Err(MultipartError::invalid(Reason::HiddenName, param.value_at));
             }
             if param.key.eq_ignore_ascii_case("name") {
-                // Letter case should not matter (RFC 9110, section 5.6.6), but everyone writes it
-                // so, and multer for Rust sees no name, and so no model, in `Name=`.
+                // Letter case should not matter (RFC 9110, section 5.6.6), but every client sends
+                // it in lower case, and multer for Rust finds no name, and so no model, in `Name=`.
                 if param.key != "name" {
                     return Err(error(Reason::DispositionSyntax));
                 }
@@ -198,8 +200,8 @@ impl Disposition {
             }
             other_at.get_or_insert(param.key_at);
             if starts_with_ignoring_case(param.key, "name*") {
-                // RFC 7578, section 4.2 forbids RFC 5987's parameters. Werkzeug and Go prefer
-                // them to `name`, Starlette ignores them.
+                // RFC 7578, section 4.2 forbids RFC 5987's parameters. Werkzeug and Go prefer them
+                // to `name`, Starlette ignores them.
                 return Err(error(Reason::EncodedName));
             }
             if hides_name(&format!("{}=", param.key)) {
@@ -236,11 +238,11 @@ fn set<T>(slot: &mut Option<T>, value: T, repeated: MultipartError) -> Result<()
     }
 }
 
-/// The line as text without line ends in any convention, and without controls.
+/// Returns the line as text, without line ends of any convention, and without control characters.
 ///
 /// NUL ends the name for C; `\x0b`, `\x0c`, `\x1c` to `\x1e`, U+0085, U+2028 and U+2029 end the
-/// line for Python's `str.splitlines`; Werkzeug fails on text that is not UTF-8, and a reader
-/// that drops bad bytes would see another name.
+/// line for Python's `str.splitlines`; Werkzeug fails on text that is not UTF-8, and a reader that
+/// drops invalid bytes would see another name.
 fn text(line: &[u8], at: u64) -> Result<&str, MultipartError> {
     if let Some(i) = memchr::memchr(b'\r', line) {
         return Err(MultipartError::invalid(Reason::BareLineEnd, at + i as u64));
@@ -257,7 +259,7 @@ fn text(line: &[u8], at: u64) -> Result<&str, MultipartError> {
     }
 }
 
-/// `text/plain`, with no parameter but a charset that is UTF-8 or within it.
+/// Returns whether the type is `text/plain` with no parameter except a charset of UTF-8 or ASCII.
 fn is_plain_text(value: &str) -> bool {
     const TYPE: &str = "text/plain";
     if !starts_with_ignoring_case(value, TYPE) {

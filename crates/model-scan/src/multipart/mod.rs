@@ -1,19 +1,17 @@
-//! An incremental scanner of multipart/form-data (RFC 7578): finds the content of the part named
-//! `model` while the form streams by.
+//! An incremental scanner of `multipart/form-data` (RFC 7578) that finds the `model` part.
 //!
-//! It is strict, because two readers of one form must never see two models, or one see a model
-//! and the other none. A form passes only if every server reads it the same way; where parsers
-//! are known to differ, it is refused, and a comment at that place says who reads what:
+//! No two readers of an accepted form may see different models, or one a model and the other none.
+//! Where parsers are known to differ the form is rejected, and a comment names the parsers:
 //!
-//! - Delimiters: CRLF, `--boundary`, CRLF, without padding; and `--boundary` stands nowhere else,
-//!   neither in content nor in heads. Nothing but one empty line comes before the first, the close
-//!   delimiter must be there, and nothing but empty lines follows it.
+//! - Delimiters: CRLF, `--boundary`, CRLF, without padding; `--boundary` occurs nowhere else,
+//!   neither in content nor in heads. Only one empty line may come before the first delimiter, and
+//!   only empty lines after the close delimiter, which is required.
 //! - Heads: lines end in CRLF and are UTF-8 without control characters, each `Name: value`, not
 //!   folded, at most 16 KiB and 32 headers; exactly one Content-Disposition, `form-data` with one
-//!   `name`. A Content-Length must be true.
-//! - Names: `name="model"` or `name=model`, with `name` in lower case. One that some server might
-//!   read as `model` is [`AmbiguousModel`](MultipartErrorKind::AmbiguousModel).
-//! - The `model` part: once, plain text in UTF-8, at most 64 KiB, no file, no encoding.
+//!   `name`. A Content-Length must be right.
+//! - Names: `name="model"` or `name=model`, with `name` in lower case. A name that some server
+//!   might read as `model` is an [`AmbiguousModel`](MultipartErrorKind::AmbiguousModel).
+//! - The `model` part: once, plain text in UTF-8, at most 64 KiB, not a file, not encoded.
 
 mod edits;
 mod error;

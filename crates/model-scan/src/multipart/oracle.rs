@@ -1,10 +1,10 @@
-//! What holds of the scanner whatever the form: property tests and the fuzz target assert it.
+//! Compares the multipart scanner with a naive reader.
 
 mod reader;
 
 use super::{Model, MultipartError, MultipartScanner};
 
-/// What a scanner makes of a whole form.
+/// The result of scanning a whole form.
 pub(super) type Outcome = Result<Option<(u64, u64)>, MultipartError>;
 
 /// Scans a form that is cut into these frames, to the end or the first error.
@@ -20,7 +20,7 @@ pub(super) fn scan_frames<'a>(
     assert!(scanner.is_complete());
     match scanner.model() {
         Model::Unseen => Ok(None),
-        Model::Pending => panic!("a complete form has no unfinished model"),
+        Model::Pending => panic!("a complete form has a pending model"),
         Model::Value { start, end } => Ok(Some((start, end))),
     }
 }
@@ -41,6 +41,6 @@ pub fn check(boundary: &str, form: &[u8], frames: &[&[u8]]) {
     assert_eq!(
         whole.map_err(|_| ()),
         oracle,
-        "the oracle says otherwise: {whole:?}"
+        "the oracle disagrees: {whole:?}"
     );
 }

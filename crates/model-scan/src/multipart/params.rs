@@ -1,32 +1,34 @@
+//! Reads the parameters of a part's headers.
+
 use super::{MultipartError, Reason};
 
 /// One `; key=value` of a header's value.
 pub(super) struct Param<'a> {
     pub(super) key: &'a str,
     pub(super) key_at: u64,
-    /// A token, or what stands between the quotes, backslashes and all.
+    /// A token, or the text between the quotes, with its backslashes.
     pub(super) value: &'a str,
     pub(super) value_at: u64,
 }
 
-/// The parameters of a header's value: `*( ";" *SP token "=" ( token / quoted-string ) )`
-/// (RFC 9110, section 5.6.6, less most of its white space and its empty parameters).
+/// The parameters of a header's value: `*( ";" *SP token "=" ( token / quoted-string ) )` (RFC
+/// 9110, section 5.6.6, without most of its white space and its empty parameters).
 ///
 /// Stricter than many readers, because they differ: no tabs (`multipart` for Python loses the
-/// parameters), no white space after a value (multiparty for Node takes it for a part of a token)
-/// or around `=` (Go takes it), no empty or trailing parameter (busboy drops the whole part), and
-/// no value without quotes that is not a token (PHP takes it up to the next blank).
+/// parameters), no white space after a value (multiparty for Node reads it as part of a token) or
+/// around `=` (Go accepts it), no empty or trailing parameter (busboy drops the whole part), and no
+/// value without quotes that is not a token (PHP reads it up to the next blank).
 pub(super) struct Params<'a> {
     text: &'a str,
     pos: usize,
     /// Offset of `text` in the form.
     at: u64,
-    /// The reason to give for bad syntax.
+    /// The reason of errors.
     reason: Reason,
 }
 
 impl<'a> Params<'a> {
-    /// The parameters of `text`, which starts at offset `at` of the form, from `pos` on.
+    /// Creates a reader of `text`, which begins at offset `at` of the form, from index `pos` on.
     pub(super) fn new(text: &'a str, pos: usize, at: u64, reason: Reason) -> Self {
         Self {
             text,
@@ -36,6 +38,7 @@ impl<'a> Params<'a> {
         }
     }
 
+    /// Reads the next parameter; `None` at the end.
     pub(super) fn read(&mut self) -> Result<Option<Param<'a>>, MultipartError> {
         if self.pos == self.text.len() {
             return Ok(None);
@@ -69,8 +72,8 @@ impl<'a> Params<'a> {
         Ok((&rest[..len], self.at + start as u64))
     }
 
-    /// A quoted-string (RFC 9110, section 5.6.4): it ends at the first quote without a
-    /// backslash before it that is not itself escaped.
+    /// Reads a quoted-string (RFC 9110, section 5.6.4): it ends at the first quote that is not
+    /// escaped.
     fn quoted(&mut self) -> Result<(&'a str, u64), MultipartError> {
         self.pos += 1;
         let start = self.pos;
@@ -106,7 +109,7 @@ impl<'a> Params<'a> {
     }
 }
 
-/// A `tchar` of RFC 9110, section 5.6.2.
+/// Returns whether the byte is a `tchar` (RFC 9110, section 5.6.2).
 pub(super) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

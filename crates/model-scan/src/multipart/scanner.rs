@@ -1,3 +1,5 @@
+//! The automaton that scans a form.
+
 use memchr::{memchr, memmem};
 
 use super::head::{ContentLength, Head};
@@ -8,28 +10,27 @@ const MAX_HEAD: usize = 16 * 1024;
 /// The longest content of the `model` part.
 const MAX_MODEL: u64 = 64 * 1024;
 
-/// Where the model is. Offsets are absolute, of the part's content.
+/// The `model` part, as far as the form has been scanned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Model {
     /// No `model` part has begun.
     Unseen,
-    /// Its head has been read, its end has not.
+    /// Its head has been scanned, its end has not.
     Pending,
-    /// Complete: the delimiter that ends it has been read.
+    /// Complete, with the delimiter that ends it. The offsets are of its content.
     Value { start: u64, end: u64 },
 }
 
-/// An incremental scanner of a multipart/form-data body.
+/// Finds the `model` part of a form that is fed in pieces.
 ///
-/// See the [module page](super) for what it accepts. Memory: the boundary, at most 16 KiB of an
-/// unfinished header line, and as many bytes of content as a boundary has. Time: linear, and that
-/// of one substring search where there is content.
+/// Memory: the boundary, at most 16 KiB of an unfinished header line, and as many bytes of content
+/// as the boundary has. Time: linear; that of one substring search for content.
 #[derive(Debug)]
 pub(crate) struct MultipartScanner {
     /// Searches for `--boundary`.
     pub(super) delimiter: memmem::Finder<'static>,
     state: State,
-    /// How many bytes have been consumed.
+    /// The number of bytes consumed.
     at: u64,
     /// A header line, or the end of the content, that began in an earlier frame.
     carry: Vec<u8>,
@@ -45,13 +46,13 @@ enum State {
     /// At the first byte, or after the CR of a first line that is empty.
     Start,
     StartLf,
-    /// In the first delimiter: so many bytes of `--boundary` have been read.
+    /// In the first delimiter, after this many bytes of `--boundary`.
     Opening(usize),
     /// After `--boundary`, and after the CR or the `-` that may follow it.
     Delimited,
     DelimitedCr,
     DelimitedDash,
-    /// In a part's head, which began at this offset.
+    /// In a part's head, which begins at this offset.
     Head(Head, u64),
     Content,
     /// After the close delimiter, and after the CR that may follow it.
@@ -62,24 +63,20 @@ enum State {
     Failed(MultipartError),
 }
 
-/// The part whose content is being read.
+/// The part whose content is being scanned.
 #[derive(Clone, Copy, Debug, Default)]
 struct CurrentPart {
     /// Offset of the content.
     start: u64,
-    /// Offset of the CRLF of the delimiter that ends it, once that has begun.
+    /// Offset of the CRLF of the delimiter that ends it, once that has been scanned.
     end: Option<u64>,
     is_model: bool,
     content_length: Option<ContentLength>,
 }
 
 impl MultipartScanner {
-    /// `boundary` is the value of the Content-Type's parameter, less its quotes.
-    ///
-    /// # Errors
-    ///
-    /// [`Reason::Boundary`], unless it is one to 70 `bchars` that do not end in a space (RFC 2046,
-    /// section 5.1.1).
+    /// Creates a scanner with this boundary: an error unless it is 1 to 70 `bchars` that do not end
+    /// in a space (RFC 2046, section 5.1.1).
     pub(crate) fn new(boundary: &[u8]) -> Result<Self, MultipartError> {
         check_boundary(boundary)?;
         let delimiter = [b"--", boundary].concat();
@@ -96,12 +93,9 @@ impl MultipartScanner {
         })
     }
 
-    /// Feeds the next bytes.
+    /// Scans the next bytes.
     ///
-    /// # Errors
-    ///
-    /// When the form is invalid, or could be read in more than one way. The same error comes back
-    /// from then on. It does not depend on how the form was cut.
+    /// The error does not depend on how the form is cut, and every later call returns it again.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<(), MultipartError> {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -117,12 +111,8 @@ impl MultipartScanner {
         Ok(())
     }
 
-    /// The input has ended.
-    ///
-    /// # Errors
-    ///
-    /// When [`feed`](Self::feed) failed, or the close delimiter (`--boundary--`) is missing.
-    /// Without it, some servers take the parts they have, and others refuse the form.
+    /// Ends the form: an error if [`feed`](Self::feed) failed or the close delimiter is missing.
+    /// Without it some servers accept the parts before, and others reject the form.
     pub(crate) fn finish(&mut self) -> Result<(), MultipartError> {
         let ended = match self.state {
             State::Closed | State::Epilogue => Ok(()),
@@ -132,35 +122,37 @@ impl MultipartScanner {
         self.latch_error(ended)
     }
 
+    /// Returns the model, as far as the form has been scanned.
     pub(crate) fn model(&self) -> Model {
         self.model
     }
 
-    /// The close delimiter has been seen.
+    /// Returns whether the close delimiter has been scanned.
     pub(crate) fn is_complete(&self) -> bool {
         self.is_complete
     }
 
-    /// Offset of the first delimiter line, where a whole [`model_part`](super::model_part) can be
-    /// inserted, once known.
+    /// Returns the offset of the first delimiter, where a whole part can be inserted, once known.
     pub(crate) fn insertion(&self) -> Option<u64> {
         self.insertion
     }
 
-    /// Offsets of the digits of the `model` part's own Content-Length, if it has one.
+    /// Returns the offsets of the digits of the `model` part's own Content-Length, if it has one.
     ///
-    /// OkHttp and Ktor send it. RFC 7578, section 4.8 has servers ignore it, but old versions of
-    /// aiohttp read by it: it must change with the content. Known when the model is `Pending`.
+    /// OkHttp and Ktor send it. Servers should ignore it (RFC 7578, section 4.8), but old versions
+    /// of aiohttp read by it, so it must change with the content. Known once the model is
+    /// `Pending`.
     pub(crate) fn model_length(&self) -> Option<(u64, u64)> {
         self.model_length.map(|length| (length.start, length.end))
     }
 
-    /// How many bytes are carried over to the next frame.
+    /// Returns the number of bytes carried over to the next frame.
     #[cfg(test)]
     pub(super) fn carried(&self) -> usize {
         self.carry.len()
     }
 
+    /// Keeps an error, so that every later call returns it.
     fn latch_error<T>(&mut self, result: Result<T, MultipartError>) -> Result<T, MultipartError> {
         if let Err(error) = result {
             self.state = State::Failed(error);
@@ -168,12 +160,12 @@ impl MultipartScanner {
         result
     }
 
-    /// The states in which each byte counts.
+    /// Consumes one byte, in the states where each byte matters.
     fn byte(&mut self, byte: u8) -> Result<(), MultipartError> {
         let invalid = |reason| Err(MultipartError::invalid(reason, self.at));
         self.state = match (&self.state, byte) {
             // A preamble may be anything (RFC 2046, section 5.1.1), but busboy and Go skip it,
-            // python-multipart refuses it, and some take its first line for the boundary.
+            // python-multipart rejects it, and some read its first line as the boundary.
             (State::Start, b'\r') => State::StartLf,
             (State::StartLf, b'\n') => State::Opening(0),
             (State::StartLf, _) => return invalid(Reason::Preamble),
@@ -182,8 +174,8 @@ impl MultipartScanner {
 
             (State::Delimited, b'\r') => State::DelimitedCr,
             (State::Delimited, b'-') => State::DelimitedDash,
-            // Transport padding, which RFC 2046 has receivers accept and senders not add. Go and
-            // Werkzeug see a delimiter, busboy and formidable content. HTTP adds none.
+            // Transport padding, which by RFC 2046 receivers accept and senders do not add. Go and
+            // Werkzeug read a delimiter, busboy and formidable content. HTTP adds none.
             (State::Delimited, b' ' | b'\t') => return invalid(Reason::DelimiterPadding),
             (State::DelimitedCr, b'\n') => {
                 self.end_part()?;
@@ -194,14 +186,14 @@ impl MultipartScanner {
                 self.is_complete = true;
                 State::Closed
             }
-            // A bare LF (good for Werkzeug, and in part for Go), or a longer boundary.
+            // A bare LF (accepted by Werkzeug, and in part by Go), or a longer boundary.
             (State::Delimited | State::DelimitedCr | State::DelimitedDash, _) => {
                 return invalid(Reason::DelimiterLine);
             }
 
-            // Most ignore what follows. But Go wants a line end here; Django does not look for the
-            // `--` and reads one more part, if there is one; and Tornado looks for the last close
-            // delimiter. Nobody sends an epilogue: only empty lines pass.
+            // Most servers ignore what follows. But Go requires a line end here; Django does not
+            // look for the `--` and reads one more part, if there is one; and Tornado looks for the
+            // last close delimiter. No client sends an epilogue, so only empty lines pass.
             (State::Closed, b'\r') => State::ClosedCr,
             (State::ClosedCr, b'\n') => State::Epilogue,
             (State::Epilogue, b'\r' | b'\n') => State::Epilogue,
@@ -210,7 +202,9 @@ impl MultipartScanner {
             }
 
             (&State::Failed(error), _) => return Err(error),
-            (State::Head(..) | State::Content, _) => unreachable!("read by `head` and `content`"),
+            (State::Head(..) | State::Content, _) => {
+                unreachable!("consumed by `head` and `content`")
+            }
         };
         Ok(())
     }
@@ -229,7 +223,7 @@ impl MultipartScanner {
         Ok(())
     }
 
-    /// Reads at most one line of a head.
+    /// Consumes at most one line of a head.
     fn head(&mut self, bytes: &[u8]) -> Result<usize, MultipartError> {
         let State::Head(head, start) = &mut self.state else {
             unreachable!("called in a head only")
@@ -283,20 +277,20 @@ impl MultipartScanner {
         Ok(lf + 1)
     }
 
-    /// Reads up to the next `--boundary`, which must be the delimiter's.
+    /// Consumes content up to the next `--boundary`, which must be a delimiter's.
     fn content(&mut self, bytes: &[u8]) -> Result<usize, MultipartError> {
         let found = self.search(bytes);
         if self.part.is_model {
             self.check_model_len(bytes, found)?;
         }
         let Some((dashes, before)) = found else {
-            self.remember(bytes);
+            self.carry_over(bytes);
             return Ok(bytes.len());
         };
-        // Delimiters stand on a line of their own, and what is not one must not have the boundary
-        // in it (RFC 2046, section 5.1.1). Readers differ when it does: Werkzeug takes a bare LF
-        // or CR before it, PHP a bare LF, Django and Tornado anything, and Go and Werkzeug take
-        // a delimiter right after the head.
+        // Delimiters stand on a line of their own, and nothing else may contain the boundary (RFC
+        // 2046, section 5.1.1). Readers differ if it does: Werkzeug accepts a bare LF or CR before
+        // it, PHP a bare LF, Django and Tornado anything, and Go and Werkzeug a delimiter right
+        // after the head.
         if before != *b"\r\n" {
             return Err(MultipartError::invalid(Reason::DelimiterInContent, dashes));
         }
@@ -306,8 +300,8 @@ impl MultipartScanner {
         Ok((dashes + self.delimiter.needle().len() as u64 - self.at) as usize)
     }
 
-    /// The offset of the first `--boundary` that ends in `bytes`, and the two bytes of content
-    /// before it (zeros where there are fewer).
+    /// Returns the offset of the first `--boundary` that ends in `bytes`, and the two bytes of
+    /// content before it (zeros if there are fewer).
     fn search(&mut self, bytes: &[u8]) -> Option<(u64, [u8; 2])> {
         let carried = self.carry.len();
         let across = bytes.len().min(self.delimiter.needle().len() - 1);
@@ -328,9 +322,9 @@ impl MultipartScanner {
         Some((self.at + i as u64 - carried as u64, before))
     }
 
-    /// Carries the end of the content over to the next frame: a possible start of `--boundary`,
-    /// and the two bytes before it. `search` has appended the front of `bytes` already.
-    fn remember(&mut self, bytes: &[u8]) {
+    /// Carries the end of the content over to the next frame: a possible start of `--boundary`, and
+    /// the two bytes before it. `search` has appended the front of `bytes` already.
+    fn carry_over(&mut self, bytes: &[u8]) {
         let needle = self.delimiter.needle().len();
         let keep = needle + 1;
         if bytes.len() >= keep {
@@ -344,7 +338,7 @@ impl MultipartScanner {
         }
     }
 
-    /// Refuses a model as soon as no delimiter can end it in time, however the form is cut.
+    /// Rejects a model as soon as no delimiter can end it in time, however the form is cut.
     fn check_model_len(
         &self,
         bytes: &[u8],
@@ -364,7 +358,7 @@ impl MultipartScanner {
         }
     }
 
-    /// A delimiter has been read to its end; if a part came before it, that has ended.
+    /// Ends the part before a delimiter, if there is one.
     fn end_part(&mut self) -> Result<(), MultipartError> {
         let part = std::mem::take(&mut self.part);
         let Some(end) = part.end else {
@@ -373,7 +367,7 @@ impl MultipartScanner {
         if let Some(length) = part.content_length
             && length.value != end - part.start
         {
-            // Old versions of aiohttp would look for the delimiter where this says.
+            // Old versions of aiohttp would look for the delimiter at that length.
             return Err(MultipartError::invalid(Reason::ContentLength, length.start));
         }
         if part.is_model {

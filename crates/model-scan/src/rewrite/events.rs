@@ -1,34 +1,32 @@
-//! Reads a stream of server-sent events (WHATWG HTML, 9.2.6): lines of
-//! `field: value`, and an empty one at the end of each event.
+//! Reads a stream of server-sent events (WHATWG HTML, 9.2.6): lines of `field: value`, and an empty
+//! line at the end of each event.
 
 use super::{Edits, finder::Finder};
 
-/// Where in the stream the reader is, and what it looks for.
+/// The state of a reader of events.
 #[derive(Debug)]
 pub(super) struct Events {
     parent: Option<&'static str>,
     line: Line,
-    /// A line has just ended in a carriage return: a line feed next is part of
-    /// that end.
+    /// Whether the last line ended in a carriage return, to whose end a line feed belongs.
     after_return: bool,
     read: u64,
-    /// Looks at the data of the event at hand, once it has begun.
+    /// Scans the data of the current event, once it has begun.
     finder: Option<Finder>,
-    /// Where the bytes begin that must not go out yet.
+    /// The offset from which on bytes are held back.
     hold: Option<u64>,
 }
 
-/// What part of a line comes next.
+/// The part of a line that comes next.
 #[derive(Clone, Copy, Debug)]
 enum Line {
-    /// Its field name, which is so many bytes of [`DATA`] so far.
+    /// The field name, which is this many bytes of [`DATA`] so far.
     Name(usize),
-    /// What follows `data:`, of which one space is not part of the value.
+    /// The bytes after `data:`, of which one space is not part of the value.
     BeforeValue,
-    /// The value of a `data` line; the document is so many bytes behind the
-    /// stream.
+    /// The value of a `data` line; the document is `lag` bytes behind the stream.
     Value { lag: u64 },
-    /// Anything else.
+    /// Any other part.
     Other,
 }
 
@@ -46,7 +44,7 @@ impl Events {
         }
     }
 
-    /// Takes the next bytes of the stream.
+    /// Reads the next bytes of the stream.
     pub(super) fn feed(&mut self, bytes: &[u8]) -> Edits {
         let base = self.read;
         let mut spans = Vec::new();
@@ -94,7 +92,7 @@ impl Events {
         }
     }
 
-    /// Leaves the rest of the event at hand as it is.
+    /// Leaves the rest of the current event as it is.
     pub(super) fn disable(&mut self) {
         self.hold = None;
         if let Some(finder) = &mut self.finder {
@@ -102,7 +100,7 @@ impl Events {
         }
     }
 
-    /// The value of a `data` line begins here. Returns how far the document is
+    /// Begins the value of a `data` line at offset `at`. Returns how many bytes the document is
     /// behind the stream.
     fn begin_value(&mut self, at: u64) -> u64 {
         match &mut self.finder {
@@ -115,7 +113,7 @@ impl Events {
 
     fn end_line(&mut self, terminator: u8) {
         self.after_return = terminator == b'\r';
-        // A string cannot go on in the next line.
+        // A string does not go on in the next line.
         self.hold = None;
         if matches!(self.line, Line::Name(0)) {
             self.finder = None;
@@ -124,7 +122,7 @@ impl Events {
     }
 }
 
-/// The length of what comes before the line's end.
+/// Returns the length of the bytes before the line's end.
 fn line_len(bytes: &[u8]) -> usize {
     memchr::memchr2(b'\n', b'\r', bytes).unwrap_or(bytes.len())
 }

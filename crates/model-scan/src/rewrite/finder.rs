@@ -1,4 +1,4 @@
-//! Finds the model of one JSON document that comes in pieces.
+//! Finds the models of one JSON document that is fed in pieces.
 
 use std::ops::Range;
 
@@ -8,14 +8,14 @@ use crate::{
     scanner::ValueKind,
 };
 
-/// Finds the document's top-level `model`, and the one in the object under its
-/// top-level key `parent`, if there is such a key.
+/// Finds the document's top-level `model`, and the one in the object under its top-level key
+/// `parent`, if there is such a key.
 #[derive(Debug)]
 pub(super) struct Finder {
     read: u64,
     top: Option<JsonScanner>,
     parent: Option<JsonScanner>,
-    /// The scanner of the parent's value, and where that begins.
+    /// The scanner of the parent's value, and the offset of that value.
     child: Option<(JsonScanner, u64)>,
 }
 
@@ -29,10 +29,10 @@ impl Finder {
         }
     }
 
-    /// Takes the next bytes of the document, which are at `at` of the answer,
-    /// `lag` bytes further than in the document. Adds to `spans` the string
-    /// literals that they complete, and sets `hold` to where the field begins
-    /// that they do not; both by their place in the answer.
+    /// Reads the next bytes of the document, which are at offset `at` of the response, `lag` bytes
+    /// further than in the document. Adds the string literals that they complete to `spans`, and
+    /// sets `hold` to the offset of a field that they do not complete. Both are offsets in the
+    /// response.
     pub(super) fn read_on(
         &mut self,
         bytes: &[u8],
@@ -48,14 +48,14 @@ impl Finder {
             let found = self.feed(piece).into_iter().flatten();
             spans.extend(found.map(|literal| literal.start + lag..literal.end + lag));
             let begin = at + step * STEP as u64;
-            // What is complete can go out: a field that is not comes after it.
+            // Complete literals are sent: a pending field comes after them.
             let done = spans.last().map_or(0, |span| span.end);
             *hold = self.is_pending().then(|| hold.unwrap_or(begin).max(done));
         }
     }
 
-    /// Takes the next piece of the document. Returns where in the document the
-    /// string literals are that this piece completes, in ascending order.
+    /// Reads the next piece of the document. Returns the spans in the document of the string
+    /// literals that this piece completes, in ascending order.
     pub(super) fn feed(&mut self, piece: &[u8]) -> [Option<Range<u64>>; 2] {
         let at = self.read;
         self.read += piece.len() as u64;
@@ -89,7 +89,7 @@ impl Finder {
         }
         let (mut scanner, start) = self.child.take()?;
         let failed = scanner.feed(piece).is_err();
-        // What follows the object is no error of the object's.
+        // An error after the end of the object is not the object's.
         let failed = failed && !scanner.is_complete();
         match scanner.model() {
             Model::String {
@@ -103,12 +103,12 @@ impl Finder {
         }
     }
 
-    /// How many bytes of the document it has taken.
+    /// Returns the number of bytes read.
     pub(super) fn read(&self) -> u64 {
         self.read
     }
 
-    /// Whether a model has begun and is not complete.
+    /// Returns whether a model has begun and is not complete.
     pub(super) fn is_pending(&self) -> bool {
         let child = self.child.as_ref().map(|(scanner, _)| scanner);
         [self.top.as_ref(), child]
@@ -117,7 +117,7 @@ impl Finder {
             .any(|scanner| scanner.model() == Model::Pending)
     }
 
-    /// Whether nothing more can be found.
+    /// Returns whether nothing more can be found.
     pub(super) fn is_done(&self) -> bool {
         self.top.is_none() && self.parent.is_none() && self.child.is_none()
     }
@@ -127,8 +127,7 @@ impl Finder {
     }
 }
 
-/// Feeds the scanner as long as it looks for its model. A document that is
-/// broken, or says no model that could be replaced, ends that too.
+/// Feeds the scanner until its model is found, cannot be replaced, or the document is invalid.
 fn find(slot: &mut Option<JsonScanner>, piece: &[u8]) -> Option<Range<u64>> {
     let scanner = slot.as_mut()?;
     let failed = scanner.feed(piece).is_err();

@@ -1,7 +1,7 @@
 //! Sets the `model` of a response as it streams by: bytes in, bytes out.
 //!
-//! A response is trusted more than a request: one that is not valid JSON is not rejected but
-//! passes unchanged.
+//! A response is trusted more than a request: one that is not valid JSON is not rejected but passes
+//! unchanged.
 
 mod events;
 mod finder;
@@ -37,9 +37,9 @@ pub enum ResponseFormat {
 
 /// Sets the `model` of a response, and changes nothing else.
 ///
-/// Every piece comes out at once, except for a model field that is not complete yet: at most
-/// 16 KiB are held back. A `model` that is absent or not a string is left alone, and so is
-/// everything after the first error in a document.
+/// Every piece comes out at once, except for a model field that is not complete yet: at most 16 KiB
+/// are held back. A `model` that is absent or not a string is left alone, and so is everything
+/// after the first error in a document.
 ///
 /// Time is linear in the length of the response. A piece without a model is not copied.
 ///

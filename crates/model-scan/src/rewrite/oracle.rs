@@ -1,4 +1,4 @@
-//! What holds of the rewriter whatever the answer: property tests and the fuzz target assert it.
+//! Compares the rewrite of responses with a naive reader.
 
 mod reader;
 
@@ -10,15 +10,15 @@ use super::{MAX_HELD, ModelRewriter, ResponseFormat};
 const NAME: &str = r#""the name""#;
 
 /// Asserts of a response in these frames that all of it goes out and nothing but model literals
-/// changes, that it changes where a naive reader says so, and that nothing is held back but a
-/// model that is not complete.
+/// changes, that it changes where a naive reader says so, and that nothing is held back but a model
+/// that is not complete.
 ///
 /// # Panics
 ///
 /// Panics if that does not hold.
 pub fn check(format: ResponseFormat, frames: &[&[u8]]) {
-    let answer = frames.concat();
-    let literals = reader::literals(format, &answer);
+    let response = frames.concat();
+    let literals = reader::literals(format, &response);
     let mut rewriter = ModelRewriter::new(format, Bytes::from_static(NAME.as_bytes()));
     let mut out = Vec::new();
     let mut read = 0;
@@ -26,29 +26,29 @@ pub fn check(format: ResponseFormat, frames: &[&[u8]]) {
         out.extend_from_slice(&rewriter.push(Bytes::copy_from_slice(frame)));
         read += frame.len();
         assert!(
-            rewriter.is_empty() || reader::is_pending(format, &answer[..read]),
-            "something is held back after {read} bytes"
+            rewriter.is_empty() || reader::is_pending(format, &response[..read]),
+            "bytes are held back after {read} bytes"
         );
         assert!(rewriter.held.len() as u64 <= MAX_HELD);
     }
     out.extend_from_slice(&rewriter.flush());
     assert!(rewriter.is_empty());
-    compare(&answer, &literals, &out);
+    compare(&response, &literals, &out);
 }
 
-/// Asserts that the output is the answer, but with the name in place of all
-/// those literals that must be replaced, and perhaps of others.
-fn compare(answer: &[u8], literals: &[Literal], out: &[u8]) {
+/// Asserts that the output is the response with the name in place of all literals that must be
+/// replaced, and perhaps of others.
+fn compare(response: &[u8], literals: &[Literal], out: &[u8]) {
     let mut rest = out;
     let mut done = 0;
     for literal in literals {
         let (before, spelling) = (
-            &answer[done..literal.span.start],
-            &answer[literal.span.clone()],
+            &response[done..literal.span.start],
+            &response[literal.span.clone()],
         );
         rest = rest
             .strip_prefix(before)
-            .expect("what comes before a literal stays");
+            .expect("the bytes before a literal stay");
         let replaced = rest.strip_prefix(NAME.as_bytes());
         assert!(
             replaced.is_some() || !literal.must_change,
@@ -60,5 +60,5 @@ fn compare(answer: &[u8], literals: &[Literal], out: &[u8]) {
             .expect("a literal stays, or is replaced");
         done = literal.span.end;
     }
-    assert_eq!(rest, &answer[done..], "what comes after the literals stays");
+    assert_eq!(rest, &response[done..], "the bytes after the literals stay");
 }

@@ -1,3 +1,5 @@
+//! Tests of the rewrite, each response whole and cut into pieces.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -8,8 +10,8 @@ const RESPONSES: ResponseFormat = ResponseFormat::Events {
     parent: Some("response"),
 };
 
-/// Feeds the answer in these pieces.
-fn restore_pieces<'a>(
+/// Rewrites a response that comes in these pieces.
+fn rewrite_pieces<'a>(
     format: ResponseFormat,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> Vec<u8> {
@@ -22,10 +24,10 @@ fn restore_pieces<'a>(
     out
 }
 
-fn restore(format: ResponseFormat, answer: &str) -> String {
-    let whole = restore_pieces(format, [answer.as_bytes()]);
+fn rewrite(format: ResponseFormat, response: &str) -> String {
+    let whole = rewrite_pieces(format, [response.as_bytes()]);
     for size in [1, 2, 3, 7, 64] {
-        let cut = restore_pieces(format, answer.as_bytes().chunks(size));
+        let cut = rewrite_pieces(format, response.as_bytes().chunks(size));
         assert_eq!(
             String::from_utf8_lossy(&cut),
             String::from_utf8_lossy(&whole),
@@ -35,28 +37,28 @@ fn restore(format: ResponseFormat, answer: &str) -> String {
     String::from_utf8(whole).unwrap()
 }
 
-fn assert_untouched(format: ResponseFormat, answer: &str) {
-    assert_eq!(restore(format, answer), answer);
+fn assert_untouched(format: ResponseFormat, response: &str) {
+    assert_eq!(rewrite(format, response), response);
 }
 
 #[test]
-fn the_top_level_model_of_a_json_answer_is_set_and_nothing_else_changes() {
+fn json_response_changes_only_in_its_model() {
     assert_eq!(
-        restore(
+        rewrite(
             ResponseFormat::Json,
             "{ \"id\":1e400,\t\"model\" : \"0xb603\" , \"x\":{\"model\":\"0xb603\"}}\n"
         ),
         "{ \"id\":1e400,\t\"model\" : \"venice-uncensored\" , \"x\":{\"model\":\"0xb603\"}}\n"
     );
     assert_eq!(
-        restore(ResponseFormat::Json, r#"{"mod\u0065l":"\ud83d\ude00"}"#),
+        rewrite(ResponseFormat::Json, r#"{"mod\u0065l":"\ud83d\ude00"}"#),
         r#"{"mod\u0065l":"venice-uncensored"}"#
     );
 }
 
 #[test]
-fn a_model_that_is_absent_nested_or_no_string_is_left_alone() {
-    for answer in [
+fn absent_nested_and_other_models_are_left_alone() {
+    for response in [
         "",
         "{}",
         r#"{"a":"model","b":{"model":"x"},"c":[{"model":"x"}]}"#,
@@ -67,26 +69,26 @@ fn a_model_that_is_absent_nested_or_no_string_is_left_alone() {
         r#""model""#,
         "not JSON",
     ] {
-        assert_untouched(ResponseFormat::Json, answer);
-        assert_untouched(SSE, &format!("data: {answer}\n\n"));
+        assert_untouched(ResponseFormat::Json, response);
+        assert_untouched(SSE, &format!("data: {response}\n\n"));
     }
 }
 
 #[test]
-fn a_broken_answer_loses_no_byte() {
-    for answer in [
+fn invalid_response_passes_unchanged() {
+    for response in [
         r#"{"model":"0x"#,
         r#"{"model""#,
         r#"{"model": "#,
         "{\"model\":\"a\nb\"}",
     ] {
-        assert_untouched(ResponseFormat::Json, answer);
-        assert_untouched(SSE, &format!("data: {answer}"));
+        assert_untouched(ResponseFormat::Json, response);
+        assert_untouched(SSE, &format!("data: {response}"));
     }
 }
 
 #[test]
-fn the_model_of_every_event_is_set() {
+fn every_event_has_its_model_set() {
     let events = |model: &str| {
         format!(
             ": a comment with \"model\":\"x\"\r\n\r\n\
@@ -97,27 +99,27 @@ fn the_model_of_every_event_is_set() {
              data\n\ndata:\n\ndata: [DONE]\n\n"
         )
     };
-    assert_eq!(restore(SSE, &events("0xb603")), events("venice-uncensored"));
+    assert_eq!(rewrite(SSE, &events("0xb603")), events("venice-uncensored"));
 }
 
 #[test]
-fn the_data_lines_of_one_event_are_one_document() {
+fn data_lines_of_one_event_are_one_document() {
     assert_eq!(
-        restore(
+        rewrite(
             SSE,
             "data: {\"a\":\ndata: 1,\"model\":\nid: 3\ndata:\"0xb603\"\ndata: }\n\n"
         ),
         "data: {\"a\":\ndata: 1,\"model\":\nid: 3\ndata:\"venice-uncensored\"\ndata: }\n\n"
     );
-    // The second line makes it something else than the first one says.
+    // The second line makes the model a nested one.
     assert_eq!(
-        restore(SSE, "data: {\"a\":{\ndata: \"model\":\"0xb603\"}}\n\n"),
+        rewrite(SSE, "data: {\"a\":{\ndata: \"model\":\"0xb603\"}}\n\n"),
         "data: {\"a\":{\ndata: \"model\":\"0xb603\"}}\n\n"
     );
 }
 
 #[test]
-fn the_model_of_the_object_that_an_api_nests_it_in_is_set_by_path() {
+fn model_under_the_parent_key_is_set() {
     let event = |model: &str| {
         format!(
             "data: {{\"type\":\"response.created\",\"a\":{{\"response\":{{\"model\":\"x\"}}}},\
@@ -129,14 +131,14 @@ fn the_model_of_the_object_that_an_api_nests_it_in_is_set_by_path() {
         )
     };
     assert_eq!(
-        restore(RESPONSES, &event("0xb603")),
+        rewrite(RESPONSES, &event("0xb603")),
         event("venice-uncensored")
     );
     assert_untouched(SSE, "data: {\"response\":{\"model\":\"0xb603\"}}\n\n");
 }
 
 #[test]
-fn an_event_leaves_as_soon_as_it_is_complete() {
+fn complete_events_are_not_held_back() {
     let mut rewriter = ModelRewriter::new(SSE, Bytes::from_static(NAME.as_bytes()));
     for event in [
         "data: {\"model\":\"0xb603\"}\n\n",
@@ -152,7 +154,7 @@ fn an_event_leaves_as_soon_as_it_is_complete() {
 }
 
 #[test]
-fn only_a_model_field_that_is_not_complete_is_held_back() {
+fn only_a_pending_model_is_held_back() {
     let mut rewriter =
         ModelRewriter::new(ResponseFormat::Json, Bytes::from_static(NAME.as_bytes()));
     assert_eq!(
@@ -167,7 +169,7 @@ fn only_a_model_field_that_is_not_complete_is_held_back() {
 }
 
 #[test]
-fn a_model_field_without_an_end_is_given_up() {
+fn endless_model_is_held_back_up_to_the_limit() {
     let mut rewriter =
         ModelRewriter::new(ResponseFormat::Json, Bytes::from_static(NAME.as_bytes()));
     let mut out = rewriter.push("{\"model\":\"".into()).to_vec();
@@ -180,21 +182,20 @@ fn a_model_field_without_an_end_is_given_up() {
 }
 
 #[test]
-fn what_does_not_change_is_not_copied() {
+fn unchanged_bytes_are_not_copied() {
     let mut rewriter = ModelRewriter::new(SSE, Bytes::from_static(NAME.as_bytes()));
     let event = Bytes::from("data: {\"n\":1}\n\n");
     assert_eq!(rewriter.push(event.clone()).as_ptr(), event.as_ptr());
 }
 
 #[test]
-fn a_model_at_the_end_of_a_large_frame_is_found_when_it_goes_on_in_the_next() {
+fn model_may_be_cut_at_the_end_of_a_large_frame() {
     let front = format!("{{\"text\":\"{}\",\"model\":\"0x", "x".repeat(100_000));
-    let out = restore_pieces(ResponseFormat::Json, [front.as_bytes(), b"b603\",\"n\":1}"]);
+    let out = rewrite_pieces(ResponseFormat::Json, [front.as_bytes(), b"b603\",\"n\":1}"]);
     assert!(out.ends_with(b"\",\"model\":\"venice-uncensored\",\"n\":1}"));
 }
 
-/// A JSON object that has a `model` in its top level, with the model's literal
-/// marked by `@`.
+/// A JSON object with a top-level `model`, whose value is `@`.
 fn document() -> impl Strategy<Value = String> {
     let space = "[ \t]{0,2}";
     let value = prop_oneof![
@@ -226,14 +227,14 @@ fn cut(bytes: &[u8], cuts: &[prop::sample::Index]) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn a_model_may_be_complete_where_the_other_one_is_not() {
+fn one_model_may_be_complete_while_the_other_is_pending() {
     for event in [
         r#"data: {"model":"0xb603","response":{"model":"0xb603"}}"#,
         r#"data: {"response":{"model":"0xb603"},"model":"0xb603"}"#,
     ] {
         for at in 0..event.len() {
             let (front, back) = event.as_bytes().split_at(at);
-            let out = restore_pieces(RESPONSES, [front, back]);
+            let out = rewrite_pieces(RESPONSES, [front, back]);
             let out = String::from_utf8(out).unwrap();
             assert_eq!(out, event.replace("\"0xb603\"", NAME), "{at}");
         }
@@ -242,7 +243,7 @@ fn a_model_may_be_complete_where_the_other_one_is_not() {
 
 proptest! {
     #[test]
-    fn nested_models_change_wherever_the_events_are_cut(
+    fn nested_models_are_set_however_events_are_cut(
         events in prop::collection::vec((document(), document(), any::<bool>()), 0..4),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
     ) {
@@ -256,27 +257,32 @@ proptest! {
                 format!("data: {open}{a},{b}{close}\n\n")
             })
             .collect();
-        let answer = stream.replace('@', r#""0xb603""#);
-        let pieces = cut(answer.as_bytes(), &cuts);
-        let out = restore_pieces(RESPONSES, pieces.iter().map(|piece| &piece[..]));
+        let response = stream.replace('@', r#""0xb603""#);
+        let pieces = cut(response.as_bytes(), &cuts);
+        let out = rewrite_pieces(RESPONSES, pieces.iter().map(|piece| &piece[..]));
         prop_assert_eq!(String::from_utf8(out).unwrap(), stream.replace('@', NAME));
     }
 
     #[test]
-    fn a_json_answer_changes_in_its_model_only_wherever_it_is_cut(
+    fn json_responses_change_only_in_their_model(
         document in document(),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
     ) {
-        let answer = document.replace('@', r#""0xb6\u00303""#);
-        let pieces = cut(answer.as_bytes(), &cuts);
-        let out = restore_pieces(ResponseFormat::Json, pieces.iter().map(|piece| &piece[..]));
+        let response = document.replace('@', r#""0xb6\u00303""#);
+        let pieces = cut(response.as_bytes(), &cuts);
+        let out = rewrite_pieces(ResponseFormat::Json, pieces.iter().map(|piece| &piece[..]));
         prop_assert_eq!(String::from_utf8(out).unwrap(), document.replace('@', NAME));
     }
 
     #[test]
-    fn events_change_in_their_models_only_wherever_they_are_cut(
+    fn events_change_only_in_their_models(
         events in prop::collection::vec(
-            (document(), prop::sample::select(vec!["\n", "\r\n", "\r"]), any::<bool>(), any::<bool>()),
+            (
+                document(),
+                prop::sample::select(vec!["\n", "\r\n", "\r"]),
+                any::<bool>(),
+                any::<bool>(),
+            ),
             0..5,
         ),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
@@ -285,18 +291,21 @@ proptest! {
             .iter()
             .map(|(document, end, space, other)| {
                 let space = if *space { " " } else { "" };
-                let other = if *other { format!("event: x{end}: \"model\"{end}") } else { String::new() };
+                let other = match other {
+                    true => format!("event: x{end}: \"model\"{end}"),
+                    false => String::new(),
+                };
                 format!("{other}data:{space}{document}{end}{end}")
             })
             .collect();
-        let answer = stream.replace('@', r#""0xb603""#);
-        let pieces = cut(answer.as_bytes(), &cuts);
-        let out = restore_pieces(SSE, pieces.iter().map(|piece| &piece[..]));
+        let response = stream.replace('@', r#""0xb603""#);
+        let pieces = cut(response.as_bytes(), &cuts);
+        let out = rewrite_pieces(SSE, pieces.iter().map(|piece| &piece[..]));
         prop_assert_eq!(String::from_utf8(out).unwrap(), stream.replace('@', NAME));
     }
 
     #[test]
-    fn any_stream_keeps_all_but_its_models(
+    fn arbitrary_streams_match_the_oracle(
         stream in "(data: ?|\\{|\\}|\"model\":|\"response\":|\"|a|\\\\|\r|\n|\n\n|,|: |\"x\"){0,40}",
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
     ) {
@@ -308,23 +317,23 @@ proptest! {
     }
 
     #[test]
-    fn events_of_documents_keep_all_but_their_models(
+    fn mutated_events_match_the_oracle(
         documents in prop::collection::vec((document(), document(), any::<bool>()), 0..4),
         noise in prop::collection::vec((any::<prop::sample::Index>(), "[\"{},:\r\n a]"), 0..3),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
     ) {
-        let mut answer = String::new();
+        let mut response = String::new();
         for (outer, inner, is_nested) in documents {
             let value = if is_nested { &inner } else { "7" };
             let inside = outer.replacen('{', &format!("{{\"response\":{value},"), 1);
-            answer += &format!("data: {}\n\n", inside.replace('@', "\"0xb603\""));
+            response += &format!("data: {}\n\n", inside.replace('@', "\"0xb603\""));
         }
-        let mut answer = answer.into_bytes();
+        let mut response = response.into_bytes();
         for (place, bytes) in noise {
-            let at = place.index(answer.len() + 1);
-            answer.splice(at..at, bytes.bytes());
+            let at = place.index(response.len() + 1);
+            response.splice(at..at, bytes.bytes());
         }
-        let pieces = cut(&answer, &cuts);
+        let pieces = cut(&response, &cuts);
         let frames: Vec<_> = pieces.iter().map(|piece| &piece[..]).collect();
         for format in [SSE, RESPONSES] {
             oracle::check(format, &frames);

@@ -1,19 +1,19 @@
-//! A deliberately naive reader of whole documents, to compare the scanner with.
+//! A naive reader of whole JSON documents.
 
 use super::super::{Insertion, JsonErrorKind, Model, Reason};
 use crate::scanner::ValueKind;
 
-type Fault = (JsonErrorKind, usize);
+type Rejected = (JsonErrorKind, usize);
 
-/// What the naive reader found.
+/// The results of the naive reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Verdict {
-    pub(crate) result: Result<(), Fault>,
+    pub(crate) result: Result<(), Rejected>,
     pub(crate) model: Model,
     pub(crate) insertion: Option<Insertion>,
     pub(crate) complete: bool,
-    /// Whether every part of the document is under the strict rules: no nested
-    /// values, and no strings but keys and the model.
+    /// Whether the full grammar holds for all of the document: it has no nested values, and no
+    /// strings except keys and the model.
     pub(crate) all_strict: bool,
 }
 
@@ -21,7 +21,7 @@ pub(crate) fn read(bytes: &[u8]) -> Verdict {
     read_key(bytes, "model")
 }
 
-/// Reads a document in which another key takes the place of `model`.
+/// Reads a document, with another key in the role of `model`.
 pub(crate) fn read_key(bytes: &[u8], wanted: &'static str) -> Verdict {
     let mut reader = Reader {
         bytes,
@@ -47,7 +47,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn document(&mut self) -> Result<(), Fault> {
+    fn document(&mut self) -> Result<(), Rejected> {
         self.white_space();
         match self.peek() {
             None => return self.fail(Reason::EmptyBody),
@@ -76,7 +76,7 @@ impl Reader<'_> {
         }
     }
 
-    fn members(&mut self) -> Result<(), Fault> {
+    fn members(&mut self) -> Result<(), Rejected> {
         loop {
             self.white_space();
             let start = self.at;
@@ -107,7 +107,7 @@ impl Reader<'_> {
         }
     }
 
-    fn value(&mut self, is_model: bool) -> Result<(), Fault> {
+    fn value(&mut self, is_model: bool) -> Result<(), Rejected> {
         let start = self.at as u64;
         let kind = match self.peek() {
             Some(b'"') => {
@@ -156,7 +156,7 @@ impl Reader<'_> {
         }
     }
 
-    fn word(&mut self, word: &str) -> Result<(), Fault> {
+    fn word(&mut self, word: &str) -> Result<(), Rejected> {
         for expected in word.bytes() {
             match self.peek() {
                 Some(byte) if byte == expected => self.at += 1,
@@ -167,7 +167,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn number(&mut self) -> Result<(), Fault> {
+    fn number(&mut self) -> Result<(), Rejected> {
         if self.peek() == Some(b'-') {
             self.at += 1;
             if self.peek() == Some(b'I') {
@@ -197,7 +197,7 @@ impl Reader<'_> {
     }
 
     /// One or more digits.
-    fn digits(&mut self) -> Result<(), Fault> {
+    fn digits(&mut self) -> Result<(), Rejected> {
         match self.peek() {
             None => return self.unexpected(),
             Some(b'0'..=b'9') => {}
@@ -210,7 +210,7 @@ impl Reader<'_> {
     }
 
     /// An array or object with `outer` levels around it.
-    fn nested(&mut self, outer: usize) -> Result<(), Fault> {
+    fn nested(&mut self, outer: usize) -> Result<(), Rejected> {
         let open = self.bytes[self.at];
         if outer == 1024 {
             return self.fail(Reason::TooDeep);
@@ -237,8 +237,8 @@ impl Reader<'_> {
         }
     }
 
-    /// The rest of a string of which only the end matters.
-    fn loose_string(&mut self) -> Result<(), Fault> {
+    /// The rest of a string that is not validated.
+    fn loose_string(&mut self) -> Result<(), Rejected> {
         loop {
             match self.peek() {
                 Some(b'"') => {
@@ -253,8 +253,8 @@ impl Reader<'_> {
         }
     }
 
-    /// The rest of a string that must be valid throughout, decoded.
-    fn strict_string(&mut self, is_key: bool) -> Result<String, Fault> {
+    /// The rest of a string that is validated, decoded.
+    fn strict_string(&mut self, is_key: bool) -> Result<String, Rejected> {
         let mut decoded = String::new();
         loop {
             let Some(byte) = self.peek() else {
@@ -279,7 +279,7 @@ impl Reader<'_> {
         }
     }
 
-    fn raw_char(&mut self) -> Result<char, Fault> {
+    fn raw_char(&mut self) -> Result<char, Rejected> {
         let rest = &self.bytes[self.at..];
         let rest = &rest[..rest.len().min(4)];
         let error = match str::from_utf8(rest) {
@@ -310,7 +310,7 @@ impl Reader<'_> {
     }
 
     /// An escape without its backslash.
-    fn escape(&mut self, is_key: bool) -> Result<char, Fault> {
+    fn escape(&mut self, is_key: bool) -> Result<char, Rejected> {
         let Some(byte) = self.peek() else {
             return self.unexpected();
         };
@@ -348,7 +348,7 @@ impl Reader<'_> {
     }
 
     /// The `u` and the digits of an escape.
-    fn unicode(&mut self) -> Result<u32, Fault> {
+    fn unicode(&mut self) -> Result<u32, Rejected> {
         self.at += 1;
         let mut unit = 0;
         for _ in 0..4 {
@@ -374,7 +374,7 @@ impl Reader<'_> {
         self.bytes.get(self.at).copied()
     }
 
-    fn expect(&mut self, byte: u8) -> Result<(), Fault> {
+    fn expect(&mut self, byte: u8) -> Result<(), Rejected> {
         if self.peek() != Some(byte) {
             return self.unexpected();
         }
@@ -382,7 +382,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn unexpected<T>(&self) -> Result<T, Fault> {
+    fn unexpected<T>(&self) -> Result<T, Rejected> {
         self.fail(match self.peek() {
             None => Reason::UnexpectedEnd,
             Some(0) => Reason::WideText,
@@ -393,7 +393,7 @@ impl Reader<'_> {
         })
     }
 
-    fn fail<T>(&self, reason: Reason) -> Result<T, Fault> {
+    fn fail<T>(&self, reason: Reason) -> Result<T, Rejected> {
         Err((reason.into(), self.at))
     }
 }

@@ -1,4 +1,4 @@
-//! Documents of the kinds that public suites for JSON parsers have, and what we make of each.
+//! Documents of the kinds that public suites for JSON parsers have.
 
 /// A document, and whether it is accepted.
 type Case = (Vec<u8>, bool);
@@ -21,7 +21,7 @@ pub fn suite() -> Vec<(Vec<u8>, bool)> {
     for &(inside, accepted) in STRINGS {
         around("{\"model\":\"", inside, "\"}", accepted);
         around("{\"", inside, "\":1,\"model\":\"m\"}", accepted);
-        // Of others only the end matters.
+        // Other strings are not validated.
         around("{\"model\":\"m\",\"a\":\"", inside, "\"}", true);
         around("{\"a\":[{\"", inside, "\":1}],\"model\":\"m\"}", true);
     }
@@ -50,7 +50,7 @@ const DOCUMENTS: &[(&[u8], bool)] = &[
     (br#"{"a":{"model":"x","Model":"y"},"model":"m"}"#, true),
     (br#"{"a":"\"model\":\"x\"","model":"m"}"#, true),
     (br#"{"models":"x","mode":"y","amodel":"z"}"#, true),
-    // Two models, or what some take for one.
+    // Two models, or a key that some read as one.
     (br#"{"model":"m","model":"m"}"#, false),
     (br#"{"model":"m","model":"n"}"#, false),
     (br#"{"model":null,"model":"n"}"#, false),
@@ -125,7 +125,7 @@ const DOCUMENTS: &[(&[u8], bool)] = &[
     (br#"{["model"]:"m"}"#, false),
     (br#"{{"model":"m"}}"#, false),
     (br#"({"model":"m"})"#, false),
-    // Keys that are no strings.
+    // Keys that are not strings.
     (br#"{model:"m"}"#, false),
     (br#"{'model':"m"}"#, false),
     (br#"{`model`:"m"}"#, false),
@@ -149,7 +149,7 @@ const DOCUMENTS: &[(&[u8], bool)] = &[
     (br#"{"model":"m"}/**/"#, false),
     (br#"{"model":"m"}//"#, false),
     (br#"{"model":"m"}#"#, false),
-    // Something after the end.
+    // Data after the end.
     (br#"{"model":"m"}}"#, false),
     (br#"{"model":"m"}]"#, false),
     (br#"{"model":"m"},"#, false),
@@ -163,7 +163,7 @@ const DOCUMENTS: &[(&[u8], bool)] = &[
     (b"{\"model\":\"m\"}\x1a", false),
     (b"{\"model\":\"m\"}\xc2\xa0", false),
     (b"{\"model\":\"m\"}\xef\xbb\xbf", false),
-    // White space that JSON does not know.
+    // White space that is not JSON's.
     (b"{\x0c\"model\":\"m\"}", false),
     (b"{\x0b\"model\":\"m\"}", false),
     (b"{\xc2\xa0\"model\":\"m\"}", false),
@@ -175,7 +175,7 @@ const DOCUMENTS: &[(&[u8], bool)] = &[
 
 /// Values, and whether they are accepted at the top level and in an array.
 ///
-/// Nested values are checked only as far as two readers could see another end.
+/// Nested values are validated only as far as readers could disagree about their end.
 const VALUES: &[(&[u8], bool, bool)] = &[
     // Numbers.
     (b"0", true, true),
@@ -329,8 +329,7 @@ const VALUES: &[(&[u8], bool, bool)] = &[
     (b"(1)", false, false),
 ];
 
-/// The insides of strings, and whether they are accepted in a key and in the
-/// model's value.
+/// The insides of strings, and whether they are accepted in a key and in the model's value.
 const STRINGS: &[(&[u8], bool)] = &[
     (b"", true),
     (b" ", true),
@@ -372,7 +371,7 @@ const STRINGS: &[(&[u8], bool)] = &[
     (b"\\\x00", false),
     (b"\\\xc3\xa9", false),
     (b"\\u00\xc3\xa9", false),
-    // Surrogates without their other half.
+    // Unpaired surrogates.
     (br#"\ud800"#, false),
     (br#"\udfff"#, false),
     (br#"\ud800a"#, false),
@@ -381,7 +380,7 @@ const STRINGS: &[(&[u8], bool)] = &[
     (br#"\ud800\ud800"#, false),
     (br#"\ud800\u0041"#, false),
     (br#"\ude00\ud83d"#, false),
-    // What is not UTF-8.
+    // Not UTF-8.
     (b"\xff", false),
     (b"\x80", false),
     (b"\xe9", false),

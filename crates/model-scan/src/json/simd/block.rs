@@ -1,19 +1,20 @@
+//! A block of bytes as masks, one bit per byte.
+
 use fearless_simd::{Simd, mask8x64, prelude::*, u8x64};
 
 pub(super) const BLOCK: usize = 64;
 
-/// A block's worth of yes or no.
+/// One boolean per byte of a block.
 pub(super) type Mask<S> = mask8x64<S>;
 
-/// A block of 64 bytes, which becomes words with a bit per byte.
+/// A block of 64 bytes.
 ///
-/// The last block of a frame is made of the frame's last 64 bytes, and its bits
-/// are shifted until those that were seen before are gone. So there is never a
-/// byte in it that isn't the frame's.
+/// The last block of a frame consists of the frame's last 64 bytes, and its masks are shifted so
+/// that the bytes of the block before are gone. So no byte of it is outside the frame.
 #[derive(Clone, Copy)]
 pub(super) struct Block<S: Simd> {
     bytes: u8x64<S>,
-    /// How many are new.
+    /// The number of new bytes.
     pub(super) len: usize,
 }
 
@@ -27,7 +28,7 @@ impl<S: Simd> Block<S> {
         }
     }
 
-    /// One that is not the last, for which the compiler leaves all shifts out.
+    /// Creates a block that is not the last, without any shifts.
     #[inline(always)]
     pub(super) fn whole(simd: S, bytes: &[u8; BLOCK]) -> Self {
         Self {
@@ -41,7 +42,7 @@ impl<S: Simd> Block<S> {
         mask.to_bitmask() >> (BLOCK - self.len)
     }
 
-    /// A bit for each new byte.
+    /// Returns a bit for each new byte.
     #[inline(always)]
     pub(super) fn valid(&self) -> u64 {
         u64::MAX >> (BLOCK - self.len)
@@ -52,29 +53,29 @@ impl<S: Simd> Block<S> {
         self.bits(self.bytes.simd_eq(byte))
     }
 
-    /// What does not stand for itself in a string, or is beyond ASCII.
+    /// Returns the bytes that do not stand for themselves in a string, or are beyond ASCII.
     #[inline(always)]
     pub(super) fn special(&self) -> u64 {
         let bytes = self.bytes;
         self.bits(bytes.simd_eq(b'\\') | bytes.simd_lt(0x20) | bytes.simd_ge(0x80))
     }
 
-    /// The quotes that are not escaped. For `carry` see [`escaped`].
+    /// Returns the quotes that are not escaped. For `carry` see [`escaped`].
     #[inline(always)]
     pub(super) fn quotes(&self, backslashes: u64, carry: &mut u64) -> u64 {
         self.equal(b'"') & !escaped(backslashes, carry, self.len)
     }
 
-    /// What lists of numbers consist of: digits, punctuation and spaces.
+    /// Returns the bytes of arrays of numbers: digits, punctuation and spaces.
     #[inline(always)]
     pub(super) fn numbers(&self) -> Mask<S> {
         let bytes = self.bytes;
-        // From `+` to `:` there is nothing else but the slash.
+        // From `+` to `:` there is only the slash besides.
         let numbers = (bytes - b'+').simd_le(b':' - b'+') & !bytes.simd_eq(b'/');
         numbers | bytes.simd_eq(b' ')
     }
 
-    /// White space other than spaces.
+    /// Returns the white space other than spaces.
     #[inline(always)]
     fn breaks(&self) -> Mask<S> {
         let bytes = self.bytes;
@@ -82,7 +83,7 @@ impl<S: Simd> Block<S> {
         bytes.simd_eq(b'\n') | (bytes & !4).simd_eq(b'\t')
     }
 
-    /// The letters of `true`, `false`, `null` and numbers.
+    /// Returns the letters of `true`, `false`, `null` and numbers.
     #[inline(always)]
     fn letters(&self) -> u64 {
         let bytes = self.bytes;
@@ -95,38 +96,37 @@ impl<S: Simd> Block<S> {
         self.bits(letters)
     }
 
-    /// The opening and the closing brackets of both kinds, which differ in one
-    /// bit.
+    /// Returns the opening and the closing brackets of both kinds, which differ in one bit.
     #[inline(always)]
     pub(super) fn brackets(&self) -> (Mask<S>, Mask<S>) {
         let curly = self.bytes | 0x20;
         (curly.simd_eq(b'{'), curly.simd_eq(b'}'))
     }
 
-    /// Whether there is a byte outside strings that is not of JSON's alphabet,
-    /// part of which is `known`. The quotes of strings are in their place.
+    /// Returns whether a byte outside strings is not of the JSON alphabet, part of which is
+    /// `known`. The quotes of strings are allowed.
     #[inline(always)]
     pub(super) fn has_non_json(&self, known: [Mask<S>; 3], outside: u64, quotes: u64) -> bool {
         let [numbers, opening, closing] = known;
         let alphabet = numbers | self.breaks() | opening | closing;
-        let strange = outside & !(self.bits(alphabet) | quotes);
-        // Most blocks do without the letters.
-        strange != 0 && strange & !self.letters() != 0
+        let other = outside & !(self.bits(alphabet) | quotes);
+        // Most blocks have no letters.
+        other != 0 && other & !self.letters() != 0
     }
 
-    /// Curly brackets, among others.
+    /// Returns the curly brackets, and other bytes.
     #[inline(always)]
     pub(super) fn curly(&self) -> u64 {
         self.bits((self.bytes & 0x20).simd_eq(0x20))
     }
 }
 
-/// The bytes that are escaped, among the `len` of a block: those after an special
-/// run of backslashes. `carry` says whether the first one is, and then whether
-/// the one after the block will be.
+/// Returns the bytes that are escaped, among the `len` of a block: those after an odd run of
+/// backslashes. `carry` is 1 if the first one is escaped, and becomes 1 if the one after the block
+/// is.
 ///
-/// This is how simdjson does it: subtracting the starts of runs from the special
-/// places carries through each run to its end.
+/// The method is simdjson's: subtracting the starts of runs from the odd places carries through
+/// each run to its end.
 #[inline(always)]
 fn escaped(backslashes: u64, carry: &mut u64, len: usize) -> u64 {
     const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
@@ -137,8 +137,8 @@ fn escaped(backslashes: u64, carry: &mut u64, len: usize) -> u64 {
     escaped
 }
 
-/// Each bit becomes the parity of itself and those below: of quotes, a mask of
-/// strings with their opening quotes.
+/// Replaces each bit by the parity of itself and those below: quotes become a mask of strings with
+/// their opening quotes.
 #[inline(always)]
 pub(super) fn prefix_xor(mut bits: u64) -> u64 {
     for shift in [1, 2, 4, 8, 16, 32] {
@@ -154,8 +154,8 @@ mod tests {
 
     use super::*;
 
-    /// The masks of a block of nothing but this byte: numbers, breaks, letters,
-    /// opening and closing brackets, curly ones.
+    /// The masks of a block of this byte only: numbers, breaks, letters, opening, closing and curly
+    /// brackets.
     #[inline(always)]
     fn masks<S: Simd>(simd: S, byte: u8) -> [u64; 6] {
         let block = Block::load(simd, &[byte; BLOCK], 0);
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn each_mask_is_of_its_bytes_and_no_others() {
+    fn masks_have_their_bytes_and_no_others() {
         for byte in 0..=u8::MAX {
             let is_bracket = matches!(byte, b'[' | b']' | b'{' | b'}');
             let expected = [
@@ -181,7 +181,7 @@ mod tests {
             .map(|all| if all { u64::MAX } else { 0 });
             let mut found = dispatch!(Level::new(), simd => masks(simd, byte));
             if !is_bracket {
-                // It tells brackets apart, and nothing else.
+                // The mask is used for brackets only.
                 found[5] = 0;
             }
             assert_eq!(found, expected, "{byte:#x}");
@@ -189,40 +189,43 @@ mod tests {
     }
 
     #[inline(always)]
-    fn has_non_json<S: Simd>(simd: S, bytes: &[u8], outside: u64, quotes: u64) -> bool {
+    fn masks_have_non_json<S: Simd>(simd: S, bytes: &[u8], outside: u64, quotes: u64) -> bool {
         let block = Block::load(simd, bytes, 0);
         let (opening, closing) = block.brackets();
         block.has_non_json([block.numbers(), opening, closing], outside, quotes)
     }
 
     #[test]
-    fn only_what_is_not_of_the_alphabet_is_strange_and_only_where_it_is_looked_for() {
-        let strange = |bytes: &[u8], outside, quotes| dispatch!(Level::new(), simd => has_non_json(simd, bytes, outside, quotes));
-        // One of each kind, and strangers in the first and the last place.
+    fn non_json_bytes_are_found_outside_strings() {
+        fn has_non_json(bytes: &[u8], outside: u64, quotes: u64) -> bool {
+            dispatch!(Level::new(), simd => masks_have_non_json(simd, bytes, outside, quotes))
+        }
+
+        // A byte of each kind, and non-JSON bytes in the first and the last place.
         let ordinary = b"[{1.5e+3,true: null}]\t\r\n false -0 ";
         let mut bytes: Vec<_> = ordinary.iter().copied().cycle().take(BLOCK).collect();
-        assert!(!strange(&bytes, u64::MAX, 0));
-        for stranger in [b'"', b'/', b'x', b'\\', 0, 0x80] {
+        assert!(!has_non_json(&bytes, u64::MAX, 0));
+        for byte in [b'"', b'/', b'x', b'\\', 0, 0x80] {
             for place in [0, BLOCK - 1] {
-                let before = std::mem::replace(&mut bytes[place], stranger);
-                assert!(strange(&bytes, u64::MAX, 0), "{stranger}");
-                assert!(strange(&bytes, 1 << place, 0), "{stranger}");
-                assert!(!strange(&bytes, !(1 << place), 0), "{stranger}");
-                assert!(!strange(&bytes, u64::MAX, 1 << place), "{stranger}");
+                let before = std::mem::replace(&mut bytes[place], byte);
+                assert!(has_non_json(&bytes, u64::MAX, 0), "{byte}");
+                assert!(has_non_json(&bytes, 1 << place, 0), "{byte}");
+                assert!(!has_non_json(&bytes, !(1 << place), 0), "{byte}");
+                assert!(!has_non_json(&bytes, u64::MAX, 1 << place), "{byte}");
                 bytes[place] = before;
             }
-            assert!(strange(&[stranger; BLOCK], u64::MAX, 0), "{stranger}");
+            assert!(has_non_json(&[byte; BLOCK], u64::MAX, 0), "{byte}");
         }
     }
 
     proptest! {
         #[test]
-        fn what_follows_an_odd_run_of_backslashes_is_escaped(
+        fn bytes_after_an_odd_run_of_backslashes_are_escaped(
             mask in any::<[u64; 2]>(),
             carry in 0..2_u64,
             len in 1..=BLOCK,
         ) {
-            // Long runs, too, and none where there is no byte.
+            // With long runs, and none past the last byte.
             let backslashes = (mask[0] | mask[1]) & u64::MAX >> (BLOCK - len);
             let mut is_escaped = carry == 1;
             let mut expected = 0;

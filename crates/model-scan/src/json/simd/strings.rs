@@ -1,3 +1,5 @@
+//! Tracks strings through the blocks of a nested value.
+
 use fearless_simd::Simd;
 
 use super::{
@@ -5,31 +7,32 @@ use super::{
     block::{Block, prefix_xor},
 };
 
-/// What carries over from a block of a nested value into the next.
+/// The state that carries over from one block of a nested value to the next.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Strings {
-    /// All ones in a string.
+    /// All ones if the next byte is in a string.
     inside: u64,
-    /// Whether the next byte is escaped.
+    /// 1 if the next byte is escaped.
     escape: u64,
 }
 
-/// What a block of a nested value is.
+/// The outcome of a block of a nested value.
 pub(super) enum BlockOutcome {
     Consumed,
-    /// Taken but for these brackets.
+    /// Consumed except for these brackets.
     Brackets(u64),
-    /// Wholly inside a string.
+    /// Consumed: wholly inside a string.
     InString,
+    /// Consumed: numbers only.
     Numbers,
-    /// Not taken: bytes that are not of JSON's alphabet.
+    /// Not consumed: a byte is not of the JSON alphabet.
     NonJson,
 }
 
 impl Strings {
-    /// Takes a block, of the length returned.
+    /// Consumes a block. Returns its length too.
     #[inline(always)]
-    pub(super) fn take<S: Simd>(
+    pub(super) fn consume<S: Simd>(
         &mut self,
         nested: &mut Nested,
         block: Block<S>,
@@ -61,7 +64,7 @@ impl Strings {
         (BlockOutcome::Consumed, block.len)
     }
 
-    /// The string that goes on.
+    /// Returns the string that is not complete.
     pub(super) fn open_string(&self) -> Option<SkippedString> {
         (self.inside != 0).then_some(SkippedString {
             escaped: self.escape != 0,

@@ -1,23 +1,25 @@
+//! A block in which several short strings are found.
+
 use fearless_simd::Simd;
 
 use super::block::Block;
 
-/// What a block says of strings: several short ones fit in.
+/// The quotes and special bytes of one block, which may have several short strings.
 #[derive(Default)]
 pub(in super::super) struct Window {
-    /// Where the block begins and ends.
+    /// The indices of the block.
     begin: usize,
     pub(super) end: usize,
     quotes: u64,
-    /// What does not stand for itself in a string, or is beyond ASCII.
+    /// See [`Block::special`].
     special: u64,
 }
 
-/// What is to be seen of a string.
+/// The end of a string, as far as the block shows it.
 pub(super) enum StringEnd {
-    /// It is plain, and this is the place of its closing quote.
+    /// The string is plain, and its closing quote is at this index.
     At(usize),
-    /// It is plain as far as the block goes.
+    /// The string is plain up to the end of the block.
     PastBlock,
     NotPlain,
 }
@@ -34,7 +36,7 @@ impl Window {
         }
     }
 
-    /// Looks at the string that begins here, or goes on, before the block's end.
+    /// Finds the end of the string that begins or goes on at index `at`, before the block's end.
     #[inline(always)]
     pub(super) fn string(&self, at: usize) -> StringEnd {
         let quotes = self.quotes >> (at - self.begin);

@@ -1,4 +1,4 @@
-//! What the engines that take a block of bytes at once could get wrong.
+//! Edge cases of the engines that consume a block of bytes at once.
 
 use super::super::{JsonError, JsonErrorKind, Reason};
 use super::{SCANS, check, check_and_read, scan_with};
@@ -9,7 +9,7 @@ fn in_array(frame: &[u8]) -> Vec<&[u8]> {
 }
 
 #[test]
-fn a_block_of_what_has_no_place_is_refused_at_its_first_byte() {
+fn blocks_of_invalid_bytes_are_rejected_at_their_first_byte() {
     for byte in [b'@', b'\\', b'\x0b', b'/', b'v', b'\x80', b'\xff'] {
         let block = [byte; 64];
         let kind = JsonErrorKind::Invalid(Reason::of_unexpected(byte));
@@ -21,7 +21,7 @@ fn a_block_of_what_has_no_place_is_refused_at_its_first_byte() {
 }
 
 #[test]
-fn each_byte_is_in_the_alphabet_or_not_wherever_it_is_in_a_block() {
+fn bytes_are_classified_anywhere_in_a_block() {
     for byte in 0..=u8::MAX {
         for place in [0, 1, 31, 32, 62, 63, 64, 127] {
             let mut frame = vec![b' '; 128];
@@ -33,7 +33,7 @@ fn each_byte_is_in_the_alphabet_or_not_wherever_it_is_in_a_block() {
 }
 
 #[test]
-fn an_escape_at_the_end_of_a_block_is_over_before_the_block_after_the_next() {
+fn escapes_at_the_end_of_a_block_end_in_the_next() {
     for padding in 0..64 {
         let spaces = " ".repeat(padding);
         let digits = "1".repeat(128);
@@ -43,7 +43,7 @@ fn an_escape_at_the_end_of_a_block_is_over_before_the_block_after_the_next() {
 }
 
 #[test]
-fn brackets_within_strings_are_none() {
+fn brackets_in_strings_do_not_count() {
     for strings in ["\"[\",", "\"]\",", "\"{[\",\"}\","] {
         let strings = strings.repeat(100);
         let document = format!("{{\"a\":[{strings}1],\"model\":\"x\"}}");
@@ -52,7 +52,7 @@ fn brackets_within_strings_are_none() {
 }
 
 #[test]
-fn a_stranger_behind_a_string_is_found_wherever_in_a_block_the_string_ends() {
+fn non_json_bytes_after_a_string_are_found_anywhere_in_a_block() {
     for padding in 0..130 {
         let (text, rest) = ("x".repeat(padding), "1".repeat(64));
         for end in [r#"",@"#, r#"\"",@"#, r#"\\",@"#] {

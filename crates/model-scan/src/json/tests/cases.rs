@@ -25,9 +25,9 @@ fn literal(document: &str) -> &str {
     }
 }
 
-fn refusal(document: impl AsRef<[u8]>) -> (JsonErrorKind, u64) {
+fn rejection(document: impl AsRef<[u8]>) -> (JsonErrorKind, u64) {
     let document = document.as_ref();
-    let error = scan(&[document]).result.expect_err("a refusal");
+    let error = scan(&[document]).result.expect_err("a rejection");
     (error.kind(), error.offset())
 }
 
@@ -35,11 +35,11 @@ fn refusal(document: impl AsRef<[u8]>) -> (JsonErrorKind, u64) {
 fn assert_invalid(document: impl AsRef<[u8]>, reason: Reason, offset: u64) {
     let document = document.as_ref();
     let expected = (JsonErrorKind::Invalid(reason), offset);
-    assert_eq!(refusal(document), expected, "{}", document.escape_ascii());
+    assert_eq!(rejection(document), expected, "{}", document.escape_ascii());
 }
 
 #[test]
-fn a_model_is_found_wherever_it_stands() {
+fn model_is_found_anywhere_at_the_top_level() {
     assert_eq!(literal(r#"{"model":"a"}"#), r#""a""#);
     assert_eq!(literal(r#"{"model":"","n":1}"#), r#""""#);
     assert_eq!(literal(r#"{"a":[{"b":{}}],"model":"x y"}"#), r#""x y""#);
@@ -55,7 +55,7 @@ fn a_model_is_found_wherever_it_stands() {
 }
 
 #[test]
-fn an_escaped_spelling_of_the_key_counts() {
+fn escaped_key_matches() {
     assert_eq!(literal(r#"{"mod\u0065l":"a"}"#), r#""a""#);
     assert_eq!(
         literal(r#"{"\u006D\u006f\u0064\u0065\u006C":"a"}"#),
@@ -64,7 +64,7 @@ fn an_escaped_spelling_of_the_key_counts() {
 }
 
 #[test]
-fn escapes_in_the_model_are_reported_and_decoded() {
+fn escapes_in_the_model_are_decoded() {
     let document = r#"{"model":"a\u0020\ud83d\ude00\"\\\/\b\f\n\r\tz"}"#;
     let Model::String {
         start,
@@ -78,12 +78,12 @@ fn escapes_in_the_model_are_reported_and_decoded() {
     let literal = &document.as_bytes()[start as usize..end as usize];
     let decoded = decode_string(literal, escaped).unwrap();
     assert_eq!(decoded, "a 😀\"\\/\x08\x0c\n\r\tz");
-    // A NUL is refused in keys only.
+    // A NUL is rejected in keys only.
     assert_eq!(decode_string(br#""\u0000""#, true).unwrap(), "\0");
 }
 
 #[test]
-fn decode_string_returns_none_for_what_is_no_valid_literal() {
+fn decode_string_rejects_invalid_literals() {
     for literal in [
         "",
         "\"",
@@ -105,7 +105,7 @@ fn decode_string_returns_none_for_what_is_no_valid_literal() {
 }
 
 #[test]
-fn nested_models_and_look_alikes_do_not_match() {
+fn nested_models_and_similar_keys_do_not_match() {
     for document in [
         r#"{}"#,
         r#"{"a":{"model":"x"},"b":[{"model":"y"}]}"#,
@@ -118,7 +118,7 @@ fn nested_models_and_look_alikes_do_not_match() {
 }
 
 #[test]
-fn a_value_that_is_no_string_is_reported_with_its_first_byte() {
+fn other_values_are_reported_with_their_first_byte() {
     for (value, kind) in [
         ("-", ValueKind::Number),
         ("7", ValueKind::Number),
@@ -136,7 +136,7 @@ fn a_value_that_is_no_string_is_reported_with_its_first_byte() {
 }
 
 #[test]
-fn a_string_is_reported_with_its_closing_quote() {
+fn strings_are_reported_with_their_closing_quote() {
     let mut scanner = JsonScanner::new();
     scanner.feed(br#"{"mod"#).unwrap();
     assert_eq!(scanner.model(), Model::Unseen);
@@ -161,7 +161,7 @@ fn a_string_is_reported_with_its_closing_quote() {
 }
 
 #[test]
-fn the_insertion_is_just_past_the_opening_brace() {
+fn insertion_is_just_past_the_opening_brace() {
     let at = |at, object_is_empty| {
         Some(Insertion {
             at,
@@ -175,29 +175,32 @@ fn the_insertion_is_just_past_the_opening_brace() {
 }
 
 #[test]
-fn a_second_model_is_refused_at_its_key() {
+fn second_model_is_rejected_at_its_key() {
     let duplicate = JsonErrorKind::DuplicateModel;
-    assert_eq!(refusal(r#"{"model":"a","model":"a"}"#), (duplicate, 13));
+    assert_eq!(rejection(r#"{"model":"a","model":"a"}"#), (duplicate, 13));
     assert_eq!(
-        refusal(r#"{"model":1, "mod\u0065l"#.to_owned() + "\""),
+        rejection(r#"{"model":1, "mod\u0065l"#.to_owned() + "\""),
         (duplicate, 12)
     );
     assert_eq!(
-        refusal(r#"{"model":null,"x":[],"model"#.to_owned() + "\"!"),
+        rejection(r#"{"model":null,"x":[],"model"#.to_owned() + "\"!"),
         (duplicate, 21)
     );
 }
 
 #[test]
-fn another_case_of_the_key_is_refused_with_and_without_a_model() {
+fn key_in_another_case_is_ambiguous() {
     let ambiguous = JsonErrorKind::AmbiguousModel;
-    assert_eq!(refusal(r#"{"Model":"a"}"#), (ambiguous, 1));
-    assert_eq!(refusal(r#"{"model":"a","\u004dODEL":1}"#), (ambiguous, 13));
+    assert_eq!(rejection(r#"{"Model":"a"}"#), (ambiguous, 1));
+    assert_eq!(
+        rejection(r#"{"model":"a","\u004dODEL":1}"#),
+        (ambiguous, 13)
+    );
     assert_eq!(model(r#"{"a":{"Model":"x"}}"#), Model::Unseen);
 }
 
 #[test]
-fn the_top_level_is_under_the_full_grammar() {
+fn top_level_follows_the_grammar() {
     assert_invalid("", EmptyBody, 0);
     assert_invalid(" \n", EmptyBody, 2);
     assert_invalid("{", UnexpectedEnd, 1);
@@ -221,7 +224,7 @@ fn the_top_level_is_under_the_full_grammar() {
 }
 
 #[test]
-fn top_level_numbers_are_under_the_full_grammar() {
+fn top_level_numbers_follow_the_grammar() {
     for number in ["0", "-0", "10", "0.0", "1e5", "1E+05", "-1.5e-0", "1e400"] {
         model(&format!("{{\"a\":{number},\"b\":{number} }}"));
     }
@@ -243,7 +246,7 @@ fn top_level_numbers_are_under_the_full_grammar() {
 }
 
 #[test]
-fn top_level_words_are_spelled_out() {
+fn top_level_words_are_exact() {
     assert_invalid("{\"a\":nul}", Word, 8);
     assert_invalid("{\"a\":truee}", Word, 9);
     for word in ["NaN", "Infinity", "None", "True", "undefined"] {
@@ -253,7 +256,7 @@ fn top_level_words_are_spelled_out() {
 }
 
 #[test]
-fn keys_and_the_model_are_valid_strings() {
+fn keys_and_the_model_are_validated() {
     for (before, after) in [("{\"", "\":1}"), ("{\"model\":\"", "\"}")] {
         let assert = |inside: &[u8], reason, at: u64| {
             let document = [before.as_bytes(), inside, after.as_bytes()].concat();
@@ -282,7 +285,7 @@ fn keys_and_the_model_are_valid_strings() {
 }
 
 #[test]
-fn of_other_strings_only_the_end_matters() {
+fn other_strings_are_not_validated() {
     for inside in [
         "\n\\x\\ud83d\\u12",
         "\\\\",
@@ -302,7 +305,7 @@ fn of_other_strings_only_the_end_matters() {
 }
 
 #[test]
-fn nested_values_are_held_to_brackets_and_alphabet() {
+fn nested_values_are_checked_for_brackets_and_alphabet() {
     for nested in ["[01,,-.5 tru]", "{1:2}", "{\"a\",}", "[+eE]"] {
         model(&format!("{{\"a\":{nested}}}"));
     }
@@ -322,7 +325,7 @@ fn nested_values_are_held_to_brackets_and_alphabet() {
 }
 
 #[test]
-fn other_encodings_are_named() {
+fn other_encodings_are_rejected() {
     assert_invalid("\u{feff}{}", ByteOrderMark, 0);
     let utf16: Vec<u8> = "{\"a\":1}"
         .encode_utf16()
@@ -340,18 +343,18 @@ fn other_encodings_are_named() {
 }
 
 #[test]
-fn nesting_is_limited_to_1024_levels_with_the_top_level_object() {
+fn nesting_is_limited_to_1024_levels() {
     let document =
         |levels: usize| format!("{{\"a\":{}1{}}}", "[".repeat(levels), "]".repeat(levels));
     assert_eq!(model(&document(1023)), Model::Unseen);
     assert_invalid(document(1024), TooDeep, 5 + 1023);
     assert_invalid(document(100_000), TooDeep, 5 + 1023);
-    // The limit is on what is open at a time.
+    // Only open brackets count.
     model(&format!("{{\"a\":[{}1]}}", "[[{}]],".repeat(5_000)));
 }
 
 #[test]
-fn a_long_key_is_not_collected() {
+fn long_keys_take_constant_memory() {
     let mut scanner = JsonScanner::new();
     scanner.feed(b"{\"model").unwrap();
     for _ in 0..1_000 {
@@ -364,7 +367,7 @@ fn a_long_key_is_not_collected() {
 }
 
 #[test]
-fn a_long_string_without_escapes_may_be_cut_anywhere_around_its_first_one() {
+fn long_strings_may_be_cut_around_their_first_escape() {
     let long = "x".repeat(3_000);
     for value in [
         format!("\"{long}\\\"{long}\\\\\""),
@@ -402,7 +405,7 @@ fn empty_frames_change_nothing() {
 }
 
 #[test]
-fn an_error_says_what_is_wrong_where_and_how_to_mend_it() {
+fn errors_have_cause_offset_and_remedy() {
     let message = |document: &str| scan(&[document.as_bytes()]).result.unwrap_err().to_string();
     assert_eq!(
         message(r#"{"model":"a","model":"b"}"#),

@@ -7,7 +7,7 @@ fn space() -> impl Strategy<Value = String> {
     prop_oneof![6 => Just(String::new()), 1 => Just(" ".into()), 1 => "[ \t\r\n]{1,9}"]
 }
 
-/// The inside of a string literal that is valid.
+/// The inside of a valid string literal.
 fn text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         4 => "[ -!#-\\[\\]-~]{0,12}",
@@ -59,7 +59,7 @@ fn nested() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Brackets of random kinds around nothing, with something between them.
+/// Nested brackets of random kinds, with other bytes between them.
 pub(super) fn deep(depth: usize, kinds: u64) -> String {
     let is_array = |level: usize| kinds.rotate_left(level as u32 * 7) & 1 == 0;
     let filler = |level: usize| match kinds.rotate_right(level as u32) % 23 {
@@ -107,7 +107,7 @@ fn model_key() -> impl Strategy<Value = String> {
     (m, o, d, e, l).prop_map(|(m, o, d, e, l)| format!("\"{m}{o}{d}{e}{l}\""))
 }
 
-/// An object of some members and mostly one model.
+/// An object with mostly one model among other members.
 fn object(value: BoxedStrategy<String>, model: BoxedStrategy<String>) -> BoxedStrategy<String> {
     let member = |key: BoxedStrategy<String>, value: BoxedStrategy<String>| {
         (key, value, [space(), space(), space(), space()])
@@ -142,7 +142,7 @@ pub(super) fn document() -> BoxedStrategy<String> {
     object(value(), model.boxed())
 }
 
-/// A document with long strings and long lists, in which blocks are skipped.
+/// A document with long strings and arrays, in which blocks are skipped.
 pub(super) fn long_document() -> BoxedStrategy<String> {
     let repeat = |units: &'static [&'static str], times: usize| {
         vec((select(units), 1..times), 0..6).prop_map(|parts| {
@@ -189,21 +189,21 @@ pub(super) fn long_document() -> BoxedStrategy<String> {
     )
 }
 
-/// A document without nested values and without strings but keys and the model.
+/// A document without nested values, and without strings except keys and the model.
 pub(super) fn strict_document() -> BoxedStrategy<String> {
     let value = || prop_oneof![number(), word()].boxed();
     let model = prop_oneof![6 => literal(), 1 => value()];
     object(value(), model.boxed())
 }
 
-/// Something that is done to a document, at a place.
+/// A change of a document.
 #[derive(Clone, Debug)]
 pub(super) enum Mutation {
     Replace(prop::sample::Index, u8),
     Insert(prop::sample::Index, u8),
     Delete(prop::sample::Index),
     Truncate(prop::sample::Index),
-    /// Copies what lies between two places to a third.
+    /// Copies the bytes between two places to a third.
     Copy([prop::sample::Index; 3]),
 }
 

@@ -1,4 +1,4 @@
-//! The scanner against the naive reader and `serde_json`, on random documents.
+//! Random documents, cut anywhere: the scanner agrees with the oracle and `serde_json`.
 //!
 //! `PROPTEST_CASES` sets the number of cases.
 
@@ -13,7 +13,7 @@ use super::{
 fn config() -> Config {
     let default = Config::default();
     Config {
-        // The default is for debug builds, where it takes a few seconds.
+        // A few seconds in debug builds.
         cases: match std::env::var_os("PROPTEST_CASES") {
             Some(_) => default.cases,
             None => 300,
@@ -36,7 +36,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn valid_documents_are_accepted_but_for_their_models(
+    fn valid_documents_are_accepted_except_for_their_models(
         document in document(),
         cuts in cuts(),
     ) {
@@ -50,7 +50,7 @@ proptest! {
     }
 
     #[test]
-    fn mutated_documents_are_read_as_others_read_them(
+    fn mutated_documents_match_the_oracle(
         document in document(),
         mutations in vec(mutation(), 1..4),
         cuts in cuts(),
@@ -60,7 +60,7 @@ proptest! {
     }
 
     #[test]
-    fn long_documents_are_read_as_others_read_them(
+    fn long_documents_match_the_oracle(
         document in long_document(),
         mutations in vec(mutation(), 0..3),
         cuts in cuts(),
@@ -70,7 +70,7 @@ proptest! {
     }
 
     #[test]
-    fn strict_documents_are_accepted_just_when_serde_json_accepts_them(
+    fn strict_documents_match_serde_json(
         document in strict_document(),
         mutations in vec(mutation(), 0..3),
         cuts in cuts(),
@@ -80,7 +80,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_are_read_as_others_read_them(
+    fn arbitrary_bytes_match_the_oracle(
         bytes in vec(prop::sample::select(b"{}[]\":,\\model0.1e- \xc3\xa9\x00".to_vec()), 0..100),
         prefix in prop::sample::select(vec!["", "{", "{\"a\":[", "{\"model\":\"", "{\"m"]),
         cuts in cuts(),
@@ -90,7 +90,7 @@ proptest! {
     }
 
     #[test]
-    fn deep_documents_are_read_as_others_read_them(
+    fn deep_documents_match_the_oracle(
         depth in prop_oneof![3 => 55_usize..140, 1 => 1015_usize..1030],
         kinds in any::<u64>(),
         mutations in vec(mutation(), 0..3),

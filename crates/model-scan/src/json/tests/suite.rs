@@ -4,7 +4,7 @@ use super::super::oracle::suite;
 use super::{check, scan};
 
 #[test]
-fn each_document_of_the_suite_is_accepted_or_refused_as_it_says() {
+fn suite_is_accepted_or_rejected_as_it_says() {
     for (document, accepted) in suite() {
         let shown = document.escape_ascii();
         assert_eq!(scan(&[&document]).result.is_ok(), accepted, "{shown}");

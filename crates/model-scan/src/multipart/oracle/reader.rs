@@ -1,8 +1,9 @@
-//! The rules once more, for a form that is there as a whole: slow, and by other means.
+//! A naive reader of whole forms.
 
 use percent_encoding::percent_decode_str;
 
-/// Where the model is in a form that must pass; `Err` for one that must be refused.
+/// Returns the span of the model in a form that must be accepted; `Err` for one that must be
+/// rejected.
 pub(super) fn model(boundary: &str, form: &[u8]) -> Result<Option<(u64, u64)>, ()> {
     let delimiter = format!("--{boundary}");
     let preamble = if form.starts_with(b"\r\n") { 2 } else { 0 };
@@ -33,7 +34,7 @@ fn ensure(holds: bool) -> Result<(), ()> {
     if holds { Ok(()) } else { Err(()) }
 }
 
-/// What stands between the separators, and where it starts.
+/// Returns the pieces between the separators, with their offsets.
 fn split<'a>(bytes: &'a [u8], separator: &[u8]) -> Vec<(usize, &'a [u8])> {
     let mut pieces = Vec::new();
     let mut start = 0;
@@ -51,7 +52,7 @@ fn split<'a>(bytes: &'a [u8], separator: &[u8]) -> Vec<(usize, &'a [u8])> {
     pieces
 }
 
-/// Between two delimiters: CRLF, the head, an empty line, the content, CRLF.
+/// Reads a part between two delimiters: CRLF, the head, an empty line, the content, CRLF.
 fn part(piece: &[u8]) -> Option<(bool, &[u8], Option<usize>)> {
     let piece = piece.strip_prefix(b"\r\n")?;
     let lines = split(piece, b"\r\n");
@@ -174,7 +175,7 @@ fn head(headers: &[(String, &str)]) -> Option<(bool, Option<usize>)> {
     (!near).then_some((false, length))
 }
 
-/// `; key=value` over and over. An empty rest has none.
+/// Reads `; key=value` repeatedly. An empty rest has none.
 fn params(mut rest: &str) -> Option<Vec<(&str, &str)>> {
     let mut params = Vec::new();
     loop {

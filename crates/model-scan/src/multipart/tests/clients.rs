@@ -1,10 +1,10 @@
-//! The bytes that real clients send for `/audio/transcriptions`.
+//! Forms as real clients send them to `/audio/transcriptions`.
 
 use super::*;
 
 #[track_caller]
 fn assert_client(boundary: &str, form: &str) {
-    // Written with LF for legibility; as binary contents go, the file's is nasty.
+    // Written with LF for legibility. The file has bytes that look like delimiters.
     let file = "ID3\r\n--\r\n----\x00\u{ff}\r";
     let form = form
         .trim_start()

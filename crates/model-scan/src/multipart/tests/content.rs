@@ -1,4 +1,4 @@
-//! Contents: where the model is, when it is known, and how long it may be.
+//! Contents: the model's offsets, when it is known, and its length.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn model_is_found_before_and_after_a_file() {
 }
 
 #[test]
-fn content_is_taken_as_it_is() {
+fn content_may_have_any_bytes() {
     for content in [
         "",
         "\r\n",
@@ -38,7 +38,7 @@ fn content_is_taken_as_it_is() {
 }
 
 #[test]
-fn near_boundaries_over_and_over_are_content() {
+fn partial_delimiters_are_content() {
     let content = "\r\n--Xy\r\n--X\r\n--\r\r\n-Xy--XyYZ".repeat(500);
     let form = form(&[(FILE.0, &content), MODEL]);
     let (start, end) = scan_frames(BOUNDARY, [form.as_bytes()]).unwrap().unwrap();
@@ -50,7 +50,7 @@ fn near_boundaries_over_and_over_are_content() {
 }
 
 #[test]
-fn model_is_unseen_then_pending_then_known() {
+fn model_is_unseen_then_pending_then_found() {
     let form = form(&[FILE, MODEL, FILE]);
     let start = form.find("whisper").unwrap();
     let end = start + "whisper-1".len();
@@ -93,7 +93,7 @@ fn empty_frames_change_nothing() {
 }
 
 #[test]
-fn errors_stay() {
+fn errors_are_latched() {
     let form = form(&[MODEL, MODEL]);
     let mut scanner = MultipartScanner::new(BOUNDARY.as_bytes()).unwrap();
     let error = scanner.feed(form.as_bytes()).unwrap_err();
@@ -108,7 +108,7 @@ fn errors_stay() {
 }
 
 #[test]
-fn model_of_sixty_four_kibibytes_passes_and_no_longer_one() {
+fn model_is_limited_to_64_kib() {
     let limit = MAX_MODEL;
     let form = |len| form(&[FILE, (MODEL.0, &"x".repeat(len)), FILE]);
     assert!(scan(form(limit)).unwrap().is_some());
@@ -127,7 +127,7 @@ fn model_of_sixty_four_kibibytes_passes_and_no_longer_one() {
 }
 
 #[test]
-fn overlong_model_is_refused_as_soon_as_no_delimiter_can_end_it_in_time() {
+fn overlong_model_is_rejected_before_its_end() {
     let head = format!("--XyZ\r\n{}\r\n\r\n", MODEL.0);
     let limit = head.len() + MAX_MODEL;
     let late = "\r\n--XyZ".len();
@@ -141,7 +141,7 @@ fn overlong_model_is_refused_as_soon_as_no_delimiter_can_end_it_in_time() {
 }
 
 #[test]
-fn overlong_model_is_refused_even_when_the_boundary_follows_out_of_place() {
+fn overlong_model_is_rejected_before_a_misplaced_boundary() {
     let content = format!("{}--XyZ", "x".repeat(MAX_MODEL + 3));
     let form = form(&[(MODEL.0, &content)]);
     let start = form.find("xxx").unwrap();
@@ -169,7 +169,7 @@ fn large_file_takes_constant_memory() {
 }
 
 #[test]
-fn error_texts_are_distinct_and_say_where_and_how_to_mend_it() {
+fn errors_have_cause_offset_and_remedy() {
     let mut texts: Vec<String> = Reason::ALL
         .into_iter()
         .map(MultipartErrorKind::Invalid)

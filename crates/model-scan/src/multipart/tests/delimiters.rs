@@ -9,7 +9,7 @@ fn assert_bad_boundary(boundary: &[u8], offset: u64) {
 }
 
 #[test]
-fn boundary_takes_every_bchar_and_up_to_seventy() {
+fn boundary_may_have_seventy_bchars() {
     let all = "'()+_,-./:=? 09azAZ";
     let form = form(&[FILE, MODEL]).replace(BOUNDARY, all);
     assert!(scan_with(all, form).unwrap().is_some());
@@ -18,7 +18,7 @@ fn boundary_takes_every_bchar_and_up_to_seventy() {
 }
 
 #[test]
-fn boundary_that_is_empty_ends_in_a_space_or_has_other_characters_is_invalid() {
+fn other_boundaries_are_rejected() {
     assert_bad_boundary(b"", 0);
     assert_bad_boundary(b"a ", 1);
     assert_bad_boundary(b"ab\r\n", 2);
@@ -30,7 +30,7 @@ fn boundary_that_is_empty_ends_in_a_space_or_has_other_characters_is_invalid() {
 }
 
 #[test]
-fn boundary_of_dashes_passes() {
+fn boundary_may_have_dashes_only() {
     for boundary in ["-", "--", "---", "a--", "--a", "--a--"] {
         let form = form(&[MODEL, FILE]).replace(BOUNDARY, boundary);
         let form = form.replace("\r\n--\r\n--Xy", "");
@@ -44,7 +44,7 @@ fn one_empty_line_may_come_before_the_first_delimiter() {
 }
 
 #[test]
-fn any_other_preamble_is_refused() {
+fn any_other_preamble_is_rejected() {
     let form = form(&[MODEL]);
     for (preamble, offset) in [
         ("\n", 0),
@@ -64,8 +64,8 @@ fn any_other_preamble_is_refused() {
 }
 
 #[test]
-fn delimiter_line_that_ends_in_a_bare_line_end_is_refused() {
-    // Werkzeug takes all of these, Go an LF-only form.
+fn delimiter_line_that_ends_in_a_bare_line_end_is_rejected() {
+    // Werkzeug accepts all of these, Go an LF-only form.
     let form = form(&[MODEL, FILE]);
     assert_invalid(
         form.replacen("XyZ\r\n", "XyZ\n", 1),
@@ -84,7 +84,7 @@ fn delimiter_line_that_ends_in_a_bare_line_end_is_refused() {
 }
 
 #[test]
-fn padding_after_a_delimiter_is_refused() {
+fn padding_after_a_delimiter_is_rejected() {
     // A delimiter for Go and Werkzeug, content for busboy and formidable.
     for padding in [" ", "\t", "  \t"] {
         let form = form(&[MODEL, FILE]);
@@ -97,7 +97,7 @@ fn padding_after_a_delimiter_is_refused() {
 }
 
 #[test]
-fn longer_boundary_within_content_is_refused() {
+fn longer_boundary_within_content_is_rejected() {
     for tail in ["X", "-X", "-\r\n", "\rX", "\0", "\r\r\n"] {
         let content = format!("abc\r\n--XyZ{tail} def");
         let form = form(&[(FILE.0, &content), MODEL]);
@@ -108,8 +108,8 @@ fn longer_boundary_within_content_is_refused() {
 }
 
 #[test]
-fn boundary_within_content_that_is_not_a_line_of_its_own_is_refused() {
-    // Werkzeug takes a bare CR or LF before it, PHP a bare LF, Django and Tornado anything.
+fn boundary_within_content_that_is_not_a_line_of_its_own_is_rejected() {
+    // Werkzeug accepts a bare CR or LF before it, PHP a bare LF, Django and Tornado anything.
     for before in [
         "abc\n",
         "abc\r",
@@ -130,7 +130,7 @@ fn boundary_within_content_that_is_not_a_line_of_its_own_is_refused() {
 }
 
 #[test]
-fn delimiter_right_after_a_head_is_refused() {
+fn delimiter_right_after_a_head_is_rejected() {
     // Go and Werkzeug read an empty part.
     for after in ["\r\n", "--\r\n"] {
         let form = format!("--XyZ\r\n{}\r\n\r\n--XyZ{after}", MODEL.0);
@@ -143,7 +143,7 @@ fn delimiter_right_after_a_head_is_refused() {
 }
 
 #[test]
-fn delimiter_within_a_head_is_refused() {
+fn delimiter_within_a_head_is_rejected() {
     let form = form(&[
         ("Content-Disposition: form-data; name=\"a--XyZb\"", ""),
         MODEL,
@@ -154,14 +154,14 @@ fn delimiter_within_a_head_is_refused() {
 }
 
 #[test]
-fn form_without_parts_passes() {
+fn form_without_parts_is_accepted() {
     assert_eq!(scan("--XyZ--"), Ok(None));
     assert_eq!(scan("--XyZ--\r\n"), Ok(None));
     assert_eq!(scan("\r\n--XyZ--\r\n"), Ok(None));
 }
 
 #[test]
-fn form_that_ends_before_its_close_delimiter_is_refused() {
+fn form_that_ends_before_its_close_delimiter_is_rejected() {
     let form = form(&[FILE, MODEL]);
     let complete = form.len() - 2;
     for end in 0..complete {
@@ -172,7 +172,7 @@ fn form_that_ends_before_its_close_delimiter_is_refused() {
 }
 
 #[test]
-fn close_delimiter_takes_nothing_but_a_line_end() {
+fn only_a_line_end_may_follow_the_close_delimiter() {
     let form = form(&[MODEL]);
     let form = form.trim_end();
     for tail in ["-", "x", " \r\n", "\t", "\n", "\0", "--XyZ--"] {
@@ -189,7 +189,7 @@ fn empty_lines_may_follow_the_close_delimiter() {
 }
 
 #[test]
-fn any_other_epilogue_is_refused() {
+fn any_other_epilogue_is_rejected() {
     // Django would read a part without a delimiter, Tornado looks for the last close delimiter.
     let form = form(&[MODEL]);
     for epilogue in [

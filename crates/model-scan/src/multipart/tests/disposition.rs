@@ -1,4 +1,4 @@
-//! Content-Disposition: who is the model, and who only looks like it (RFC 7578, section 4.2).
+//! Content-Disposition: names that are the model, and names that some read as it (RFC 7578, 4.2).
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn assert_disposition(value: &str, reason: Reason, place: &str) {
 }
 
 #[test]
-fn model_is_found_in_every_spelling_of_its_parameter() {
+fn name_may_be_quoted_or_a_token() {
     for value in [
         "form-data; name=\"model\"",
         "form-data; name=model",
@@ -26,8 +26,8 @@ fn model_is_found_in_every_spelling_of_its_parameter() {
 }
 
 #[test]
-fn name_is_spelled_in_lower_case() {
-    // multer for Rust sees no name in these.
+fn name_key_is_lower_case() {
+    // multer for Rust finds no name in these.
     for (value, key) in [
         ("form-data; Name=\"model\"", "Name"),
         ("form-data; nAme=model", "nAme"),
@@ -38,7 +38,7 @@ fn name_is_spelled_in_lower_case() {
 }
 
 #[test]
-fn model_is_found_under_a_header_of_any_case() {
+fn header_name_is_case_insensitive() {
     for name in ["content-disposition", "CONTENT-DISPOSITION"] {
         let head = format!("{name}:form-data; name=\"model\"");
         assert_model(form(&[(&head, "whisper-1")]), "whisper-1");
@@ -69,7 +69,7 @@ fn other_names_are_not_the_model() {
 }
 
 #[test]
-fn name_that_some_server_may_read_as_model_is_ambiguous() {
+fn name_that_some_server_reads_as_model_is_ambiguous() {
     for name in [
         "Model",
         "MODEL",
@@ -97,22 +97,22 @@ fn name_that_some_server_may_read_as_model_is_ambiguous() {
     ] {
         let form = disposition(&format!("form-data; name=\"{name}\""));
         let offset = form.find("name=\"").unwrap() + 6;
-        assert_refused(form, MultipartErrorKind::AmbiguousModel, offset);
+        assert_rejected(form, MultipartErrorKind::AmbiguousModel, offset);
     }
     let form = disposition("form-data; name=UTF-8''model");
     let offset = form.find("UTF").unwrap();
-    assert_refused(form, MultipartErrorKind::AmbiguousModel, offset);
+    assert_rejected(form, MultipartErrorKind::AmbiguousModel, offset);
 }
 
 #[test]
 fn second_model_is_a_duplicate() {
     let form = form(&[MODEL, FILE, MODEL]);
     let offset = form.rfind("model").unwrap();
-    assert_refused(form, MultipartErrorKind::DuplicateModel, offset);
+    assert_rejected(form, MultipartErrorKind::DuplicateModel, offset);
 }
 
 #[test]
-fn charset_field_is_refused() {
+fn charset_field_is_rejected() {
     for name in ["_charset_", "_Charset_", " _charset_"] {
         assert_disposition(
             &format!("form-data; name=\"{name}\""),
@@ -123,7 +123,7 @@ fn charset_field_is_refused() {
 }
 
 #[test]
-fn encoded_names_are_refused() {
+fn encoded_names_are_rejected() {
     let b64 = "=?utf-8?B?bW9kZWw=?=";
     assert_disposition(
         &format!("form-data; name=\"{b64}\""),
@@ -143,7 +143,7 @@ fn encoded_names_are_refused() {
 }
 
 #[test]
-fn file_names_may_have_what_names_may_not() {
+fn file_names_are_not_restricted_as_names_are() {
     for file in [
         "filename=\"a\\\"b.mp3\"",
         "filename=\"C:\\\\a\\\\b.mp3\"",
@@ -173,8 +173,8 @@ fn file_names_may_have_what_names_may_not() {
 }
 
 #[test]
-fn second_name_within_another_parameter_is_refused() {
-    // formidable takes the first match of /\bname=/, multer for Rust the first `name=` after a
+fn second_name_within_another_parameter_is_rejected() {
+    // formidable reads the first match of /\bname=/, multer for Rust the first `name=` after a
     // blank or a semicolon.
     for text in [
         "; name=model",
@@ -206,7 +206,7 @@ fn second_name_within_another_parameter_is_refused() {
 }
 
 #[test]
-fn name_within_a_longer_word_is_no_second_name() {
+fn name_within_a_longer_word_is_not_a_second_name() {
     for text in ["_name=x", "file_name=x", "surname=x", "4name=x"] {
         let head = format!("Content-Disposition: form-data; filename=\"{text}\"; name=\"file\"");
         assert_model(form(&[(&head, ""), MODEL]), "whisper-1");
@@ -214,7 +214,7 @@ fn name_within_a_longer_word_is_no_second_name() {
 }
 
 #[test]
-fn parameters_given_twice_are_refused() {
+fn parameters_given_twice_are_rejected() {
     let value = "form-data; name=\"a\"; NAME=\"model\"";
     assert_disposition(value, Reason::RepeatedParameter, "NAME");
     let value = "form-data; filename=a; name=\"x\"; FileName=b";
@@ -222,7 +222,7 @@ fn parameters_given_twice_are_refused() {
 }
 
 #[test]
-fn model_with_other_parameters_is_refused() {
+fn model_with_other_parameters_is_rejected() {
     for (value, key) in [
         ("form-data; name=\"model\"; filename=\"a\"", "filename"),
         ("form-data; filename=\"\"; name=\"model\"", "filename"),
@@ -235,7 +235,7 @@ fn model_with_other_parameters_is_refused() {
 }
 
 #[test]
-fn broken_parameters_are_refused() {
+fn broken_parameters_are_rejected() {
     for (value, rest) in [
         ("form-data; name=\"model", ""),
         ("form-data; name=\"model\\\"", ""),
@@ -266,7 +266,7 @@ fn broken_parameters_are_refused() {
 }
 
 #[test]
-fn dispositions_other_than_form_data_are_refused() {
+fn dispositions_other_than_form_data_are_rejected() {
     for value in [
         "attachment; name=\"model\"",
         "file; name=model",
@@ -282,7 +282,7 @@ fn dispositions_other_than_form_data_are_refused() {
 }
 
 #[test]
-fn part_without_a_name_is_refused() {
+fn part_without_a_name_is_rejected() {
     assert_disposition("form-data", Reason::MissingName, "");
     assert_disposition("form-data; filename=\"model\"", Reason::MissingName, "");
 }

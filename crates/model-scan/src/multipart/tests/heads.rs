@@ -13,7 +13,7 @@ fn file_with(header: &str) -> String {
 }
 
 #[test]
-fn other_headers_pass() {
+fn other_headers_are_accepted() {
     for header in [
         "X-Anything: \"; name=model",
         "Date:",
@@ -30,20 +30,20 @@ fn other_headers_pass() {
 }
 
 #[test]
-fn model_is_found_wherever_its_disposition_stands() {
+fn disposition_may_follow_other_headers() {
     let head = format!("Content-Type: text/plain\r\n{}\r\nX: y", MODEL.0);
     assert_model(form(&[FILE, (&head, "whisper-1")]), "whisper-1");
 }
 
 #[test]
-fn part_without_a_disposition_is_refused() {
+fn part_without_a_disposition_is_rejected() {
     assert_invalid("--XyZ\r\n\r\nabc\r\n--XyZ--", Reason::MissingDisposition, 7);
     let form = form(&[("X: y", "abc"), MODEL]);
     assert_invalid(form, Reason::MissingDisposition, 13);
 }
 
 #[test]
-fn headers_given_twice_are_refused() {
+fn headers_given_twice_are_rejected() {
     for header in [
         "content-disposition: form-data; name=\"x\"",
         "Content-disposition: form-data; name=\"model\"",
@@ -60,7 +60,7 @@ fn headers_given_twice_are_refused() {
 }
 
 #[test]
-fn disposition_within_another_header_is_refused() {
+fn disposition_within_another_header_is_rejected() {
     // Rack searches the whole head for it.
     for header in [
         "X: Content-Disposition: form-data; name=\"model\"",
@@ -71,7 +71,7 @@ fn disposition_within_another_header_is_refused() {
 }
 
 #[test]
-fn folded_header_is_refused() {
+fn folded_header_is_rejected() {
     for fold in [" ", "\t"] {
         let folded = format!("X: y\r\n{fold}; name=model");
         assert_invalid_at(file_with(&folded), Reason::FoldedHeader, &folded[6..]);
@@ -83,7 +83,7 @@ fn folded_header_is_refused() {
 }
 
 #[test]
-fn bare_line_ends_in_a_head_are_refused() {
+fn bare_line_ends_in_a_head_are_rejected() {
     // Go and Werkzeug end the line at an LF, Werkzeug at a CR, python-multipart at neither.
     for (header, at) in [
         ("X: y\nZ: z", "\nZ"),
@@ -100,7 +100,7 @@ fn bare_line_ends_in_a_head_are_refused() {
 }
 
 #[test]
-fn control_characters_in_a_head_are_refused() {
+fn control_characters_in_a_head_are_rejected() {
     for bad in [
         "\0", "\x0b", "\x0c", "\x1c", "\x1f", "\x7f", "\u{85}", "\u{2028}", "\u{2029}",
     ] {
@@ -110,7 +110,7 @@ fn control_characters_in_a_head_are_refused() {
 }
 
 #[test]
-fn head_that_is_not_utf_8_is_refused() {
+fn head_that_is_not_utf_8_is_rejected() {
     for bad in [b"mod\xffel".as_slice(), b"mod\xc3", b"\xed\xa0\x80"] {
         let form = file_with("X: @");
         let at = form.find('@').unwrap();
@@ -121,7 +121,7 @@ fn head_that_is_not_utf_8_is_refused() {
 }
 
 #[test]
-fn line_that_is_no_header_is_refused() {
+fn line_that_is_not_a_header_is_rejected() {
     for (header, rest) in [
         ("nothing", 7),
         (": value", 0),
@@ -138,7 +138,7 @@ fn line_that_is_no_header_is_refused() {
 }
 
 #[test]
-fn head_of_sixteen_kibibytes_passes_and_no_longer_one() {
+fn head_is_limited_to_16_kib() {
     let fill = |len: usize| {
         let head = MODEL.0.len() + 2 + "X: ".len() + 4;
         model_with(&format!("X: {}", "y".repeat(len - head)))
@@ -151,7 +151,7 @@ fn head_of_sixteen_kibibytes_passes_and_no_longer_one() {
 }
 
 #[test]
-fn head_of_thirty_two_headers_passes_and_no_longer_one() {
+fn head_is_limited_to_32_headers() {
     // busboy drops what comes after its limit.
     let headers = |count: usize| (1..count).map(|i| format!("X{i}:\r\n")).collect::<String>();
     let form = |count| form(&[(&(headers(count) + MODEL.0), "whisper-1")]);
@@ -174,7 +174,7 @@ fn model_may_be_plain_text_in_utf_8() {
 }
 
 #[test]
-fn model_of_any_other_type_is_refused() {
+fn model_of_any_other_type_is_rejected() {
     for kind in [
         "application/octet-stream",
         "application/json",
@@ -206,7 +206,7 @@ fn model_may_have_an_identity_encoding() {
 }
 
 #[test]
-fn encoded_model_is_refused() {
+fn encoded_model_is_rejected() {
     for header in [
         "Content-Transfer-Encoding: base64",
         "Content-Transfer-Encoding: quoted-printable",
@@ -221,7 +221,7 @@ fn encoded_model_is_refused() {
 }
 
 #[test]
-fn nested_multipart_is_refused() {
+fn nested_multipart_is_rejected() {
     for kind in ["multipart/mixed; boundary=in", "Multipart/form-data"] {
         let head = format!("Content-Disposition: form-data; name=\"x\"\r\nContent-Type: {kind}");
         assert_invalid_at(form(&[(&head, ""), MODEL]), Reason::NestedMultipart, kind);
@@ -229,7 +229,7 @@ fn nested_multipart_is_refused() {
 }
 
 #[test]
-fn content_length_must_be_true() {
+fn content_length_must_be_right() {
     let file = |length: &str| file_with(&format!("Content-Length: {length}"));
     let right = FILE.1.len().to_string();
     assert_model(file(&right), "whisper-1");

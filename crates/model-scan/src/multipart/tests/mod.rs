@@ -1,4 +1,4 @@
-//! What passes, what is refused, and that neither depends on how the form is cut.
+//! Tests of the multipart scanner, each form whole and cut into pieces.
 
 mod clients;
 mod content;
@@ -15,7 +15,7 @@ use super::{
 
 const BOUNDARY: &str = "XyZ";
 
-/// Scans `form` in one piece and byte by byte, which must make no difference.
+/// Scans `form` in one piece and byte by byte, with the same result.
 fn scan_with(boundary: &str, form: impl AsRef<[u8]>) -> Outcome {
     let form = form.as_ref();
     let whole = scan_frames(boundary, [form]);
@@ -27,7 +27,7 @@ fn scan(form: impl AsRef<[u8]>) -> Outcome {
     scan_with(BOUNDARY, form)
 }
 
-/// The model's content, of a form that must pass.
+/// Returns the model's content in a form that must be accepted.
 #[track_caller]
 fn model(form: impl AsRef<[u8]>) -> Option<Vec<u8>> {
     let form = form.as_ref();
@@ -42,7 +42,7 @@ fn assert_model(form: impl AsRef<[u8]>, expected: &str) {
 }
 
 #[track_caller]
-fn assert_refused(form: impl AsRef<[u8]>, kind: MultipartErrorKind, offset: usize) {
+fn assert_rejected(form: impl AsRef<[u8]>, kind: MultipartErrorKind, offset: usize) {
     let form = form.as_ref();
     let error = MultipartError::new(kind, offset as u64);
     assert_eq!(scan(form), Err(error), "{}", String::from_utf8_lossy(form));
@@ -50,10 +50,10 @@ fn assert_refused(form: impl AsRef<[u8]>, kind: MultipartErrorKind, offset: usiz
 
 #[track_caller]
 fn assert_invalid(form: impl AsRef<[u8]>, reason: Reason, offset: usize) {
-    assert_refused(form, MultipartErrorKind::Invalid(reason), offset);
+    assert_rejected(form, MultipartErrorKind::Invalid(reason), offset);
 }
 
-/// Refuses `form` at the first byte of `place` in it.
+/// Asserts that `form` is rejected at the first byte of `place` in it.
 #[track_caller]
 fn assert_invalid_at(form: impl AsRef<[u8]>, reason: Reason, place: &str) {
     let form = form.as_ref();
@@ -61,7 +61,7 @@ fn assert_invalid_at(form: impl AsRef<[u8]>, reason: Reason, place: &str) {
     assert_invalid(form, reason, offset);
 }
 
-/// A form of these parts, each a head without its last line end, and a content.
+/// Returns a form of these parts, each a head without its last line end, and a content.
 fn form(parts: &[(&str, &str)]) -> String {
     let mut form = String::new();
     for (head, content) in parts {

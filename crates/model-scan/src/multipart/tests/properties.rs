@@ -1,5 +1,4 @@
-//! Random forms, whole and broken, cut anywhere: the scanner agrees with the oracle, and with
-//! itself.
+//! Random forms, valid and mutated, cut anywhere: the scanner agrees with the oracle.
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -145,7 +144,7 @@ fn mutate(bytes: &mut Vec<u8>, mutation: &Mutation) {
     }
 }
 
-/// The frames between these cuts.
+/// Returns the frames between these cuts.
 fn frames<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
     let mut cuts: Vec<usize> = cuts.iter().map(|i| i.index(bytes.len() + 1)).collect();
     cuts.extend([0, bytes.len()]);
@@ -156,10 +155,13 @@ fn frames<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(1000)
+    })]
 
     #[test]
-    fn random_forms_read_as_the_oracle_does(
+    fn forms_match_the_oracle(
         form in form(),
         cuts in prop::collection::vec(any::<Index>(), 0..12),
     ) {
@@ -167,7 +169,7 @@ proptest! {
     }
 
     #[test]
-    fn broken_forms_read_as_the_oracle_does(
+    fn mutated_forms_match_the_oracle(
         mut form in form(),
         mutations in prop::collection::vec(mutation(), 1..4),
         cuts in prop::collection::vec(any::<Index>(), 0..12),
@@ -179,7 +181,7 @@ proptest! {
     }
 
     #[test]
-    fn contents_without_the_boundary_are_found_whole(
+    fn contents_without_the_boundary_are_found(
         before in content("XyZ"),
         value in content("XyZ"),
         cuts in prop::collection::vec(any::<Index>(), 0..12),
@@ -190,7 +192,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_at_all_read_as_the_oracle_does(
+    fn arbitrary_bytes_match_the_oracle(
         bytes in prop::collection::vec(select(b"\r\n-a:; =\"n".to_vec()), 0..40),
         cuts in prop::collection::vec(any::<Index>(), 0..4),
     ) {

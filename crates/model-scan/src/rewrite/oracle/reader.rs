@@ -1,4 +1,4 @@
-//! A deliberately naive reader of whole answers, to compare the rewriter with.
+//! A naive reader of whole responses.
 
 use std::ops::Range;
 
@@ -15,14 +15,14 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Literal {
     pub(super) span: Range<usize>,
-    /// Whether it must be replaced. Where the document is broken further on it
-    /// depends on how that is cut.
+    /// Whether it must be replaced. If the document is invalid further on, that depends on how it
+    /// is cut.
     pub(super) must_change: bool,
 }
 
-/// The literals of an answer, in their order.
-pub(super) fn literals(format: ResponseFormat, answer: &[u8]) -> Vec<Literal> {
-    documents(format, answer)
+/// Returns the literals of a response, in their order.
+pub(super) fn literals(format: ResponseFormat, response: &[u8]) -> Vec<Literal> {
+    documents(format, response)
         .iter()
         .flat_map(|document| {
             let found = models(format, &document.bytes).into_iter();
@@ -37,10 +37,9 @@ pub(super) fn literals(format: ResponseFormat, answer: &[u8]) -> Vec<Literal> {
         .collect()
 }
 
-/// Whether a model has begun and is not complete where this part of an answer
-/// ends.
-pub(super) fn is_pending(format: ResponseFormat, answer: &[u8]) -> bool {
-    let documents = documents(format, answer);
+/// Returns whether a model has begun and is not complete at the end of this part of a response.
+pub(super) fn is_pending(format: ResponseFormat, response: &[u8]) -> bool {
+    let documents = documents(format, response);
     documents.last().is_some_and(|document| {
         let models = models(format, &document.bytes);
         models
@@ -49,8 +48,8 @@ pub(super) fn is_pending(format: ResponseFormat, answer: &[u8]) -> bool {
     })
 }
 
-/// What a document says of its models, in their order: of each, where the
-/// object begins that it is in, and whether all that bears on it is valid.
+/// Returns the verdict on each model of a document, in their order, with the offset of the object
+/// that it is in, and whether all that it depends on is valid.
 fn models(format: ResponseFormat, document: &[u8]) -> Vec<(Verdict, u64, bool)> {
     let top = read(document);
     let mut found = vec![(top, 0, top.result.is_ok())];
@@ -76,11 +75,11 @@ fn models(format: ResponseFormat, document: &[u8]) -> Vec<(Verdict, u64, bool)> 
     found
 }
 
-/// A document, and where in the answer its lines are.
+/// A document, and the offsets of its lines in the response.
 #[derive(Default)]
 struct Document {
     bytes: Vec<u8>,
-    /// Where each line begins in the document and in the answer.
+    /// The offsets of each line in the document and in the response.
     lines: Vec<(usize, usize)>,
 }
 
@@ -93,7 +92,7 @@ impl Document {
         self.bytes.extend_from_slice(line);
     }
 
-    /// Where in the answer an offset of the document is.
+    /// Returns the offset in the response of an offset in the document.
     fn place(&self, offset: u64) -> usize {
         let offset = offset as usize;
         let before = self.lines.iter().rev().find(|(begin, _)| *begin <= offset);
@@ -102,17 +101,17 @@ impl Document {
     }
 }
 
-/// The documents of an answer: the answer itself, or the data of each event.
-/// The last is the one at hand where the answer ends; it may be empty.
-fn documents(format: ResponseFormat, answer: &[u8]) -> Vec<Document> {
+/// Returns the documents of a response: the response itself, or the data of each event. The last
+/// one is that at the end of the response; it may be empty.
+fn documents(format: ResponseFormat, response: &[u8]) -> Vec<Document> {
     let mut documents = vec![Document::default()];
     if format == ResponseFormat::Json {
-        documents[0].push_line(answer, 0);
+        documents[0].push_line(response, 0);
         return documents;
     }
     let mut at = 0;
-    while at < answer.len() {
-        let rest = &answer[at..];
+    while at < response.len() {
+        let rest = &response[at..];
         let len = rest.iter().position(|b| b"\r\n".contains(b));
         let line = &rest[..len.unwrap_or(rest.len())];
         if let (Some(document), Some(value)) = (documents.last_mut(), line.strip_prefix(b"data:")) {
@@ -123,14 +122,14 @@ fn documents(format: ResponseFormat, answer: &[u8]) -> Vec<Document> {
             documents.push(Document::default());
         }
         at += line.len();
-        at += if answer[at..].starts_with(b"\r\n") {
+        at += if response[at..].starts_with(b"\r\n") {
             2
         } else {
             1
         };
     }
     // A line that has ended leaves no model pending.
-    if answer.ends_with(b"\n") || answer.ends_with(b"\r") {
+    if response.ends_with(b"\n") || response.ends_with(b"\r") {
         documents.push(Document::default());
     }
     documents
