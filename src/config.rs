@@ -12,7 +12,7 @@ use http::{
 use crate::registry::ReqwestSource;
 use crate::{
     endpoint::Endpoint,
-    headers::are_alike,
+    headers::is_cgi_equivalent,
     registry::{Catalog, RegistryPolicy, RegistrySource},
     request::{EndpointTable, normalize},
     resolve::{Fallbacks, Policy, UnknownModel},
@@ -431,7 +431,7 @@ impl RoutingConfigBuilder {
                 TRANSFER_ENCODING,
             ]
             .iter()
-            .any(|reserved| are_alike(reserved, name))
+            .any(|reserved| is_cgi_equivalent(reserved, name))
         {
             let problem = format!("is {name:?}, which says how to read the request");
             return Err(ConfigError::new("id_header", problem));

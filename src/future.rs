@@ -20,9 +20,9 @@ use tower_service::Service;
 use crate::{
     body::BoxError,
     headers,
-    pending::{Prepared, Routing, Step, Wait},
-    request::{Format, ModelReader, Requested, RoutedBody, Target},
-    response::{Answer, Rejection, RejectionHook, ResponseBody},
+    pending::{CatalogWait, ForwardPlan, NextStep, PendingRequest},
+    request::{BodyFormat, ModelReader, Requested, RoutedBody, Target},
+    response::{Rejection, RejectionHook, ResponseBody, ResponseRewrite},
     shared::Shared,
     telemetry::RequestTelemetry,
 };
@@ -40,7 +40,7 @@ pin_project! {
         S: Service<Request<RoutedBody<B>>>,
     {
         // Absent where the request is none of our business.
-        observer: Option<Observer>,
+        observer: Option<RequestContext>,
         #[pin]
         state: State<S, B, S::Future>,
     }
@@ -53,15 +53,15 @@ pin_project! {
         /// for a catalog.
         Route {
             // There until the inner service is called.
-            routing: Option<Routing<S, B>>,
-            waiting: Option<(Requested, Wait)>,
+            pending: Option<PendingRequest<S, B>>,
+            waiting: Option<(Requested, CatalogWait)>,
         },
         /// The inner service is at work.
         Call {
             #[pin]
             inner: F,
-            answer: Option<Answer>,
-            refused: Option<oneshot::Receiver<Rejection>>,
+            rewrite: Option<ResponseRewrite>,
+            late_rejection_rx: Option<oneshot::Receiver<Rejection>>,
         },
         /// The layer answers itself.
         Refuse { rejection: Rejection },
@@ -70,13 +70,13 @@ pin_project! {
 
 /// What is told of the request, and how a rejection is shown.
 #[derive(Debug)]
-pub(crate) struct Observer {
+pub(crate) struct RequestContext {
     telemetry: RequestTelemetry,
     // Boxed, because futures should be small.
     hook: Option<Box<(RejectionHook, Uri)>>,
 }
 
-impl Observer {
+impl RequestContext {
     pub(crate) fn new(head: &Parts, target: &Target, shared: &Shared) -> Self {
         let hook = shared.rejection_hook.clone();
         Self {
@@ -104,8 +104,8 @@ where
     pub(crate) fn passing(inner: S::Future) -> Self {
         let state = State::Call {
             inner,
-            answer: None,
-            refused: None,
+            rewrite: None,
+            late_rejection_rx: None,
         };
         Self {
             observer: None,
@@ -114,7 +114,7 @@ where
     }
 
     /// The layer answers itself.
-    pub(crate) fn refusing(rejection: Rejection, observer: Observer) -> Self {
+    pub(crate) fn refusing(rejection: Rejection, observer: RequestContext) -> Self {
         observer.telemetry.rejected(&rejection);
         Self {
             observer: Some(observer),
@@ -127,9 +127,9 @@ where
         service: S,
         head: Parts,
         body: B,
-        format: Format,
+        format: BodyFormat,
         target: Target,
-        observer: Observer,
+        observer: RequestContext,
         shared: Arc<Shared>,
     ) -> Self {
         let exact = body.size_hint().exact();
@@ -138,7 +138,7 @@ where
             Ok(reader) => Self {
                 observer: Some(observer),
                 state: State::Route {
-                    routing: Some(Routing {
+                    pending: Some(PendingRequest {
                         service,
                         request: Request::from_parts(head, reader),
                         target,
@@ -168,49 +168,52 @@ where
         loop {
             let next = match state.as_mut().project() {
                 StateProj::Route {
-                    routing: slot,
+                    pending: slot,
                     waiting,
                 } => {
-                    let Some(routing) = slot else {
+                    let Some(pending) = slot else {
                         unreachable!("the request is there until the inner service is called")
                     };
                     let step = match waiting {
                         None => {
-                            let reader = routing.request.body_mut().as_mut();
+                            let reader = pending.request.body_mut().as_mut();
                             let requested = ready!(reader.poll_requested(cx));
-                            requested.and_then(|requested| routing.start(requested))
+                            requested.and_then(|requested| pending.start(requested))
                         }
-                        Some((requested, Wait::Catalog(wait))) => {
+                        Some((requested, CatalogWait::Catalog(wait))) => {
                             let catalog = ready!(wait.as_mut().poll(cx));
                             let catalog = catalog.map_err(Rejection::from);
-                            catalog.and_then(|catalog| routing.resolve(&catalog, requested.clone()))
+                            catalog.and_then(|catalog| pending.resolve(&catalog, requested.clone()))
                         }
-                        Some((requested, Wait::Newer(wait))) => {
+                        Some((requested, CatalogWait::Newer(wait))) => {
                             let catalog = ready!(wait.as_mut().poll(cx));
-                            routing.resolve_finally(&catalog, requested)
+                            pending.resolve_finally(&catalog, requested)
                         }
                     };
                     let prepared = match step {
-                        Ok(Step::Wait(requested, wait)) => {
+                        Ok(NextStep::Wait(requested, wait)) => {
                             *waiting = Some((requested, wait));
                             continue;
                         }
-                        Ok(Step::Call(routed)) => routing.prepare(routed),
+                        Ok(NextStep::Call(routed)) => pending.prepare(routed),
                         Err(rejection) => Err(rejection),
                     };
                     match prepared {
-                        Ok(Prepared { answer, refused }) => {
+                        Ok(ForwardPlan {
+                            rewrite,
+                            late_rejection_rx,
+                        }) => {
                             if let Some(observer) = observer {
-                                let routed = answer.as_ref().map(Answer::routed);
+                                let routed = rewrite.as_ref().map(ResponseRewrite::routed);
                                 observer.telemetry.forwarding(routed);
                             }
-                            let Some(routing) = slot.take() else {
+                            let Some(pending) = slot.take() else {
                                 unreachable!("it was there just now")
                             };
                             State::Call {
-                                inner: routing.call(),
-                                answer,
-                                refused,
+                                inner: pending.call(),
+                                rewrite,
+                                late_rejection_rx,
                             }
                         }
                         Err(rejection) => {
@@ -223,13 +226,14 @@ where
                 }
                 StateProj::Call {
                     inner,
-                    answer,
-                    refused,
+                    rewrite,
+                    late_rejection_rx,
                 } => {
                     let result = inner.poll(cx);
                     // A rest of the body that must not be served goes before
                     // whatever the inner service makes of its broken body.
-                    if let Some(rejection) = poll_refused(refused, result.is_ready(), cx) {
+                    if let Some(rejection) = poll_refused(late_rejection_rx, result.is_ready(), cx)
+                    {
                         if let Some(observer) = observer {
                             observer.telemetry.refused_late(&rejection);
                         }
@@ -237,8 +241,8 @@ where
                         continue;
                     }
                     let response = ready!(result)?;
-                    return Poll::Ready(Ok(match answer.take() {
-                        Some(answer) => answer.finish(response),
+                    return Poll::Ready(Ok(match rewrite.take() {
+                        Some(rewrite) => rewrite.finish(response),
                         None => response.map(ResponseBody::inner),
                     }));
                 }
@@ -258,11 +262,11 @@ where
 
 /// The reason to refuse the rest of the body, if there is one.
 fn poll_refused(
-    refused: &mut Option<oneshot::Receiver<Rejection>>,
+    late_rejection_rx: &mut Option<oneshot::Receiver<Rejection>>,
     is_last_chance: bool,
     cx: &mut Context<'_>,
 ) -> Option<Rejection> {
-    let receiver = refused.as_mut()?;
+    let receiver = late_rejection_rx.as_mut()?;
     // A task that has used up its Tokio budget polls in vain, so that is only
     // for being woken.
     let outcome = match receiver.try_recv() {
@@ -275,7 +279,7 @@ fn poll_refused(
         // The body is gone: read, or given up.
         Err(TryRecvError::Closed) => None,
     };
-    *refused = None;
+    *late_rejection_rx = None;
     outcome
 }
 

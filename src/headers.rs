@@ -15,7 +15,7 @@ pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
 
 /// Makes the head true of a body that is other than it was, and longer by
 /// `change` bytes.
-pub(crate) fn body_has_changed(headers: &mut HeaderMap, change: i64) {
+pub(crate) fn update_length_and_digests(headers: &mut HeaderMap, change: i64) {
     // One allocation less than by `HeaderValue::from(u64)`.
     let text = content_length(headers).map(|old| old.saturating_add_signed(change).to_string());
     match text.and_then(|text| HeaderValue::try_from(text).ok()) {
@@ -27,18 +27,18 @@ pub(crate) fn body_has_changed(headers: &mut HeaderMap, change: i64) {
             headers.remove(CONTENT_LENGTH);
         }
     }
-    remove_digests(headers);
+    strip_stale_digests(headers);
 }
 
 /// Makes the head true of a body that may become other than it was.
-pub(crate) fn body_may_change(headers: &mut HeaderMap) {
+pub(crate) fn remove_length_and_digests(headers: &mut HeaderMap) {
     headers.remove(CONTENT_LENGTH);
-    remove_digests(headers);
+    strip_stale_digests(headers);
 }
 
 /// Removes the checksums of a body that has changed; trailers can have them
 /// too.
-pub(crate) fn remove_digests(headers: &mut HeaderMap) {
+pub(crate) fn strip_stale_digests(headers: &mut HeaderMap) {
     // One look at every name costs less than four that are looked up.
     if !headers.keys().any(|name| DIGESTS.contains(&name.as_str())) {
         return;
@@ -50,15 +50,19 @@ pub(crate) fn remove_digests(headers: &mut HeaderMap) {
 
 /// Whether some server may take one header for the other: CGI and its kin (WSGI,
 /// PHP) turn both `-` and `_` into `_`.
-pub(crate) fn are_alike(a: &HeaderName, b: &HeaderName) -> bool {
+pub(crate) fn is_cgi_equivalent(a: &HeaderName, b: &HeaderName) -> bool {
     let fold = |byte: u8| if byte == b'-' { b'_' } else { byte };
     let (a, b) = (a.as_str(), b.as_str());
     a.len() == b.len() && a.bytes().map(fold).eq(b.bytes().map(fold))
 }
 
 /// Removes every header that some server may take for this one.
-pub(crate) fn remove_alike(headers: &mut HeaderMap, name: &HeaderName) {
-    while let Some(alike) = headers.keys().find(|other| are_alike(name, other)).cloned() {
+pub(crate) fn remove_cgi_equivalents(headers: &mut HeaderMap, name: &HeaderName) {
+    while let Some(alike) = headers
+        .keys()
+        .find(|other| is_cgi_equivalent(name, other))
+        .cloned()
+    {
         headers.remove(alike);
     }
 }
@@ -90,7 +94,7 @@ mod tests {
             if let Some(before) = before {
                 headers.insert(CONTENT_LENGTH, before.parse().unwrap());
             }
-            body_has_changed(&mut headers, 7);
+            update_length_and_digests(&mut headers, 7);
             let length = headers
                 .get(CONTENT_LENGTH)
                 .map(|value| value.to_str().unwrap());
@@ -104,7 +108,7 @@ mod tests {
         for name in ["model_id", "model-id", "model_idx", "x-model_id"] {
             headers.append(HeaderName::from_static(name), "x".parse().unwrap());
         }
-        remove_alike(&mut headers, &HeaderName::from_static("model_id"));
+        remove_cgi_equivalents(&mut headers, &HeaderName::from_static("model_id"));
         let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["model_idx", "x-model_id"]);

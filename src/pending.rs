@@ -14,14 +14,14 @@ use crate::{
     headers,
     registry::{Acquired, Catalog, Unavailable},
     request::{ModelReader, Requested, RoutedBody, Target},
-    resolve::{Outcome, ResolveError, RoutedModel, known, unknown},
-    response::{Answer, Rejection},
+    resolve::{Outcome, ResolveError, RoutedModel, resolve_known, resolve_unknown},
+    response::{Rejection, ResponseRewrite},
     scan::Id,
     shared::Shared,
 };
 
 /// A request whose model is being found out.
-pub(crate) struct Routing<S, B> {
+pub(crate) struct PendingRequest<S, B> {
     pub(crate) service: S,
     pub(crate) request: Request<Pin<Box<ModelReader<B>>>>,
     pub(crate) target: Target,
@@ -29,14 +29,14 @@ pub(crate) struct Routing<S, B> {
 }
 
 /// What is to become of the request next.
-pub(crate) enum Step {
-    Wait(Requested, Wait),
+pub(crate) enum NextStep {
+    Wait(Requested, CatalogWait),
     /// Call the inner service: for this model, or with the request as it came.
     Call(Option<RoutedModel>),
 }
 
 /// What a request waits for.
-pub(crate) enum Wait {
+pub(crate) enum CatalogWait {
     /// Any catalog at all.
     Catalog(Pin<Box<dyn Future<Output = Result<Arc<Catalog>, Unavailable>> + Send>>),
     /// A newer catalog, because the present one does not know the name.
@@ -44,28 +44,30 @@ pub(crate) enum Wait {
 }
 
 /// What is kept for when the inner service has been called.
-pub(crate) struct Prepared {
-    pub(crate) answer: Option<Answer>,
-    /// Tells if the rest of the body must be refused.
-    pub(crate) refused: Option<oneshot::Receiver<Rejection>>,
+pub(crate) struct ForwardPlan {
+    pub(crate) rewrite: Option<ResponseRewrite>,
+    /// Tells if the rest of the body must be late_rejection_rx.
+    pub(crate) late_rejection_rx: Option<oneshot::Receiver<Rejection>>,
 }
 
-impl<S, B> Routing<S, B>
+impl<S, B> PendingRequest<S, B>
 where
     B: Body<Data: Buf, Error: Into<BoxError>>,
 {
-    pub(crate) fn start(&mut self, requested: Requested) -> Result<Step, Rejection> {
+    pub(crate) fn start(&mut self, requested: Requested) -> Result<NextStep, Rejection> {
         let needs_model = self.target.endpoint.is_inference();
         match requested {
-            Requested::NotText { kind } if needs_model => Err(Rejection::model_not_text(kind)),
+            Requested::NotString { kind } if needs_model => Err(Rejection::model_not_text(kind)),
             // The inner service is to see the body fail just as it did.
-            Requested::Broken => Ok(Step::Call(None)),
-            Requested::NoBody(rejection) if needs_model => Err(*rejection),
-            Requested::NoBody(_) => Ok(Step::Call(None)),
-            Requested::NotText { .. } | Requested::Nothing if !needs_model => Ok(Step::Call(None)),
+            Requested::BodyFailed => Ok(NextStep::Call(None)),
+            Requested::EmptyBody(rejection) if needs_model => Err(*rejection),
+            Requested::EmptyBody(_) => Ok(NextStep::Call(None)),
+            Requested::NotString { .. } | Requested::Absent if !needs_model => {
+                Ok(NextStep::Call(None))
+            }
             requested => match self.shared.registry.acquire() {
                 Acquired::Ready(catalog) => self.resolve(&catalog, requested),
-                Acquired::Wait(wait) => self.wait(requested, Wait::Catalog(wait)),
+                Acquired::Wait(wait) => self.wait(requested, CatalogWait::Catalog(wait)),
                 Acquired::Unavailable(unavailable) => Err(unavailable.into()),
             },
         }
@@ -77,17 +79,17 @@ where
         &mut self,
         catalog: &Catalog,
         requested: Requested,
-    ) -> Result<Step, Rejection> {
+    ) -> Result<NextStep, Rejection> {
         let name = self.name(&requested)?;
-        match known(
+        match resolve_known(
             catalog,
             &self.shared.policy,
             name.as_deref(),
             self.target.endpoint,
         ) {
-            Some(resolved) => self.settle(resolved, name.as_deref()),
+            Some(resolved) => self.into_step(resolved, name.as_deref()),
             None => match self.shared.registry.revalidate_for_miss() {
-                Some(wait) => self.wait(requested, Wait::Newer(wait)),
+                Some(wait) => self.wait(requested, CatalogWait::Newer(wait)),
                 None => self.resolve_finally(catalog, &requested),
             },
         }
@@ -97,27 +99,27 @@ where
         &self,
         catalog: &Catalog,
         requested: &Requested,
-    ) -> Result<Step, Rejection> {
+    ) -> Result<NextStep, Rejection> {
         let name = self.name(requested)?;
         let (policy, endpoint) = (&self.shared.policy, self.target.endpoint);
-        let resolved = known(catalog, policy, name.as_deref(), endpoint)
-            .unwrap_or_else(|| unknown(catalog, policy, name.as_deref(), endpoint));
-        self.settle(resolved, name.as_deref())
+        let resolved = resolve_known(catalog, policy, name.as_deref(), endpoint)
+            .unwrap_or_else(|| resolve_unknown(catalog, policy, name.as_deref(), endpoint));
+        self.into_step(resolved, name.as_deref())
     }
 
-    fn wait(&mut self, requested: Requested, wait: Wait) -> Result<Step, Rejection> {
+    fn wait(&mut self, requested: Requested, wait: CatalogWait) -> Result<NextStep, Rejection> {
         self.request.body_mut().as_mut().hold()?;
-        Ok(Step::Wait(requested, wait))
+        Ok(NextStep::Wait(requested, wait))
     }
 
-    fn settle(
+    fn into_step(
         &self,
         resolved: Result<Outcome, ResolveError>,
         name: Option<&str>,
-    ) -> Result<Step, Rejection> {
+    ) -> Result<NextStep, Rejection> {
         match resolved {
-            Ok(Outcome::Route(routed)) => Ok(Step::Call(Some(routed))),
-            Ok(Outcome::Forward) => Ok(Step::Call(None)),
+            Ok(Outcome::Route(routed)) => Ok(NextStep::Call(Some(routed))),
+            Ok(Outcome::Forward) => Ok(NextStep::Call(None)),
             Err(error) => Err(Rejection::unresolved(error, name, self.target.endpoint)),
         }
     }
@@ -132,16 +134,19 @@ where
     }
 
     /// Puts the ID in the model's place, and makes the head true of it.
-    pub(crate) fn prepare(&mut self, routed: Option<RoutedModel>) -> Result<Prepared, Rejection> {
+    pub(crate) fn prepare(
+        &mut self,
+        routed: Option<RoutedModel>,
+    ) -> Result<ForwardPlan, Rejection> {
         let Self {
             request,
             target,
             shared,
             ..
         } = self;
-        let answer = routed
+        let rewrite = routed
             .clone()
-            .map(|routed| Answer::new(routed, target, shared));
+            .map(|routed| ResponseRewrite::new(routed, target, shared));
         if let Some(routed) = routed {
             let entry = routed.entry();
             let id = Id {
@@ -149,7 +154,7 @@ where
                 literal: entry.id_literal(),
             };
             if let Some(change) = request.body_mut().as_mut().splice(id)? {
-                headers::body_has_changed(request.headers_mut(), change);
+                headers::update_length_and_digests(request.headers_mut(), change);
             }
             if let Some(id_header) = &shared.id_header {
                 let id = entry.id_header_value().clone();
@@ -157,8 +162,11 @@ where
             }
             request.extensions_mut().insert(routed);
         }
-        let refused = request.body_mut().as_mut().watch();
-        Ok(Prepared { answer, refused })
+        let late_rejection_rx = request.body_mut().as_mut().late_rejection();
+        Ok(ForwardPlan {
+            rewrite,
+            late_rejection_rx,
+        })
     }
 
     /// Calls the inner service with what was prepared.

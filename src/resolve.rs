@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use crate::{
     endpoint::Endpoint,
     registry::{Catalog, ModelEntry, ModelType, ResolvedBy, slug},
-    text::abridge,
+    text::sanitize_for_log,
 };
 
 /// What to do with a name that the catalog does not know.
@@ -85,7 +85,7 @@ impl RoutedModel {
 impl fmt::Debug for RoutedModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RoutedModel")
-            .field("requested", &self.requested().map(abridge))
+            .field("requested", &self.requested().map(sanitize_for_log))
             .field("name", &self.name())
             .field("id", &self.id())
             .field("resolved_by", &self.resolved_by)
@@ -172,7 +172,7 @@ pub(crate) enum ResolveError {
 /// may be worth a refresh before [`unknown`] decides.
 ///
 /// For a request without a name this is about the fallback's.
-pub(crate) fn known(
+pub(crate) fn resolve_known(
     catalog: &Catalog,
     policy: &Policy,
     requested: Option<&str>,
@@ -200,8 +200,8 @@ pub(crate) fn known(
     })))
 }
 
-/// Decides by policy about a name for which [`known`] found nothing.
-pub(crate) fn unknown(
+/// Decides by policy about a name for which [`resolve_known`] found nothing.
+pub(crate) fn resolve_unknown(
     catalog: &Catalog,
     policy: &Policy,
     requested: Option<&str>,
@@ -332,8 +332,8 @@ mod tests {
         requested: Option<&str>,
         endpoint: Endpoint,
     ) -> Result<Outcome, ResolveError> {
-        known(catalog, policy, requested, endpoint)
-            .unwrap_or_else(|| unknown(catalog, policy, requested, endpoint))
+        resolve_known(catalog, policy, requested, endpoint)
+            .unwrap_or_else(|| resolve_unknown(catalog, policy, requested, endpoint))
     }
 
     /// The name that serves, and why; `None` for [`Outcome::Forward`].
@@ -478,9 +478,9 @@ mod tests {
         let all = catalog(&[("other", "LLM")]);
         let policy = policy(UnknownModel::Fallback);
         for requested in [Some("gpt-9"), None] {
-            assert!(known(&all, &policy, requested, Endpoint::Llm).is_none());
+            assert!(resolve_known(&all, &policy, requested, Endpoint::Llm).is_none());
         }
-        assert!(known(&all, &policy, Some("other"), Endpoint::Llm).is_some());
+        assert!(resolve_known(&all, &policy, Some("other"), Endpoint::Llm).is_some());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{borrow::Cow, ops::Range};
 use bytes::Bytes;
 use model_scan::{json, multipart};
 
-use crate::{request::Format, response::Rejection};
+use crate::{request::BodyFormat, response::Rejection};
 
 /// Finds the model of a body that is fed to it frame by frame.
 #[derive(Debug)]
@@ -50,10 +50,10 @@ pub(crate) struct Id<'a> {
 }
 
 impl ModelScanner {
-    pub(crate) fn new(format: Format) -> Result<Self, Rejection> {
+    pub(crate) fn new(format: BodyFormat) -> Result<Self, Rejection> {
         Ok(match format {
-            Format::Json => Self::Json(json::Scanner::new()),
-            Format::Multipart { boundary } => Self::Multipart {
+            BodyFormat::Json => Self::Json(json::Scanner::new()),
+            BodyFormat::Multipart { boundary } => Self::Multipart {
                 scanner: Box::new(multipart::Scanner::new(&boundary)?),
                 boundary,
             },

@@ -13,9 +13,9 @@ use tower_service::Service;
 
 use crate::{
     body::BoxError,
-    future::{Observer, ResponseFuture},
-    headers::remove_alike,
-    request::{Decision, RoutedBody, inspect},
+    future::{RequestContext, ResponseFuture},
+    headers::remove_cgi_equivalents,
+    request::{Inspection, RoutedBody, inspect},
     response::ResponseBody,
     shared::Shared,
 };
@@ -73,21 +73,21 @@ where
         let (mut head, body) = request.into_parts();
         if let Some(id_header) = &self.shared.id_header {
             // Only this layer says which model a node serves.
-            remove_alike(&mut head.headers, id_header);
+            remove_cgi_equivalents(&mut head.headers, id_header);
         }
         match inspect(&head, &self.shared.endpoints) {
-            Decision::Pass => {
+            Inspection::Pass => {
                 let body = RoutedBody::untouched(body);
                 ResponseFuture::passing(self.inner.call(Request::from_parts(head, body)))
             }
-            Decision::Refuse(target, rejection) => {
+            Inspection::Refuse(target, rejection) => {
                 // Whatever readiness reserved, others may need.
                 self.inner = self.inner.clone();
-                let observer = Observer::new(&head, &target, &self.shared);
+                let observer = RequestContext::new(&head, &target, &self.shared);
                 ResponseFuture::refusing(rejection, observer)
             }
-            Decision::Inspect(target, format) => {
-                let observer = Observer::new(&head, &target, &self.shared);
+            Inspection::Inspect(target, format) => {
+                let observer = RequestContext::new(&head, &target, &self.shared);
                 // The clone that was polled ready is the one to call.
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);

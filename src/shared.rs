@@ -6,7 +6,7 @@ use http::HeaderName;
 
 use crate::{
     registry::Registry,
-    request::{EndpointTable, HeldBudget},
+    request::{BufferBudget, EndpointTable},
     resolve::Policy,
     response::RejectionHook,
 };
@@ -17,7 +17,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) policy: Policy,
     pub(crate) endpoints: EndpointTable,
-    pub(crate) budget: Arc<HeldBudget>,
+    pub(crate) budget: Arc<BufferBudget>,
     pub(crate) id_header: Option<HeaderName>,
     pub(crate) response_headers: bool,
     pub(crate) restore_model_name: bool,

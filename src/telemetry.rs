@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Instant};
 
 use tracing::{Span, field};
 
-use crate::{resolve::RoutedModel, response::Rejection, text::abridge};
+use crate::{resolve::RoutedModel, response::Rejection, text::sanitize_for_log};
 
 /// What is told of one request that is inspected.
 #[derive(Debug)]
@@ -48,17 +48,18 @@ impl RequestTelemetry {
         };
         if !self.span.is_disabled() {
             if let Some(requested) = routed.requested() {
-                self.span.record("gen_ai.request.model", abridge(requested));
+                self.span
+                    .record("gen_ai.request.model", sanitize_for_log(requested));
             }
-            let served = abridge(routed.name());
+            let served = sanitize_for_log(routed.name());
             self.span.record("gen_ai.response.model", served);
         }
         if routed.is_fallback() {
             self.span.in_scope(|| {
                 tracing::warn!(
                     // `?`: a client's text must not forge a line of the log.
-                    requested = ?routed.requested().map(abridge),
-                    served = ?abridge(routed.name()),
+                    requested = ?routed.requested().map(sanitize_for_log),
+                    served = ?sanitize_for_log(routed.name()),
                     "routing to the fallback model"
                 );
             });

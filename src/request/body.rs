@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::reader::{Failure, ModelReader, Rest, RestProj};
+use super::reader::{Failure, ModelReader, Remainder, RemainderProj};
 use crate::{
     body::{BoxError, into_bytes},
     headers,
@@ -22,13 +22,13 @@ pin_project! {
     /// model's ID in the place of its name.
     ///
     /// It yields `Bytes`, copies none of them (but for small frames that had to
-    /// be held, from the fifth on), and keeps trailers and the client's errors. Its [`size_hint`](Body::size_hint) is exact whenever
+    /// be prefix, from the fifth on), and keeps trailers and the client's errors. Its [`size_hint`](Body::size_hint) is exact whenever
     /// the client's is.
     ///
     /// # Errors
     ///
     /// The client's body's own errors, as they are. A [`Rejection`] when the
-    /// rest of the body turns out to be one that must not be served, such as
+    /// remainder of the body turns out to be one that must not be served, such as
     /// one with a second `model`: always before the inner service has received
     /// all of it.
     pub struct RoutedBody<B> {
@@ -42,7 +42,7 @@ pin_project! {
     enum Kind<B> {
         /// A body that is none of our business.
         Untouched { #[pin] body: B },
-        /// A held front, and what comes after it, which is still to be scanned.
+        /// A prefix front, and what comes after it, which is still to be scanned.
         Inspected { reader: Pin<Box<ModelReader<B>>> },
     }
 }
@@ -104,32 +104,32 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.as_mut().project();
-        if let Some(data) = this.held.pop() {
+        if let Some(data) = this.prefix.pop() {
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
-        let frame = match this.rest.project() {
-            RestProj::Whole { trailers } => trailers.take().map(|frame| Ok(*frame)),
-            RestProj::Broken { error } => error.take().map(Err),
-            RestProj::Open { .. } => match ready!(self.as_mut().poll_scanned(cx)) {
+        let frame = match this.remainder.project() {
+            RemainderProj::Ended { trailers } => trailers.take().map(|frame| Ok(*frame)),
+            RemainderProj::Failed { error } => error.take().map(Err),
+            RemainderProj::Streaming { .. } => match ready!(self.as_mut().poll_scanned(cx)) {
                 Ok(frame) => frame.map(Ok),
                 Err(failure) => Some(Err(self.as_mut().fail(failure))),
             },
         };
         let has_changed = self.has_changed;
-        Poll::Ready(frame.map(|frame| frame.map(|frame| true_of(frame, has_changed))))
+        Poll::Ready(frame.map(|frame| frame.map(|frame| strip_stale_digests(frame, has_changed))))
     }
 
     /// Ends the body, as nothing may follow an error.
     fn fail(self: Pin<&mut Self>, failure: Failure) -> BoxError {
         let mut this = self.project();
-        this.rest.set(Rest::Whole { trailers: None });
+        this.remainder.set(Remainder::Ended { trailers: None });
         match failure {
             Failure::Body(error) => error,
             Failure::Refused(rejection) => {
-                if let Some(violation) = this.violation.take() {
+                if let Some(late_rejection_tx) = this.late_rejection_tx.take() {
                     // The response future may be gone: the inner service has
                     // answered already.
-                    let _ = violation.send(rejection.clone());
+                    let _ = late_rejection_tx.send(rejection.clone());
                 }
                 rejection.into()
             }
@@ -137,31 +137,33 @@ where
     }
 
     fn has_passed(&self) -> bool {
-        self.held.is_empty()
-            && match &self.rest {
+        self.prefix.is_empty()
+            && match &self.remainder {
                 // Its end must be read: it may be an error.
-                Rest::Open { .. } => false,
-                Rest::Whole { trailers } => trailers.is_none(),
-                Rest::Broken { error } => error.is_none(),
+                Remainder::Streaming { .. } => false,
+                Remainder::Ended { trailers } => trailers.is_none(),
+                Remainder::Failed { error } => error.is_none(),
             }
     }
 
     /// How many bytes have not passed yet.
     fn left(&self) -> SizeHint {
-        let front = self.held.len();
-        let rest = match &self.rest {
-            Rest::Open { body } => body.size_hint(),
+        let front = self.prefix.len();
+        let remainder = match &self.remainder {
+            Remainder::Streaming { body } => body.size_hint(),
             // Were the length exact that was not, then hyper's HTTP/1 client
             // would send a Content-Length, and so no trailers.
-            Rest::Whole { trailers: Some(_) } if self.expected.is_none() => SizeHint::default(),
+            Remainder::Ended { trailers: Some(_) } if self.expected.is_none() => {
+                SizeHint::default()
+            }
             // How much is missing is unknown.
-            Rest::Broken { error: Some(_) } => SizeHint::default(),
-            Rest::Whole { .. } | Rest::Broken { .. } => SizeHint::with_exact(0),
+            Remainder::Failed { error: Some(_) } => SizeHint::default(),
+            Remainder::Ended { .. } | Remainder::Failed { .. } => SizeHint::with_exact(0),
         };
         // A fresh hint: the setters panic when the bounds cross.
         let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower().saturating_add(front));
-        if let Some(upper) = rest.upper() {
+        hint.set_lower(remainder.lower().saturating_add(front));
+        if let Some(upper) = remainder.upper() {
             hint.set_upper(upper.saturating_add(front));
         }
         hint
@@ -169,9 +171,9 @@ where
 }
 
 /// The frame without checksums of the body as it was.
-fn true_of(mut frame: Frame<Bytes>, has_changed: bool) -> Frame<Bytes> {
+fn strip_stale_digests(mut frame: Frame<Bytes>, has_changed: bool) -> Frame<Bytes> {
     if let (true, Some(trailers)) = (has_changed, frame.trailers_mut()) {
-        headers::remove_digests(trailers);
+        headers::strip_stale_digests(trailers);
     }
     frame
 }
@@ -179,12 +181,12 @@ fn true_of(mut frame: Frame<Bytes>, has_changed: bool) -> Frame<Bytes> {
 impl<B> fmt::Debug for RoutedBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The body's bytes are the client's business.
-        let held = match &self.kind {
+        let prefix = match &self.kind {
             Kind::Untouched { .. } => 0,
-            Kind::Inspected { reader } => reader.held.len(),
+            Kind::Inspected { reader } => reader.prefix.len(),
         };
         f.debug_struct("RoutedBody")
-            .field("held_bytes", &held)
+            .field("held_bytes", &prefix)
             .finish_non_exhaustive()
     }
 }

@@ -21,20 +21,20 @@ struct Row {
 pub(crate) struct Target {
     pub(crate) endpoint: Endpoint,
     /// Whether a form's `model` part is looked for.
-    pub(crate) takes_forms: bool,
+    pub(crate) accepts_multipart: bool,
     /// What OpenTelemetry's semantic conventions for generative AI call it.
     pub(crate) operation: &'static str,
     /// Where else than at the top of an event of the answer the model's name
     /// is.
-    pub(crate) parent: Option<&'static str>,
+    pub(crate) event_model_parent: Option<&'static str>,
 }
 
 impl Target {
     const OTHER: Self = Self {
         endpoint: Endpoint::Other,
-        takes_forms: false,
+        accepts_multipart: false,
         operation: "other",
-        parent: None,
+        event_model_parent: None,
     };
 
     /// What paths with this ending ask for, if that is this endpoint.
@@ -42,7 +42,7 @@ impl Target {
         let chat = ends_with(suffix, "/chat/completions") || !ends_with(suffix, "/completions");
         Self {
             endpoint,
-            takes_forms: endpoint.is_inference(),
+            accepts_multipart: endpoint.is_inference(),
             operation: match endpoint {
                 Endpoint::Llm if chat => "chat",
                 Endpoint::Llm => "text_completion",
@@ -52,9 +52,11 @@ impl Target {
                 Endpoint::Stt => "speech_to_text",
                 Endpoint::Other => Self::OTHER.operation,
             },
-            parent: [("/responses", "response"), ("/messages", "message")]
+            event_model_parent: [("/responses", "response"), ("/messages", "message")]
                 .into_iter()
-                .find_map(|(ending, parent)| ends_with(suffix, ending).then_some(parent)),
+                .find_map(|(ending, event_model_parent)| {
+                    ends_with(suffix, ending).then_some(event_model_parent)
+                }),
         }
     }
 }
@@ -141,7 +143,7 @@ impl Default for EndpointTable {
         // No kind of inference that the catalog knows, but forms with a model.
         for suffix in ["/images/edits", "/images/variations"] {
             let target = Target {
-                takes_forms: true,
+                accepts_multipart: true,
                 ..Target::OTHER
             };
             table.insert(suffix.into(), target);
@@ -194,14 +196,18 @@ mod tests {
     fn forms_are_looked_into_where_the_apis_take_them() {
         let mut table = EndpointTable::default();
         table.set("/uploads".into(), Endpoint::Other);
-        for (path, takes_forms) in [
+        for (path, accepts_multipart) in [
             ("/v1/audio/transcriptions", true),
             ("/v1/images/edits", true),
             ("/v1/images/variations", true),
             ("/v1/uploads", false),
             ("/v1/files", false),
         ] {
-            assert_eq!(table.find(path).takes_forms, takes_forms, "{path}");
+            assert_eq!(
+                table.find(path).accepts_multipart,
+                accepts_multipart,
+                "{path}"
+            );
         }
     }
 
@@ -210,7 +216,7 @@ mod tests {
         let mut table = EndpointTable::default();
         table.set("/threads/messages".into(), Endpoint::Other);
         table.set("/v2/completions".into(), Endpoint::Llm);
-        for (path, operation, parent) in [
+        for (path, operation, event_model_parent) in [
             ("/v1/chat/completions", "chat", None),
             ("/v1/completions", "text_completion", None),
             ("/v2/completions/", "text_completion", None),
@@ -225,8 +231,8 @@ mod tests {
         ] {
             let target = table.find(path);
             assert_eq!(
-                (target.operation, target.parent),
-                (operation, parent),
+                (target.operation, target.event_model_parent),
+                (operation, event_model_parent),
                 "{path}"
             );
         }

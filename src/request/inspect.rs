@@ -7,22 +7,22 @@ use http::{
 };
 
 use super::{EndpointTable, Target};
-use crate::{headers::is_json, response::Rejection, text::abridge};
+use crate::{headers::is_json, response::Rejection, text::sanitize_for_log};
 
 /// What the head of a request asks of us.
 #[derive(Debug)]
-pub(crate) enum Decision {
+pub(crate) enum Inspection {
     /// Not ours: pass it on untouched.
     Pass,
     /// Find the model in the body.
-    Inspect(Target, Format),
+    Inspect(Target, BodyFormat),
     /// Refuse it: its model cannot be found.
     Refuse(Target, Rejection),
 }
 
 /// How the body spells its model.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Format {
+pub(crate) enum BodyFormat {
     Json,
     /// `multipart/form-data` with this boundary.
     Multipart {
@@ -30,33 +30,37 @@ pub(crate) enum Format {
     },
 }
 
-pub(crate) fn inspect(head: &Parts, endpoints: &EndpointTable) -> Decision {
+pub(crate) fn inspect(head: &Parts, endpoints: &EndpointTable) -> Inspection {
     if head.method != Method::POST {
-        return Decision::Pass;
+        return Inspection::Pass;
     }
     let target = endpoints.find(head.uri.path());
     let needs_model = target.endpoint.is_inference();
     let format = match media(&head.headers) {
-        Media::Json => Format::Json,
-        Media::Absent if needs_model => Format::Json,
-        Media::Multipart(boundary) if target.takes_forms => match boundary {
-            Ok(boundary) => Format::Multipart { boundary },
-            Err(why) => return Decision::Refuse(target, Rejection::bad_form_type(&why)),
+        ContentType::Json => BodyFormat::Json,
+        ContentType::Absent if needs_model => BodyFormat::Json,
+        ContentType::Multipart(boundary) if target.accepts_multipart => match boundary {
+            Ok(boundary) => BodyFormat::Multipart { boundary },
+            Err(why) => return Inspection::Refuse(target, Rejection::bad_form_type(&why)),
         },
-        Media::Unusable(why) if needs_model => {
-            return Decision::Refuse(target, Rejection::unsupported_media_type(why));
+        ContentType::Unusable(why) if needs_model => {
+            return Inspection::Refuse(target, Rejection::unsupported_media_type(why));
         }
-        Media::Absent | Media::Multipart(_) | Media::Unusable(_) => return Decision::Pass,
+        ContentType::Absent | ContentType::Multipart(_) | ContentType::Unusable(_) => {
+            return Inspection::Pass;
+        }
     };
     match coding(&head.headers) {
-        None => Decision::Inspect(target, format),
-        Some(coding) => Decision::Refuse(target, Rejection::unsupported_content_encoding(&coding)),
+        None => Inspection::Inspect(target, format),
+        Some(coding) => {
+            Inspection::Refuse(target, Rejection::unsupported_content_encoding(&coding))
+        }
     }
 }
 
 /// What the `Content-Type` says of the body.
 #[derive(Debug, PartialEq)]
-enum Media {
+enum ContentType {
     Absent,
     Json,
     /// A form with this boundary, or why it has none.
@@ -65,37 +69,40 @@ enum Media {
     Unusable(String),
 }
 
-fn media(headers: &HeaderMap) -> Media {
+fn media(headers: &HeaderMap) -> ContentType {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let Some(value) = values.next() else {
-        return Media::Absent;
+        return ContentType::Absent;
     };
     if values.next().is_some() {
         // Two parsers could believe one each.
-        return Media::Unusable("the request has more than one Content-Type".into());
+        return ContentType::Unusable("the request has more than one Content-Type".into());
     }
     if value == "application/json" {
         // The usual case.
-        return Media::Json;
+        return ContentType::Json;
     }
     let Ok(value) = value.to_str() else {
-        return Media::Unusable("the Content-Type is not ASCII".into());
+        return ContentType::Unusable("the Content-Type is not ASCII".into());
     };
     let (essence, parameters) = value.split_once(';').unwrap_or((value, ""));
     let essence = essence.trim();
     if essence.is_empty() {
-        return Media::Absent;
+        return ContentType::Absent;
     }
     if essence.eq_ignore_ascii_case("multipart/form-data") {
-        return Media::Multipart(boundary(parameters));
+        return ContentType::Multipart(boundary(parameters));
     }
     if !is_json(essence) {
         let essence = essence.to_ascii_lowercase();
-        return Media::Unusable(format!("the Content-Type is {:?}", abridge(&essence)));
+        return ContentType::Unusable(format!(
+            "the Content-Type is {:?}",
+            sanitize_for_log(&essence)
+        ));
     }
     match parse_parameters(parameters).and_then(|parameters| check_charset(&parameters)) {
-        Ok(()) => Media::Json,
-        Err(why) => Media::Unusable(why),
+        Ok(()) => ContentType::Json,
+        Err(why) => ContentType::Unusable(why),
     }
 }
 
@@ -125,7 +132,7 @@ fn check_charset(parameters: &[(String, Vec<u8>)]) -> Result<(), String> {
         {
             return Err(format!(
                 "the charset is {:?}",
-                abridge(&String::from_utf8_lossy(charset))
+                sanitize_for_log(&String::from_utf8_lossy(charset))
             ));
         }
     }
@@ -154,7 +161,10 @@ fn parse_parameters(text: &str) -> Result<Vec<(String, Vec<u8>)>, String> {
             return Ok(parameters);
         }
         let Some((name, value, after)) = parameter(rest) else {
-            return Err(format!("the parameters {:?} are malformed", abridge(text)));
+            return Err(format!(
+                "the parameters {:?} are malformed",
+                sanitize_for_log(text)
+            ));
         };
         parameters.push((name.to_ascii_lowercase(), value));
         rest = after;
@@ -207,12 +217,12 @@ mod tests {
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
         match inspect(&head, &EndpointTable::default()) {
-            Decision::Pass => "pass".into(),
-            Decision::Inspect(_, Format::Json) => "json".into(),
-            Decision::Inspect(_, Format::Multipart { boundary }) => {
+            Inspection::Pass => "pass".into(),
+            Inspection::Inspect(_, BodyFormat::Json) => "json".into(),
+            Inspection::Inspect(_, BodyFormat::Multipart { boundary }) => {
                 format!("multipart {}", String::from_utf8(boundary).unwrap())
             }
-            Decision::Refuse(_, rejection) => rejection.code().as_str().into(),
+            Inspection::Refuse(_, rejection) => rejection.code().as_str().into(),
         }
     }
 

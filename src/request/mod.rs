@@ -9,6 +9,6 @@ mod reader;
 
 pub use body::RoutedBody;
 pub(crate) use endpoints::{EndpointTable, Target, normalize};
-pub(crate) use inspect::{Decision, Format, inspect};
-pub(crate) use prefix_buffer::HeldBudget;
+pub(crate) use inspect::{BodyFormat, Inspection, inspect};
+pub(crate) use prefix_buffer::BufferBudget;
 pub(crate) use reader::{ModelReader, Requested};

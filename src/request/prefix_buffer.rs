@@ -19,14 +19,14 @@ use crate::scan::Splice;
 /// How many bytes may be held, by one request and by all together, and for how
 /// long.
 #[derive(Debug)]
-pub(crate) struct HeldBudget {
+pub(crate) struct BufferBudget {
     pub(crate) per_request: usize,
     pub(crate) total: usize,
     pub(crate) timeout: Option<Duration>,
     held: AtomicUsize,
 }
 
-impl HeldBudget {
+impl BufferBudget {
     pub(crate) fn new(per_request: usize, total: usize, timeout: Option<Duration>) -> Self {
         Self {
             per_request,
@@ -41,7 +41,7 @@ impl HeldBudget {
         self.held.load(Ordering::Relaxed)
     }
 
-    fn try_take(&self, bytes: usize) -> bool {
+    fn try_reserve(&self, bytes: usize) -> bool {
         // Relaxed: the counter guards no other memory.
         self.held
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
@@ -50,22 +50,22 @@ impl HeldBudget {
             .is_ok()
     }
 
-    fn give_back(&self, bytes: usize) {
+    fn release(&self, bytes: usize) {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
-/// The share of the budget that one request has; given back when dropped.
+/// The reservation of the budget that one request has; given back when dropped.
 #[derive(Debug)]
-struct Share {
-    budget: Arc<HeldBudget>,
+struct Reservation {
+    budget: Arc<BufferBudget>,
     bytes: usize,
 }
 
-impl Drop for Share {
+impl Drop for Reservation {
     fn drop(&mut self) {
         if self.bytes > 0 {
-            self.budget.give_back(self.bytes);
+            self.budget.release(self.bytes);
         }
     }
 }
@@ -79,52 +79,52 @@ pub(crate) enum OverBudget {
 
 /// The front of a body, in the order in which it came.
 #[derive(Debug)]
-pub(crate) struct HeldFrames {
+pub(crate) struct PrefixBuffer {
     /// The usual three, the model between what comes before and after it, have
     /// room in here.
     frames: SmallVec<[Bytes; 3]>,
-    /// How many of them have left.
-    left: usize,
+    /// How many of them have next_frame.
+    next_frame: usize,
     len: u64,
     /// How many frames at the front are kept as they are.
-    gathered: usize,
-    /// How many small ones there have been.
-    small: usize,
+    coalesced: usize,
+    /// How many small_frames ones there have been.
+    small_frames: usize,
     /// Whether the last frame is a block of our own.
-    has_block: bool,
-    share: Share,
+    tail_is_owned: bool,
+    reservation: Reservation,
 }
 
-impl HeldFrames {
-    pub(crate) fn new(budget: Arc<HeldBudget>) -> Self {
+impl PrefixBuffer {
+    pub(crate) fn new(budget: Arc<BufferBudget>) -> Self {
         Self {
             frames: SmallVec::new(),
-            left: 0,
+            next_frame: 0,
             len: 0,
-            gathered: 0,
-            small: 0,
-            has_block: false,
-            share: Share { budget, bytes: 0 },
+            coalesced: 0,
+            small_frames: 0,
+            tail_is_owned: false,
+            reservation: Reservation { budget, bytes: 0 },
         }
     }
 
     /// How many bytes one request may hold.
     pub(crate) fn bound(&self) -> usize {
-        self.share.budget.per_request
+        self.reservation.budget.per_request
     }
 
     /// How long they may be held.
     pub(crate) fn timeout(&self) -> Option<Duration> {
-        self.share.budget.timeout
+        self.reservation.budget.timeout
     }
 
-    /// How many bytes are left in it.
+    /// How many bytes are next_frame in it.
     pub(crate) fn len(&self) -> u64 {
         self.len
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.left == self.frames.len()
+        self.next_frame == self.frames.len()
     }
 
     pub(crate) fn push(&mut self, frame: Bytes) {
@@ -135,52 +135,52 @@ impl HeldFrames {
     }
 
     /// Pays for everything that is in it, because it is to be held on to.
-    pub(crate) fn pay(&mut self) -> Result<(), OverBudget> {
-        let budget = &self.share.budget;
+    pub(crate) fn reserve(&mut self) -> Result<(), OverBudget> {
+        let budget = &self.reservation.budget;
         let len = usize::try_from(self.len).map_err(|_| OverBudget::Request)?;
         if len > budget.per_request {
             return Err(OverBudget::Request);
         }
-        self.take_share()
+        self.reserve_shared()
     }
 
-    /// Pays as [`pay`](Self::pay) does, but knows no bound for one request.
-    pub(crate) fn take_share(&mut self) -> Result<(), OverBudget> {
+    /// Pays as [`reserve`](Self::reserve) does, but knows no bound for one request.
+    pub(crate) fn reserve_shared(&mut self) -> Result<(), OverBudget> {
         let len = usize::try_from(self.len).map_err(|_| OverBudget::Total)?;
         if !self
-            .share
+            .reservation
             .budget
-            .try_take(len.saturating_sub(self.share.bytes))
+            .try_reserve(len.saturating_sub(self.reservation.bytes))
         {
             return Err(OverBudget::Total);
         }
-        self.share.bytes = len;
-        self.gather();
+        self.reservation.bytes = len;
+        self.coalesce();
         Ok(())
     }
 
-    /// Copies the latest frame into a block of our own if it is one of many small
+    /// Copies the latest frame into a block of our own if it is one of many small_frames
     /// ones. A frame keeps the whole buffer alive into which the server has read
     /// it (of 8 KiB or more in hyper): a client that sends a packet of 1,400 bytes
     /// at a time would have four times as much held as it pays for. Each byte is
     /// copied a few times at most, as blocks double while they grow.
-    fn gather(&mut self) {
+    fn coalesce(&mut self) {
         const MANY: usize = 4;
         const SMALL: usize = 8 * 1024;
         const BLOCK: usize = 16 * 1024;
 
-        if self.frames.len() == self.gathered {
+        if self.frames.len() == self.coalesced {
             return;
         }
         let Some(frame) = self.frames.pop() else {
             return;
         };
         let is_small = frame.len() < SMALL;
-        self.small += usize::from(is_small);
-        let is_one_of_many = is_small && self.small > MANY;
-        let has_block = mem::replace(&mut self.has_block, is_one_of_many);
+        self.small_frames += usize::from(is_small);
+        let is_one_of_many = is_small && self.small_frames > MANY;
+        let tail_is_owned = mem::replace(&mut self.tail_is_owned, is_one_of_many);
         let last = self.frames.last_mut();
-        match last.filter(|last| has_block && last.len() + frame.len() <= BLOCK) {
+        match last.filter(|last| tail_is_owned && last.len() + frame.len() <= BLOCK) {
             _ if !is_one_of_many => self.frames.push(frame),
             Some(last) => {
                 // Nobody else has it, so that this copies nothing.
@@ -190,27 +190,27 @@ impl HeldFrames {
             }
             None => self.frames.push(Bytes::copy_from_slice(&frame)),
         }
-        self.gathered = self.frames.len();
+        self.coalesced = self.frames.len();
     }
 
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
-        let Some(frame) = self.frames.get_mut(self.left) else {
+        let Some(frame) = self.frames.get_mut(self.next_frame) else {
             // The handles of a large front need not live as long as its rest.
             self.frames = SmallVec::new();
-            self.left = 0;
+            self.next_frame = 0;
             return None;
         };
         let frame = mem::take(frame);
-        self.left += 1;
+        self.next_frame += 1;
         self.len -= frame.len() as u64;
         // A splice may have made the front shorter than what was paid for.
         let paid = match self.is_empty() {
-            true => self.share.bytes,
-            false => self.share.bytes.min(frame.len()),
+            true => self.reservation.bytes,
+            false => self.reservation.bytes.min(frame.len()),
         };
         if paid > 0 {
-            self.share.bytes -= paid;
-            self.share.budget.give_back(paid);
+            self.reservation.bytes -= paid;
+            self.reservation.budget.release(paid);
         }
         Some(frame)
     }
@@ -218,7 +218,7 @@ impl HeldFrames {
     /// The bytes at these offsets; borrowed when they lie in one frame.
     pub(crate) fn get(&self, span: Range<u64>) -> Cow<'_, [u8]> {
         let mut start = 0;
-        for frame in &self.frames[self.left..] {
+        for frame in &self.frames[self.next_frame..] {
             let end = start + frame.len() as u64;
             if span.start >= start && span.end <= end {
                 let piece = (span.start - start) as usize..(span.end - start) as usize;
@@ -226,7 +226,7 @@ impl HeldFrames {
             }
             start = end;
         }
-        pieces(&self.frames[self.left..], span)
+        pieces(&self.frames[self.next_frame..], span)
             .flat_map(|(frame, piece)| &frame[piece])
             .copied()
             .collect()
@@ -255,7 +255,7 @@ impl HeldFrames {
     /// Makes a frame begin at this offset, and returns its index.
     fn cut(&mut self, offset: u64) -> usize {
         let mut start = 0;
-        for index in self.left..self.frames.len() {
+        for index in self.next_frame..self.frames.len() {
             if start >= offset {
                 return index;
             }
@@ -292,15 +292,15 @@ mod tests {
 
     use super::*;
 
-    fn held(frames: &[Vec<u8>], budget: &Arc<HeldBudget>) -> HeldFrames {
-        let mut held = HeldFrames::new(Arc::clone(budget));
+    fn held(frames: &[Vec<u8>], budget: &Arc<BufferBudget>) -> PrefixBuffer {
+        let mut held = PrefixBuffer::new(Arc::clone(budget));
         for frame in frames {
             held.push(Bytes::from(frame.clone()));
         }
         held
     }
 
-    fn drain(held: &mut HeldFrames) -> Vec<u8> {
+    fn drain(held: &mut PrefixBuffer) -> Vec<u8> {
         std::iter::from_fn(|| held.pop()).flatten().collect()
     }
 
@@ -314,7 +314,7 @@ mod tests {
             let mut whole = frames.concat();
             let (a, b) = (cut.0.index(whole.len() + 1), cut.1.index(whole.len() + 1));
             let span = a.min(b)..a.max(b);
-            let mut held = held(&frames, &Arc::new(HeldBudget::new(100, 100, None)));
+            let mut held = held(&frames, &Arc::new(BufferBudget::new(100, 100, None)));
             let offsets = span.start as u64..span.end as u64;
             prop_assert_eq!(&*held.get(offsets.clone()), &whole[span.clone()]);
             held.splice(Splice { span: offsets, with: with.clone().into() });
@@ -331,7 +331,7 @@ mod tests {
     fn what_is_read_from_one_frame_is_not_copied() {
         let held = held(
             &[b"ab".to_vec(), b"cdef".to_vec()],
-            &Arc::new(HeldBudget::new(9, 9, None)),
+            &Arc::new(BufferBudget::new(9, 9, None)),
         );
         assert!(matches!(held.get(3..5), Cow::Borrowed(b"de")));
     }
@@ -350,8 +350,8 @@ mod tests {
 
     #[test]
     fn what_is_paid_for_is_about_what_is_held() {
-        let budget = Arc::new(HeldBudget::new(1 << 20, 1 << 20, None));
-        let mut held = HeldFrames::new(Arc::clone(&budget));
+        let budget = Arc::new(BufferBudget::new(1 << 20, 1 << 20, None));
+        let mut held = PrefixBuffer::new(Arc::clone(&budget));
         let (mut whole, alive) = (Vec::new(), Arc::new(()));
         for index in 0..50_000_usize {
             let frame = if index % 10_000 == 9_999 {
@@ -364,12 +364,12 @@ mod tests {
             };
             whole.extend_from_slice(&frame);
             held.push(frame);
-            held.pay().unwrap();
+            held.reserve().unwrap();
             held.push(Bytes::new());
-            held.pay().unwrap();
+            held.reserve().unwrap();
             assert!(Arc::strong_count(&alive) <= 5, "buffers are kept");
         }
-        // The first small ones, five large ones, and a block before each of those.
+        // The first small_frames ones, five large ones, and a block before each of those.
         assert_eq!(held.frames.len(), 14);
         assert_eq!(held.len(), whole.len() as u64);
         assert_eq!(drain(&mut held), whole);
@@ -380,10 +380,10 @@ mod tests {
     fn large_frames_and_the_first_small_ones_are_kept_as_they_are() {
         let frames = ["a", "b", &"l".repeat(8 * 1024), "c", "d", "e", "f"]
             .map(|frame| Bytes::copy_from_slice(frame.as_bytes()));
-        let mut held = HeldFrames::new(Arc::new(HeldBudget::new(1 << 20, 1 << 20, None)));
+        let mut held = PrefixBuffer::new(Arc::new(BufferBudget::new(1 << 20, 1 << 20, None)));
         for frame in &frames {
             held.push(frame.clone());
-            held.pay().unwrap();
+            held.reserve().unwrap();
         }
         for frame in &frames[..5] {
             assert_eq!(held.pop().unwrap().as_ptr(), frame.as_ptr());
@@ -394,14 +394,14 @@ mod tests {
 
     #[test]
     fn small_frames_are_gathered_into_blocks_of_16_kib() {
-        let mut held = HeldFrames::new(Arc::new(HeldBudget::new(1 << 20, 1 << 20, None)));
+        let mut held = PrefixBuffer::new(Arc::new(BufferBudget::new(1 << 20, 1 << 20, None)));
         for len in [1_000; 4]
             .into_iter()
             .chain([8 * 1024 - 1; 4])
             .chain([2, 1])
         {
             held.push(Bytes::from(vec![0; len]));
-            held.pay().unwrap();
+            held.reserve().unwrap();
         }
         let lens: Vec<_> = held.frames.iter().map(Bytes::len).collect();
         // A block is filled to the last byte if a frame fits.
@@ -411,23 +411,26 @@ mod tests {
 
     #[test]
     fn each_request_and_all_together_are_bounded_and_what_leaves_is_given_back() {
-        let budget = Arc::new(HeldBudget::new(6, 10, None));
+        let budget = Arc::new(BufferBudget::new(6, 10, None));
         let mut first = held(&[vec![0; 4], vec![0; 2]], &budget);
-        assert_eq!(first.pay(), Ok(()));
+        assert_eq!(first.reserve(), Ok(()));
         assert_eq!(
-            first.pay(),
+            first.reserve(),
             Ok(()),
             "what is paid for is not paid for again"
         );
         assert_eq!(budget.held(), 6);
         let mut second = held(&[vec![0; 5]], &budget);
-        assert_eq!(second.pay(), Err(OverBudget::Total));
+        assert_eq!(second.reserve(), Err(OverBudget::Total));
         assert_eq!(budget.held(), 6, "nothing is taken by a refusal");
-        assert_eq!(held(&[vec![0; 7]], &budget).pay(), Err(OverBudget::Request));
+        assert_eq!(
+            held(&[vec![0; 7]], &budget).reserve(),
+            Err(OverBudget::Request)
+        );
 
         first.pop();
         assert_eq!(budget.held(), 2);
-        assert_eq!(second.pay(), Ok(()));
+        assert_eq!(second.reserve(), Ok(()));
         assert_eq!(budget.held(), 7);
         drop(first);
         drop(second);
@@ -436,9 +439,9 @@ mod tests {
 
     #[test]
     fn a_spliced_front_gives_back_no_more_than_it_paid() {
-        let budget = Arc::new(HeldBudget::new(10, 10, None));
+        let budget = Arc::new(BufferBudget::new(10, 10, None));
         let mut held = held(&[vec![0; 4]], &budget);
-        held.pay().unwrap();
+        held.reserve().unwrap();
         held.splice(Splice {
             span: 1..2,
             with: vec![1; 100].into(),
@@ -449,16 +452,16 @@ mod tests {
 
     #[test]
     fn a_front_that_was_spliced_shorter_gives_back_all_with_its_last_frame() {
-        let budget = Arc::new(HeldBudget::new(100, 100, None));
+        let budget = Arc::new(BufferBudget::new(100, 100, None));
         let mut held = held(&[vec![0; 60], vec![0; 40]], &budget);
-        held.pay().unwrap();
+        held.reserve().unwrap();
         held.splice(Splice {
             span: 10..90,
             with: vec![1].into(),
         });
-        for left in [90, 89, 0] {
+        for next_frame in [90, 89, 0] {
             assert!(held.pop().is_some());
-            assert_eq!(budget.held(), left);
+            assert_eq!(budget.held(), next_frame);
         }
     }
 }

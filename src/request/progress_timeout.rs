@@ -22,38 +22,38 @@ const SUSPENDED: Duration = Duration::from_secs(5);
 
 /// Times a wait, in turns that each must bring enough.
 #[derive(Debug, Default)]
-pub(super) struct Patience {
+pub(super) struct ProgressTimeout {
     /// There once something had to be waited for: most bodies come at once.
-    turn: Option<Pin<Box<Sleep>>>,
-    /// What had been received when the turn began; nothing for the first one.
-    mark: u64,
+    window: Option<Pin<Box<Sleep>>>,
+    /// What had been received when the window began; nothing for the first one.
+    bytes_at_window_start: u64,
 }
 
-impl Patience {
-    /// Completes when a turn of this length has brought too little; `received`:
+impl ProgressTimeout {
+    /// Completes when a window of this length has brought too little; `received`:
     /// bytes so far.
-    pub(super) fn poll_ended(
+    pub(super) fn poll_elapsed(
         &mut self,
-        turn: Duration,
+        window: Duration,
         received: u64,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        if self.turn.is_none() && Handle::try_current().is_err() {
+        if self.window.is_none() && Handle::try_current().is_err() {
             // Without a runtime there is no clock.
             return Poll::Pending;
         }
-        let timer = self.turn.get_or_insert_with(|| Box::pin(sleep(turn)));
+        let timer = self.window.get_or_insert_with(|| Box::pin(sleep(window)));
         loop {
             ready!(timer.as_mut().poll(cx));
             let now = Instant::now();
             // A process that was suspended has not looked at what has come.
             let is_overdue = now.saturating_duration_since(timer.deadline()) > SUSPENDED;
-            let progress = received - self.mark;
-            if !is_overdue && (progress as f64) < MIN_RATE * turn.as_secs_f64() {
+            let progress = received - self.bytes_at_window_start;
+            if !is_overdue && (progress as f64) < MIN_RATE * window.as_secs_f64() {
                 return Poll::Ready(());
             }
-            self.mark = received;
-            timer.as_mut().reset(now + turn);
+            self.bytes_at_window_start = received;
+            timer.as_mut().reset(now + window);
         }
     }
 }
@@ -66,30 +66,30 @@ mod tests {
 
     use super::*;
 
-    const TURN: Duration = Duration::from_secs(1);
+    const WINDOW: Duration = Duration::from_secs(1);
 
     /// Whether the patience is over when this much has been received.
-    fn is_over(patience: &mut Patience, received: u64) -> bool {
+    fn is_over(patience: &mut ProgressTimeout, received: u64) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
-        patience.poll_ended(TURN, received, &mut cx).is_ready()
+        patience.poll_elapsed(WINDOW, received, &mut cx).is_ready()
     }
 
     #[tokio::test(start_paused = true)]
     async fn sixteen_kib_in_a_second_are_enough_and_a_byte_less_is_not() {
-        let mut patience = Patience::default();
+        let mut patience = ProgressTimeout::default();
         assert!(!is_over(&mut patience, 0));
-        advance(TURN).await;
+        advance(WINDOW).await;
         assert!(!is_over(&mut patience, 16 * 1024));
-        advance(TURN).await;
+        advance(WINDOW).await;
         assert!(is_over(&mut patience, 2 * 16 * 1024 - 1));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_timer_that_is_later_than_five_seconds_begins_another_turn() {
-        for (late, ends) in [(SUSPENDED, true), (SUSPENDED + TURN / 1_000, false)] {
-            let mut patience = Patience::default();
+        for (late, ends) in [(SUSPENDED, true), (SUSPENDED + WINDOW / 1_000, false)] {
+            let mut patience = ProgressTimeout::default();
             assert!(!is_over(&mut patience, 0));
-            advance(TURN + late).await;
+            advance(WINDOW + late).await;
             assert_eq!(is_over(&mut patience, 0), ends, "{late:?}");
         }
     }

@@ -14,9 +14,9 @@ use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
 
 use super::{
-    Format, HeldBudget,
-    prefix_buffer::{HeldFrames, OverBudget},
-    progress_timeout::Patience,
+    BodyFormat, BufferBudget,
+    prefix_buffer::{OverBudget, PrefixBuffer},
+    progress_timeout::ProgressTimeout,
 };
 use crate::{
     body::{BoxError, into_bytes},
@@ -30,47 +30,47 @@ pub(crate) enum Requested {
     /// A model; [`ModelReader::name`] has its name.
     Model { span: Range<u64>, escaped: bool },
     /// No model: none at all, `null` or a blank one.
-    Nothing,
+    Absent,
     /// A JSON value that cannot name a model, such as "a number".
-    NotText { kind: &'static str },
+    NotString { kind: &'static str },
     /// Nothing at all: there is no body, which is an error only where a model
     /// is needed.
-    NoBody(Box<Rejection>),
+    EmptyBody(Box<Rejection>),
     /// Unknown: the body failed before it said.
-    Broken,
+    BodyFailed,
 }
 
 pin_project! {
-    /// A body whose front is read and held until its model is known, and which
+    /// A body whose front is read and prefix until its model is known, and which
     /// then passes to the inner service in a [`RoutedBody`](super::RoutedBody).
     ///
     /// It lives in a box, so that it is moved for the price of a pointer.
     pub(crate) struct ModelReader<B> {
         #[pin]
-        pub(super) rest: Rest<B>,
+        pub(super) remainder: Remainder<B>,
         scanner: ModelScanner,
-        pub(super) held: HeldFrames,
-        patience: Patience,
+        pub(super) prefix: PrefixBuffer,
+        progress: ProgressTimeout,
         received: u64,
         // The body's length, if it is known beforehand.
         pub(super) expected: Option<u64>,
         // Whether the inner service gets other bytes than the client sent.
         pub(super) has_changed: bool,
-        pub(super) violation: Option<oneshot::Sender<Rejection>>,
+        pub(super) late_rejection_tx: Option<oneshot::Sender<Rejection>>,
     }
 }
 
 pin_project! {
-    /// What comes after the held front.
-    #[project = RestProj]
-    pub(super) enum Rest<B> {
-        /// The rest is still to come.
-        Open { #[pin] body: B },
+    /// What comes after the prefix front.
+    #[project = RemainderProj]
+    pub(super) enum Remainder<B> {
+        /// The remainder is still to come.
+        Streaming { #[pin] body: B },
         /// Nothing more will come, but for these trailers.
         // Boxed, because there are hardly ever any.
-        Whole { trailers: Option<Box<Frame<Bytes>>> },
+        Ended { trailers: Option<Box<Frame<Bytes>>> },
         /// The body failed.
-        Broken { error: Option<BoxError> },
+        Failed { error: Option<BoxError> },
     }
 }
 
@@ -82,7 +82,7 @@ pub(super) enum Failure {
     Refused(Rejection),
 }
 
-/// The longest spelling of a name in a body, in bytes: a name outlives the held
+/// The longest spelling of a name in a body, in bytes: a name outlives the prefix
 /// body that it was in, so it needs a bound of its own.
 const MAX_NAME_LEN: u64 = 2 << 20;
 
@@ -92,19 +92,19 @@ where
 {
     pub(crate) fn new(
         body: B,
-        format: Format,
+        format: BodyFormat,
         expected: Option<u64>,
-        budget: Arc<HeldBudget>,
+        budget: Arc<BufferBudget>,
     ) -> Result<Pin<Box<Self>>, Rejection> {
         Ok(Box::pin(Self {
-            rest: Rest::Open { body },
+            remainder: Remainder::Streaming { body },
             scanner: ModelScanner::new(format)?,
-            held: HeldFrames::new(budget),
-            patience: Patience::default(),
+            prefix: PrefixBuffer::new(budget),
+            progress: ProgressTimeout::default(),
             received: 0,
             expected,
             has_changed: false,
-            violation: None,
+            late_rejection_tx: None,
         }))
     }
 
@@ -123,58 +123,58 @@ where
             };
             let mut this = self.as_mut().project();
             match frame.map(|frame| frame.map(Frame::into_data)) {
-                Ok(Some(Ok(data))) => this.held.push(data),
-                Ok(Some(Err(trailers))) => this.rest.set(Rest::Whole {
+                Ok(Some(Ok(data))) => this.prefix.push(data),
+                Ok(Some(Err(trailers))) => this.remainder.set(Remainder::Ended {
                     trailers: Some(Box::new(trailers)),
                 }),
                 Ok(None) => {}
                 Err(Failure::Body(error)) => {
-                    this.rest.set(Rest::Broken { error: Some(error) });
-                    return Poll::Ready(Ok(Requested::Broken));
+                    this.remainder.set(Remainder::Failed { error: Some(error) });
+                    return Poll::Ready(Ok(Requested::BodyFailed));
                 }
                 Err(Failure::Refused(rejection)) => return Poll::Ready(Err(rejection)),
             }
-            let is_open = matches!(*this.rest, Rest::Open { .. });
+            let is_open = matches!(*this.remainder, Remainder::Streaming { .. });
             if !is_open
                 && *this.received == 0
                 && let Err(rejection) = this.scanner.finish()
             {
-                return Poll::Ready(Ok(Requested::NoBody(Box::new(rejection))));
+                return Poll::Ready(Ok(Requested::EmptyBody(Box::new(rejection))));
             }
             match this.scanner.field() {
                 Field::Text { span, .. } if span.end - span.start > MAX_NAME_LEN => {
                     return Poll::Ready(Err(Rejection::model_too_long(MAX_NAME_LEN)));
                 }
                 Field::Text { span, escaped } => {
-                    let spelling = this.held.get(span.clone());
+                    let spelling = this.prefix.get(span.clone());
                     let requested = if this.scanner.is_blank(&spelling, escaped)? {
-                        Requested::Nothing
+                        Requested::Absent
                     } else {
                         Requested::Model { span, escaped }
                     };
                     return Poll::Ready(Ok(requested));
                 }
-                Field::Null { .. } => return Poll::Ready(Ok(Requested::Nothing)),
-                Field::NotText { kind } => return Poll::Ready(Ok(Requested::NotText { kind })),
+                Field::Null { .. } => return Poll::Ready(Ok(Requested::Absent)),
+                Field::NotText { kind } => return Poll::Ready(Ok(Requested::NotString { kind })),
                 Field::Unseen | Field::Pending if is_open => {
-                    this.held.pay().map_err(|over| match over {
-                        OverBudget::Request => Rejection::too_large(this.held.bound()),
+                    this.prefix.reserve().map_err(|over| match over {
+                        OverBudget::Request => Rejection::too_large(this.prefix.bound()),
                         OverBudget::Total => Rejection::overloaded(),
                     })?;
                 }
-                Field::Unseen | Field::Pending => return Poll::Ready(Ok(Requested::Nothing)),
+                Field::Unseen | Field::Pending => return Poll::Ready(Ok(Requested::Absent)),
             }
         }
     }
 
-    /// The next frame of what is not held, which has been scanned; none once it
+    /// The next frame of what is not prefix, which has been scanned; none once it
     /// has ended. That there must be anything at all is not checked.
     pub(super) fn poll_scanned(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Frame<Bytes>>, Failure>> {
         let mut this = self.project();
-        let RestProj::Open { mut body } = this.rest.as_mut().project() else {
+        let RemainderProj::Streaming { mut body } = this.remainder.as_mut().project() else {
             return Poll::Ready(Ok(None));
         };
         let frame = match ready!(body.as_mut().poll_frame(cx)) {
@@ -195,7 +195,7 @@ where
             this.scanner.finish().map_err(Failure::Refused)?;
         }
         if is_last {
-            this.rest.set(Rest::Whole { trailers: None });
+            this.remainder.set(Remainder::Ended { trailers: None });
         }
         Poll::Ready(Ok(frame))
     }
@@ -203,23 +203,23 @@ where
     /// Completes when the body has been waited for long enough.
     fn poll_timed_out(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Rejection> {
         let this = self.project();
-        let Some(timeout) = this.held.timeout() else {
+        let Some(timeout) = this.prefix.timeout() else {
             return Poll::Pending;
         };
-        ready!(this.patience.poll_ended(timeout, *this.received, cx));
+        ready!(this.progress.poll_elapsed(timeout, *this.received, cx));
         Poll::Ready(Rejection::held_too_long(timeout))
     }
 
-    /// Pays for what has been read, because it is to be held on to for other
+    /// Pays for what has been read, because it is to be prefix on to for other
     /// reasons than that the model is not known.
     pub(crate) fn hold(self: Pin<&mut Self>) -> Result<(), Rejection> {
-        let held = self.project().held;
-        held.take_share().map_err(|_| Rejection::overloaded())
+        let prefix = self.project().prefix;
+        prefix.reserve_shared().map_err(|_| Rejection::overloaded())
     }
 
     /// The name that [`Requested::Model`] points at.
     pub(crate) fn name(&self, span: &Range<u64>, escaped: bool) -> Result<Cow<'_, str>, Rejection> {
-        Ok(match self.held.get(span.clone()) {
+        Ok(match self.prefix.get(span.clone()) {
             Cow::Borrowed(spelling) => self.scanner.decode(spelling, escaped)?,
             Cow::Owned(spelling) => {
                 Cow::Owned(self.scanner.decode(&spelling, escaped)?.into_owned())
@@ -231,29 +231,29 @@ where
     /// length in bytes, or `None` when the body says the ID already.
     pub(crate) fn splice(self: Pin<&mut Self>, id: Id<'_>) -> Result<Option<i64>, Rejection> {
         let this = self.project();
-        let before = this.held.len();
+        let before = this.prefix.len();
         for splice in this.scanner.splices(id)?.into_iter().flatten() {
-            if *this.held.get(splice.span.clone()) != *splice.with {
-                this.held.splice(splice);
+            if *this.prefix.get(splice.span.clone()) != *splice.with {
+                this.prefix.splice(splice);
                 *this.has_changed = true;
             }
         }
         Ok(this
             .has_changed
-            .then(|| this.held.len() as i64 - before as i64))
+            .then(|| this.prefix.len() as i64 - before as i64))
     }
 
-    /// Ends the wait for the model. What tells if the rest of the body turns out
+    /// Ends the wait for the model. What tells if the remainder of the body turns out
     /// to be one that must be refused; absent when all has been scanned.
-    pub(crate) fn watch(self: Pin<&mut Self>) -> Option<oneshot::Receiver<Rejection>> {
+    pub(crate) fn late_rejection(self: Pin<&mut Self>) -> Option<oneshot::Receiver<Rejection>> {
         let this = self.project();
         // The wait is over, but the box lives on: its timer need not.
-        *this.patience = Patience::default();
-        if !matches!(*this.rest, Rest::Open { .. }) {
+        *this.progress = ProgressTimeout::default();
+        if !matches!(*this.remainder, Remainder::Streaming { .. }) {
             return None;
         }
-        let (violation, refused) = oneshot::channel();
-        *this.violation = Some(violation);
+        let (late_rejection_tx, refused) = oneshot::channel();
+        *this.late_rejection_tx = Some(late_rejection_tx);
         Some(refused)
     }
 }

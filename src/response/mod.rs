@@ -10,4 +10,4 @@ pub use body::ResponseBody;
 pub use list::ModelListBody;
 pub(crate) use rejection::RejectionHook;
 pub use rejection::{Rejection, RejectionCode};
-pub(crate) use rewrite::Answer;
+pub(crate) use rewrite::ResponseRewrite;

@@ -10,7 +10,9 @@ use http::{
 use model_scan::{json, multipart};
 use serde_json::json;
 
-use crate::{endpoint::Endpoint, registry::Unavailable, resolve::ResolveError, text::abridge};
+use crate::{
+    endpoint::Endpoint, registry::Unavailable, resolve::ResolveError, text::sanitize_for_log,
+};
 
 /// An answer that the layer gave itself, without the inner service or in place
 /// of its answer.
@@ -191,7 +193,7 @@ impl Rejection {
     }
 
     pub(crate) fn unsupported_content_encoding(coding: &str) -> Self {
-        let coding = abridge(coding);
+        let coding = sanitize_for_log(coding);
         Self::new(
             RejectionCode::UnsupportedContentEncoding,
             format!(
@@ -279,7 +281,7 @@ impl Rejection {
         requested: Option<&str>,
         endpoint: Endpoint,
     ) -> Self {
-        let asked = requested.map(abridge);
+        let asked = requested.map(sanitize_for_log);
         match error {
             ResolveError::NotFound { suggestions } => {
                 let mut message = match asked {

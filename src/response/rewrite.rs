@@ -12,7 +12,7 @@ use crate::{headers, request::Target, resolve::RoutedModel, shared::Shared};
 
 /// What outer services and the client are told of the model that served.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct ResponseRewrite {
     routed: RoutedModel,
     headers: bool,
     /// Whether to restore the model's name, and where else than at the top of
@@ -20,12 +20,14 @@ pub(crate) struct Answer {
     restore: Option<Option<&'static str>>,
 }
 
-impl Answer {
+impl ResponseRewrite {
     pub(crate) fn new(routed: RoutedModel, target: &Target, shared: &Shared) -> Self {
         Self {
             routed,
             headers: shared.response_headers,
-            restore: shared.restore_model_name.then_some(target.parent),
+            restore: shared
+                .restore_model_name
+                .then_some(target.event_model_parent),
         }
     }
 
@@ -41,10 +43,10 @@ impl Answer {
         }
         let format = self
             .restore
-            .and_then(|parent| format(head.status, &head.headers, parent));
+            .and_then(|event_model_parent| format(head.status, &head.headers, event_model_parent));
         let body = match format {
             Some(format) => {
-                headers::body_may_change(&mut head.headers);
+                headers::remove_length_and_digests(&mut head.headers);
                 let name = self.routed.entry().name_literal().clone();
                 ResponseBody::restoring(body, Restorer::new(format, name))
             }
@@ -75,7 +77,7 @@ impl Answer {
 fn format(
     status: StatusCode,
     headers: &HeaderMap,
-    parent: Option<&'static str>,
+    event_model_parent: Option<&'static str>,
 ) -> Option<AnswerFormat> {
     // A part of an answer (206) cannot be read without the rest.
     let whole = status.is_success() && status != StatusCode::PARTIAL_CONTENT;
@@ -89,7 +91,9 @@ fn format(
     }
     let essence = value.to_str().ok()?.split(';').next()?.trim();
     if essence.eq_ignore_ascii_case("text/event-stream") {
-        return Some(AnswerFormat::Events { parent });
+        return Some(AnswerFormat::Events {
+            parent: event_model_parent,
+        });
     }
     headers::is_json(essence).then_some(AnswerFormat::Json)
 }

@@ -67,7 +67,7 @@ where
                     Err(mut other) => {
                         if let Some(trailers) = other.trailers_mut() {
                             // They are of the body as it was.
-                            headers::remove_digests(trailers);
+                            headers::strip_stale_digests(trailers);
                         }
                         Some(Ok(other))
                     }
