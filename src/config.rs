@@ -16,7 +16,7 @@ use crate::{
     registry::{Catalog, RegistryPolicy, RegistrySource},
     request::{EndpointTable, normalize},
     resolve::{Fallbacks, Policy, UnknownModel},
-    response::{Rejection, RejectionHook},
+    response::{Rejection, RejectionHook, ResponseModel},
 };
 
 /// Where the production catalog of the Morpheus marketplace is published.
@@ -60,7 +60,7 @@ pub struct RoutingConfig {
     pub(crate) held_timeout: Option<Duration>,
     pub(crate) id_header: Option<HeaderName>,
     pub(crate) response_headers: bool,
-    pub(crate) restore_model_name: bool,
+    pub(crate) response_model: ResponseModel,
     pub(crate) rejection_hook: Option<RejectionHook>,
 }
 
@@ -107,7 +107,7 @@ pub struct RoutingConfigBuilder {
     held_timeout: Option<Duration>,
     id_header: Option<HeaderName>,
     response_headers: bool,
-    restore_model_name: bool,
+    response_model: ResponseModel,
     rejection_hook: Option<RejectionHook>,
 }
 
@@ -280,7 +280,9 @@ impl RoutingConfigBuilder {
     /// which makes unknown names a 404. [`Endpoint::Other`] shares
     /// [`Endpoint::Llm`]'s.
     pub fn fallback(mut self, endpoint: Endpoint, name: impl Into<String>) -> Self {
-        *self.policy.fallbacks.get_mut(endpoint) = name.into().trim().into();
+        let name: String = name.into().trim().into();
+        let name = (!name.is_empty()).then_some(name);
+        self.policy.fallbacks.set(endpoint, name);
         self
     }
 
@@ -359,8 +361,8 @@ impl RoutingConfigBuilder {
     /// that are not successful, not JSON or events, or have a
     /// `Content-Encoding`, are left alone: keep an inner service from
     /// compressing, and compress outside of this layer.
-    pub fn restore_model_name(mut self, on: bool) -> Self {
-        self.restore_model_name = on;
+    pub fn response_model(mut self, response_model: ResponseModel) -> Self {
+        self.response_model = response_model;
         self
     }
 
@@ -473,7 +475,7 @@ impl RoutingConfigBuilder {
             held_timeout: self.held_timeout,
             id_header: self.id_header,
             response_headers: self.response_headers,
-            restore_model_name: self.restore_model_name,
+            response_model: self.response_model,
             rejection_hook: self.rejection_hook,
         })
     }
@@ -501,7 +503,7 @@ impl Default for RoutingConfigBuilder {
             held_timeout: Some(Duration::from_secs(30)),
             id_header: None,
             response_headers: false,
-            restore_model_name: false,
+            response_model: ResponseModel::default(),
             rejection_hook: None,
         }
     }

@@ -80,7 +80,7 @@ impl ModelRoutingLayer {
                 )),
                 id_header: config.id_header,
                 response_headers: config.response_headers,
-                restore_model_name: config.restore_model_name,
+                response_model: config.response_model,
                 rejection_hook: config.rejection_hook,
             }),
         }
@@ -109,7 +109,7 @@ impl ModelRoutingLayer {
     /// How many bytes of request bodies are held at this moment because their
     /// models have not been found.
     pub fn held_bytes(&self) -> usize {
-        self.shared.budget.held()
+        self.shared.budget.reserved()
     }
 }
 

@@ -137,7 +137,7 @@ pub use registry::{
 pub use registry::{InvalidRegistryUrl, ReqwestSource};
 pub use request::RoutedBody;
 pub use resolve::{RoutedModel, UnknownModel};
-pub use response::{ModelListBody, Rejection, RejectionCode, ResponseBody};
+pub use response::{ModelListBody, Rejection, RejectionCode, ResponseBody, ResponseModel};
 pub use service::ModelRouting;
 
 /// The README's snippets are tests too.

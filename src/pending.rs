@@ -1,5 +1,4 @@
-//! One request on its way to the inner service: what its model is, and what
-//! changes for it.
+//! A request whose model is being resolved: where body, registry and policy meet.
 
 use std::{borrow::Cow, future::Future, pin::Pin, sync::Arc};
 
@@ -20,7 +19,7 @@ use crate::{
     shared::Shared,
 };
 
-/// A request whose model is being found out.
+/// A request whose model is being resolved, and the service to call with it.
 pub(crate) struct PendingRequest<S, B> {
     pub(crate) service: S,
     pub(crate) request: Request<Pin<Box<ModelReader<B>>>>,
@@ -28,25 +27,26 @@ pub(crate) struct PendingRequest<S, B> {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// What is to become of the request next.
+/// What the request needs next.
 pub(crate) enum NextStep {
     Wait(Requested, CatalogWait),
-    /// Call the inner service: for this model, or with the request as it came.
+    /// Call the inner service for this model, or with the request unchanged.
     Call(Option<RoutedModel>),
 }
 
-/// What a request waits for.
+/// The catalog that the request waits for.
 pub(crate) enum CatalogWait {
-    /// Any catalog at all.
-    Catalog(Pin<Box<dyn Future<Output = Result<Arc<Catalog>, Unavailable>> + Send>>),
-    /// A newer catalog, because the present one does not know the name.
-    Newer(Pin<Box<dyn Future<Output = Arc<Catalog>> + Send>>),
+    /// Any: there is none yet, or the last one has expired.
+    Lookup(Pin<Box<dyn Future<Output = Result<Arc<Catalog>, Unavailable>> + Send>>),
+    /// A newer one: the current catalog does not have the name.
+    Miss(Pin<Box<dyn Future<Output = Arc<Catalog>> + Send>>),
 }
 
-/// What is kept for when the inner service has been called.
+/// What is needed once the inner service has been called.
 pub(crate) struct ForwardPlan {
+    /// `None` if the request is forwarded unchanged.
     pub(crate) rewrite: Option<ResponseRewrite>,
-    /// Tells if the rest of the body must be late_rejection_rx.
+    /// `None` if the whole body has been scanned.
     pub(crate) late_rejection_rx: Option<oneshot::Receiver<Rejection>>,
 }
 
@@ -54,11 +54,12 @@ impl<S, B> PendingRequest<S, B>
 where
     B: Body<Data: Buf, Error: Into<BoxError>>,
 {
+    /// Starts to resolve what the body asks for.
     pub(crate) fn start(&mut self, requested: Requested) -> Result<NextStep, Rejection> {
         let needs_model = self.target.endpoint.is_inference();
         match requested {
-            Requested::NotString { kind } if needs_model => Err(Rejection::model_not_text(kind)),
-            // The inner service is to see the body fail just as it did.
+            Requested::NotString { kind } if needs_model => Err(Rejection::model_not_string(kind)),
+            // The inner service must see the same error.
             Requested::BodyFailed => Ok(NextStep::Call(None)),
             Requested::EmptyBody(rejection) if needs_model => Err(*rejection),
             Requested::EmptyBody(_) => Ok(NextStep::Call(None)),
@@ -67,14 +68,13 @@ where
             }
             requested => match self.shared.registry.acquire() {
                 Acquired::Ready(catalog) => self.resolve(&catalog, requested),
-                Acquired::Wait(wait) => self.wait(requested, CatalogWait::Catalog(wait)),
+                Acquired::Wait(wait) => self.wait(requested, CatalogWait::Lookup(wait)),
                 Acquired::Unavailable(unavailable) => Err(unavailable.into()),
             },
         }
     }
 
-    /// Resolves, with a refresh first if the name is not in the catalog and
-    /// that may be too old to have it.
+    /// Resolves by this catalog, or asks for a newer one if that may have the name.
     pub(crate) fn resolve(
         &mut self,
         catalog: &Catalog,
@@ -87,14 +87,15 @@ where
             name.as_deref(),
             self.target.endpoint,
         ) {
-            Some(resolved) => self.into_step(resolved, name.as_deref()),
+            Some(resolved) => self.next_step(resolved, name.as_deref()),
             None => match self.shared.registry.revalidate_for_miss() {
-                Some(wait) => self.wait(requested, CatalogWait::Newer(wait)),
+                Some(wait) => self.wait(requested, CatalogWait::Miss(wait)),
                 None => self.resolve_finally(catalog, &requested),
             },
         }
     }
 
+    /// Resolves by this catalog and the policy.
     pub(crate) fn resolve_finally(
         &self,
         catalog: &Catalog,
@@ -104,15 +105,15 @@ where
         let (policy, endpoint) = (&self.shared.policy, self.target.endpoint);
         let resolved = resolve_known(catalog, policy, name.as_deref(), endpoint)
             .unwrap_or_else(|| resolve_unknown(catalog, policy, name.as_deref(), endpoint));
-        self.into_step(resolved, name.as_deref())
+        self.next_step(resolved, name.as_deref())
     }
 
     fn wait(&mut self, requested: Requested, wait: CatalogWait) -> Result<NextStep, Rejection> {
-        self.request.body_mut().as_mut().hold()?;
+        self.request.body_mut().as_mut().reserve_shared()?;
         Ok(NextStep::Wait(requested, wait))
     }
 
-    fn into_step(
+    fn next_step(
         &self,
         resolved: Result<Outcome, ResolveError>,
         name: Option<&str>,
@@ -133,7 +134,7 @@ where
         }
     }
 
-    /// Puts the ID in the model's place, and makes the head true of it.
+    /// Puts the ID in the model's place and updates the request's head.
     pub(crate) fn prepare(
         &mut self,
         routed: Option<RoutedModel>,
@@ -144,17 +145,20 @@ where
             shared,
             ..
         } = self;
-        let rewrite = routed
-            .clone()
-            .map(|routed| ResponseRewrite::new(routed, target, shared));
+        let rewrite = routed.clone().map(|routed| ResponseRewrite {
+            routed,
+            adds_headers: shared.response_headers,
+            response_model: shared.response_model,
+            event_model_parent: target.event_model_parent,
+        });
         if let Some(routed) = routed {
             let entry = routed.entry();
             let id = Id {
                 text: entry.id(),
                 literal: entry.id_literal(),
             };
-            if let Some(change) = request.body_mut().as_mut().splice(id)? {
-                headers::update_length_and_digests(request.headers_mut(), change);
+            if let Some(delta) = request.body_mut().as_mut().splice(id)? {
+                headers::update_length_and_digests(request.headers_mut(), delta);
             }
             if let Some(id_header) = &shared.id_header {
                 let id = entry.id_header_value().clone();
@@ -169,7 +173,7 @@ where
         })
     }
 
-    /// Calls the inner service with what was prepared.
+    /// Calls the inner service with the prepared request.
     pub(crate) fn call(mut self) -> S::Future
     where
         S: Service<Request<RoutedBody<B>>>,

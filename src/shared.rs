@@ -1,4 +1,4 @@
-//! What all services of one layer share.
+//! The settings and the state that all services of one layer share.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use crate::{
     registry::Registry,
     request::{BufferBudget, EndpointTable},
     resolve::Policy,
-    response::RejectionHook,
+    response::{RejectionHook, ResponseModel},
 };
 
-/// What all services of one layer share.
+/// The settings and the state that all services of one layer share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) registry: Registry,
@@ -20,6 +20,6 @@ pub(crate) struct Shared {
     pub(crate) budget: Arc<BufferBudget>,
     pub(crate) id_header: Option<HeaderName>,
     pub(crate) response_headers: bool,
-    pub(crate) restore_model_name: bool,
+    pub(crate) response_model: ResponseModel,
     pub(crate) rejection_hook: Option<RejectionHook>,
 }
