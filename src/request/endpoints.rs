@@ -198,77 +198,31 @@ mod tests {
 
     #[test]
     fn longest_ending_decides_the_target() {
+        use Endpoint::{Embedding, Llm, Other, Stt};
+
         let table = extended_table();
-        for (path, endpoint, accepts_multipart, operation, event_model_parent) in [
-            ("/v1/chat/completions", Endpoint::Llm, true, "chat", None),
-            (
-                "/v1/completions",
-                Endpoint::Llm,
-                true,
-                "text_completion",
-                None,
-            ),
-            (
-                "/v2/completions/",
-                Endpoint::Llm,
-                true,
-                "text_completion",
-                None,
-            ),
-            (
-                "/v1/Responses",
-                Endpoint::Llm,
-                true,
-                "chat",
-                Some("response"),
-            ),
-            (
-                "/v1//messages",
-                Endpoint::Llm,
-                true,
-                "chat",
-                Some("message"),
-            ),
-            (
-                "/v1/threads/messages",
-                Endpoint::Other,
-                false,
-                "other",
-                Some("message"),
-            ),
-            (
-                "/v1/embeddings",
-                Endpoint::Embedding,
-                true,
-                "embeddings",
-                None,
-            ),
-            ("/v1/rerank", Endpoint::Embedding, true, "embeddings", None),
+        for (path, endpoint, accepts_multipart, operation, parent) in [
+            ("/v1/chat/completions", Llm, true, "chat", None),
+            ("/v1/completions", Llm, true, "text_completion", None),
+            ("/v2/completions/", Llm, true, "text_completion", None),
+            ("/v1/Responses", Llm, true, "chat", Some("response")),
+            ("/v1//messages", Llm, true, "chat", Some("message")),
+            ("/threads/messages", Other, false, "other", Some("message")),
+            ("/v1/embeddings", Embedding, true, "embeddings", None),
+            ("/v1/rerank", Embedding, true, "embeddings", None),
             // The operator's row replaces the default one.
-            ("/v1/audio/speech", Endpoint::Llm, true, "chat", None),
-            (
-                "/v1/audio/translations",
-                Endpoint::Stt,
-                true,
-                "speech_to_text",
-                None,
-            ),
-            ("/v1/images/edits", Endpoint::Other, true, "other", None),
-            (
-                "/v1/images/variations",
-                Endpoint::Other,
-                true,
-                "other",
-                None,
-            ),
-            ("/v1/uploads", Endpoint::Other, false, "other", None),
-            ("/v1/files", Endpoint::Other, false, "other", None),
+            ("/v1/audio/speech", Llm, true, "chat", None),
+            ("/audio/translations", Stt, true, "speech_to_text", None),
+            ("/v1/images/edits", Other, true, "other", None),
+            ("/v1/images/variations", Other, true, "other", None),
+            ("/v1/uploads", Other, false, "other", None),
+            ("/v1/files", Other, false, "other", None),
         ] {
             let expected = Target {
                 endpoint,
                 accepts_multipart,
                 operation,
-                event_model_parent,
+                event_model_parent: parent,
             };
             assert_eq!(table.find(path), expected, "{path}");
         }

@@ -536,61 +536,56 @@ mod tests {
             suggestions: suggestions.iter().map(ToString::to_string).collect(),
         };
         let missing = || ResolveError::FallbackMissing {
-            fallback: "fall".into(),
+            fallback: "f".into(),
         };
         let mismatch = ResolveError::TypeMismatch {
             name: "A".into(),
             model_type: ModelType::Tts,
         };
         let fallback_mismatch = ResolveError::FallbackMismatch {
-            fallback: "fall".into(),
+            fallback: "f".into(),
             model_type: ModelType::Stt,
         };
-        for (error, requested, code, parts) in [
+        for (error, name, code, parts) in [
             (
                 not_found(&[]),
-                Some("a\"\n"),
+                Some("\""),
                 ModelNotFound,
-                ["\"a\\\"\u{fffd}\" does not", "spelling"],
+                [r#""\"""#, "spelling"],
             ),
             (
                 not_found(&["b", "c"]),
-                Some("a"),
+                Some("a\n"),
                 ModelNotFound,
-                ["\"a\"", r#"Did you mean "b", "c"?"#],
+                ["\"a\u{fffd}\" does not exist", r#"Did you mean "b", "c"?"#],
             ),
             (
                 not_found(&[]),
                 None,
                 ModelNotFound,
-                ["names no model", "Send \"model\""],
+                ["no model", "Send \"model\""],
             ),
-            (
-                mismatch,
-                Some("a"),
-                ModelTypeMismatch,
-                ["\"A\" has the type TTS", "llm endpoint"],
-            ),
+            (mismatch, Some("a"), ModelTypeMismatch, ["\"A\"", "TTS"]),
             (
                 missing(),
                 Some("a"),
                 FallbackModelUnavailable,
-                ["\"a\"", "\"fall\""],
+                ["\"a\"", "\"f\""],
             ),
             (
                 missing(),
                 None,
                 FallbackModelUnavailable,
-                ["names no model", "\"fall\""],
+                ["no model", "\"f\""],
             ),
             (
                 fallback_mismatch,
                 Some("a"),
                 FallbackModelUnavailable,
-                ["\"fall\" has the type STT", "llm endpoint"],
+                ["\"f\" has the type STT", "llm endpoint"],
             ),
         ] {
-            let rejection = Rejection::unresolved(error, requested, Endpoint::Llm);
+            let rejection = Rejection::unresolved(error, name, Endpoint::Llm);
             assert_eq!(rejection.code(), code);
             for part in parts {
                 assert!(rejection.message().contains(part), "{part}: {rejection}");
