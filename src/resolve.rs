@@ -329,7 +329,9 @@ mod tests {
         let models: Vec<_> = models
             .iter()
             .enumerate()
-            .map(|(id, (name, model_type))| json!({"Id": id.to_string(), "Name": name, "ModelType": model_type}))
+            .map(|(id, (name, model_type))| {
+                json!({"Id": id.to_string(), "Name": name, "ModelType": model_type})
+            })
             .collect();
         Catalog::parse(json!({ "models": models }).to_string().as_bytes()).unwrap()
     }
@@ -597,7 +599,8 @@ mod tests {
         assert_eq!(routed.entry().name(), "tts-kokoro");
         assert_eq!(
             format!("{routed:?}"),
-            r#"RoutedModel { requested: Some("x"), name: "tts-kokoro", id: "2", resolved_by: Fallback, .. }"#
+            "RoutedModel { requested: Some(\"x\"), name: \"tts-kokoro\", id: \"2\", \
+             resolved_by: Fallback, .. }"
         );
     }
 }

@@ -136,7 +136,7 @@ mod names {
         describe_histogram!(
             LAYER_SECONDS,
             Unit::Seconds,
-            "Time from the request's arrival until the inner service is called or the request is rejected."
+            "Time until the inner service is called or the request is rejected."
         );
         describe_gauge!(
             HELD_BYTES,
