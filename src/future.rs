@@ -1,5 +1,4 @@
-//! The response future: Read → Resolve → Call. The one place where body and
-//! registry meet.
+//! The response future: reads the model, resolves it, calls the inner service.
 
 use std::{
     fmt,
@@ -20,9 +19,9 @@ use tower_service::Service;
 use crate::{
     body::BoxError,
     headers,
-    pending::{Prepared, Routing, Step, Wait},
-    request::{Format, ModelReader, Requested, RoutedBody, Target},
-    response::{Answer, Rejection, RejectionHook, ResponseBody},
+    pending::{CatalogWait, ForwardPlan, NextStep, PendingRequest},
+    request::{BodyFormat, ModelReader, Requested, RoutedBody, Target},
+    response::{Rejection, RejectionHook, ResponseBody, ResponseRewrite},
     shared::Shared,
     telemetry::RequestTelemetry,
 };
@@ -32,15 +31,14 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops the request's body and the call to the inner service
-    /// with it. A refresh of the catalog that it has started goes on for the
-    /// others.
+    /// When the future is dropped, the request's body and the call to the inner service are dropped
+    /// with it. A refresh of the catalog that it started continues for other requests.
     pub struct ResponseFuture<S, B>
     where
         S: Service<Request<RoutedBody<B>>>,
     {
-        // Absent where the request is none of our business.
-        observer: Option<Observer>,
+        // `None` for requests that pass through.
+        context: Option<RequestContext>,
         #[pin]
         state: State<S, B, S::Future>,
     }
@@ -49,38 +47,36 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<S, B, F> {
-        /// Reading the body until its model is known, and then perhaps waiting
-        /// for a catalog.
-        Route {
-            // There until the inner service is called.
-            routing: Option<Routing<S, B>>,
-            waiting: Option<(Requested, Wait)>,
+        /// Reads the model, and perhaps waits for a catalog.
+        Resolve {
+            // Taken when the inner service is called.
+            pending: Option<PendingRequest<S, B>>,
+            waiting: Option<(Requested, CatalogWait)>,
         },
-        /// The inner service is at work.
+        /// Waits for the inner service.
         Call {
             #[pin]
             inner: F,
-            answer: Option<Answer>,
-            refused: Option<oneshot::Receiver<Rejection>>,
+            rewrite: Option<ResponseRewrite>,
+            late_rejection_rx: Option<oneshot::Receiver<Rejection>>,
         },
-        /// The layer answers itself.
-        Refuse { rejection: Rejection },
+        Reject { rejection: Rejection },
     }
 }
 
-/// What is told of the request, and how a rejection is shown.
+/// What is needed of an inspected request once its head and body are gone.
 #[derive(Debug)]
-pub(crate) struct Observer {
+pub(crate) struct RequestContext {
     telemetry: RequestTelemetry,
-    // Boxed, because futures should be small.
+    // Boxed to keep the future small.
     hook: Option<Box<(RejectionHook, Uri)>>,
 }
 
-impl Observer {
+impl RequestContext {
     pub(crate) fn new(head: &Parts, target: &Target, shared: &Shared) -> Self {
         let hook = shared.rejection_hook.clone();
         Self {
-            telemetry: RequestTelemetry::begin(target.operation),
+            telemetry: RequestTelemetry::start(target.operation),
             hook: hook.map(|hook| Box::new((hook, head.uri.clone()))),
         }
     }
@@ -99,46 +95,44 @@ where
     S: Service<Request<RoutedBody<B>>>,
     B: Body<Data: Buf, Error: Into<BoxError>>,
 {
-    /// The inner service has been called with a request that is none of our
-    /// business.
-    pub(crate) fn passing(inner: S::Future) -> Self {
+    /// Waits for the inner service, which was called with an untouched request.
+    pub(crate) fn pass(inner: S::Future) -> Self {
         let state = State::Call {
             inner,
-            answer: None,
-            refused: None,
+            rewrite: None,
+            late_rejection_rx: None,
         };
         Self {
-            observer: None,
+            context: None,
             state,
         }
     }
 
-    /// The layer answers itself.
-    pub(crate) fn refusing(rejection: Rejection, observer: Observer) -> Self {
-        observer.telemetry.rejected(&rejection);
+    pub(crate) fn reject(rejection: Rejection, context: RequestContext) -> Self {
+        context.telemetry.rejected(&rejection);
         Self {
-            observer: Some(observer),
-            state: State::Refuse { rejection },
+            context: Some(context),
+            state: State::Reject { rejection },
         }
     }
 
-    /// `service`, which is ready, is to be called once the model is known.
-    pub(crate) fn reading(
+    /// Calls `service`, which is ready, once the model is known.
+    pub(crate) fn resolve(
         service: S,
         head: Parts,
         body: B,
-        format: Format,
+        format: BodyFormat,
         target: Target,
-        observer: Observer,
+        context: RequestContext,
         shared: Arc<Shared>,
     ) -> Self {
         let exact = body.size_hint().exact();
         let expected = exact.or_else(|| headers::content_length(&head.headers));
         match ModelReader::new(body, format, expected, Arc::clone(&shared.budget)) {
             Ok(reader) => Self {
-                observer: Some(observer),
-                state: State::Route {
-                    routing: Some(Routing {
+                context: Some(context),
+                state: State::Resolve {
+                    pending: Some(PendingRequest {
                         service,
                         request: Request::from_parts(head, reader),
                         target,
@@ -147,7 +141,7 @@ where
                     waiting: None,
                 },
             },
-            Err(rejection) => Self::refusing(rejection, observer),
+            Err(rejection) => Self::reject(rejection, context),
         }
     }
 }
@@ -163,88 +157,92 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut state = this.state;
-        let observer = this.observer.as_ref();
-        let _entered = observer.map(|observer| observer.telemetry.span().enter());
+        let context = this.context.as_ref();
+        let _entered = context.map(|context| context.telemetry.span().enter());
         loop {
             let next = match state.as_mut().project() {
-                StateProj::Route {
-                    routing: slot,
+                StateProj::Resolve {
+                    pending: slot,
                     waiting,
                 } => {
-                    let Some(routing) = slot else {
-                        unreachable!("the request is there until the inner service is called")
+                    let Some(pending) = slot else {
+                        unreachable!("the request is taken only when the state changes")
                     };
                     let step = match waiting {
                         None => {
-                            let reader = routing.request.body_mut().as_mut();
+                            let reader = pending.request.body_mut().as_mut();
                             let requested = ready!(reader.poll_requested(cx));
-                            requested.and_then(|requested| routing.start(requested))
+                            requested.and_then(|requested| pending.start(requested))
                         }
-                        Some((requested, Wait::Catalog(wait))) => {
+                        Some((requested, CatalogWait::Lookup(wait))) => {
                             let catalog = ready!(wait.as_mut().poll(cx));
                             let catalog = catalog.map_err(Rejection::from);
-                            catalog.and_then(|catalog| routing.resolve(&catalog, requested.clone()))
+                            catalog.and_then(|catalog| pending.resolve(&catalog, requested.clone()))
                         }
-                        Some((requested, Wait::Newer(wait))) => {
+                        Some((requested, CatalogWait::Miss(wait))) => {
                             let catalog = ready!(wait.as_mut().poll(cx));
-                            routing.resolve_finally(&catalog, requested)
+                            pending.resolve_finally(&catalog, requested)
                         }
                     };
-                    let prepared = match step {
-                        Ok(Step::Wait(requested, wait)) => {
+                    let plan = match step {
+                        Ok(NextStep::Wait(requested, wait)) => {
                             *waiting = Some((requested, wait));
                             continue;
                         }
-                        Ok(Step::Call(routed)) => routing.prepare(routed),
+                        Ok(NextStep::Call(routed)) => pending.prepare(routed),
                         Err(rejection) => Err(rejection),
                     };
-                    match prepared {
-                        Ok(Prepared { answer, refused }) => {
-                            if let Some(observer) = observer {
-                                let routed = answer.as_ref().map(Answer::routed);
-                                observer.telemetry.forwarding(routed);
+                    match plan {
+                        Ok(ForwardPlan {
+                            rewrite,
+                            late_rejection_rx,
+                        }) => {
+                            if let Some(context) = context {
+                                let routed = rewrite.as_ref().map(|rewrite| &rewrite.routed);
+                                context.telemetry.forwarded(routed);
                             }
-                            let Some(routing) = slot.take() else {
-                                unreachable!("it was there just now")
+                            let Some(pending) = slot.take() else {
+                                unreachable!("the slot was filled above")
                             };
                             State::Call {
-                                inner: routing.call(),
-                                answer,
-                                refused,
+                                inner: pending.call(),
+                                rewrite,
+                                late_rejection_rx,
                             }
                         }
                         Err(rejection) => {
-                            if let Some(observer) = observer {
-                                observer.telemetry.rejected(&rejection);
+                            if let Some(context) = context {
+                                context.telemetry.rejected(&rejection);
                             }
-                            State::Refuse { rejection }
+                            State::Reject { rejection }
                         }
                     }
                 }
                 StateProj::Call {
                     inner,
-                    answer,
-                    refused,
+                    rewrite,
+                    late_rejection_rx,
                 } => {
                     let result = inner.poll(cx);
-                    // A rest of the body that must not be served goes before
-                    // whatever the inner service makes of its broken body.
-                    if let Some(rejection) = poll_refused(refused, result.is_ready(), cx) {
-                        if let Some(observer) = observer {
-                            observer.telemetry.refused_late(&rejection);
+                    // Takes precedence over the inner service's response to a failed body.
+                    if let Some(rejection) =
+                        poll_late_rejection(late_rejection_rx, result.is_ready(), cx)
+                    {
+                        if let Some(context) = context {
+                            context.telemetry.rejected_late(&rejection);
                         }
-                        state.set(State::Refuse { rejection });
+                        state.set(State::Reject { rejection });
                         continue;
                     }
                     let response = ready!(result)?;
-                    return Poll::Ready(Ok(match answer.take() {
-                        Some(answer) => answer.finish(response),
+                    return Poll::Ready(Ok(match rewrite.take() {
+                        Some(rewrite) => rewrite.apply(response),
                         None => response.map(ResponseBody::inner),
                     }));
                 }
-                StateProj::Refuse { rejection } => {
-                    return Poll::Ready(Ok(match observer {
-                        Some(observer) => observer.response(rejection),
+                StateProj::Reject { rejection } => {
+                    return Poll::Ready(Ok(match context {
+                        Some(context) => context.response(rejection),
                         None => rejection
                             .to_response()
                             .map(|body| ResponseBody::own(body.into())),
@@ -256,15 +254,15 @@ where
     }
 }
 
-/// The reason to refuse the rest of the body, if there is one.
-fn poll_refused(
-    refused: &mut Option<oneshot::Receiver<Rejection>>,
+/// Returns the rejection of the part of the body that was streaming, if there is one.
+fn poll_late_rejection(
+    late_rejection_rx: &mut Option<oneshot::Receiver<Rejection>>,
     is_last_chance: bool,
     cx: &mut Context<'_>,
 ) -> Option<Rejection> {
-    let receiver = refused.as_mut()?;
-    // A task that has used up its Tokio budget polls in vain, so that is only
-    // for being woken.
+    let receiver = late_rejection_rx.as_mut()?;
+    // `poll` is only for the wake-up: it returns `Pending` once the task has used up its Tokio
+    // budget.
     let outcome = match receiver.try_recv() {
         Ok(rejection) => Some(rejection),
         Err(TryRecvError::Empty) if is_last_chance => return None,
@@ -272,10 +270,10 @@ fn poll_refused(
             Poll::Pending => return None,
             Poll::Ready(outcome) => outcome.ok(),
         },
-        // The body is gone: read, or given up.
+        // The body has been read or dropped.
         Err(TryRecvError::Closed) => None,
     };
-    *refused = None;
+    *late_rejection_rx = None;
     outcome
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use crate::{
-    config::RoutingConfig, registry::Registry, request::HeldBudget, service::ModelRouting,
+    config::RoutingConfig, registry::Registry, request::BufferBudget, service::ModelRouting,
     shared::Shared,
 };
 
@@ -69,7 +69,7 @@ impl ModelRoutingLayer {
                 registry: config.registry,
                 policy: config.policy,
                 endpoints: config.endpoints,
-                budget: Arc::new(HeldBudget::new(
+                budget: Arc::new(BufferBudget::new(
                     config.max_held_bytes,
                     config.max_total_held_bytes,
                     config.held_timeout,
@@ -106,7 +106,7 @@ impl ModelRoutingLayer {
 
     /// Returns how many bytes of request bodies are held because their models are not known yet.
     pub fn held_bytes(&self) -> usize {
-        self.shared.budget.held()
+        self.shared.budget.reserved()
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
     endpoint::Endpoint,
     registry::{Catalog, ModelEntry, Registry, hex},
     resolve::not_found,
-    response::{ModelListBody, Rejection},
+    response::{ModelListBody, Rejection, error_response},
 };
 
 /// A service for `GET …/models`, the models of the catalog, and `GET …/models/{name}`, one of them.
@@ -197,20 +197,12 @@ fn matches_etag(headers: &HeaderMap, etag: &str) -> bool {
 }
 
 fn method_not_allowed() -> Response<ModelListBody> {
-    let body = json!({
-        "error": {
-            "message": "The list of models can only be read: use GET.",
-            "type": "invalid_request_error",
-            "param": null,
-            "code": "method_not_allowed",
-        }
-    });
-    let mut response = Response::new(ModelListBody::new(body.to_string().into()));
-    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-    let headers = response.headers_mut();
-    headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+    let message = "The list of models is read-only. Use GET.";
+    let status = StatusCode::METHOD_NOT_ALLOWED;
+    let mut response = error_response(status, "method_not_allowed", None, message);
+    let allowed = HeaderValue::from_static("GET, HEAD");
+    response.headers_mut().insert(ALLOW, allowed);
+    response.map(ModelListBody::new)
 }
 
 #[cfg(test)]

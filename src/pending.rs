@@ -1,5 +1,4 @@
-//! One request on its way to the inner service: what its model is, and what
-//! changes for it.
+//! A request whose model is being resolved: where body, registry and policy meet.
 
 use std::{borrow::Cow, future::Future, pin::Pin, sync::Arc};
 
@@ -15,109 +14,113 @@ use crate::{
     headers,
     registry::{Catalog, CatalogLookup, Unavailable},
     request::{ModelReader, Requested, RoutedBody, Target},
-    resolve::{Outcome, ResolveError, RoutedModel, known, unknown},
-    response::{Answer, Rejection},
+    resolve::{Outcome, ResolveError, RoutedModel, resolve_known, resolve_unknown},
+    response::{Rejection, ResponseRewrite},
     shared::Shared,
 };
 
-/// A request whose model is being found out.
-pub(crate) struct Routing<S, B> {
+/// A request whose model is being resolved, and the service to call with it.
+pub(crate) struct PendingRequest<S, B> {
     pub(crate) service: S,
     pub(crate) request: Request<Pin<Box<ModelReader<B>>>>,
     pub(crate) target: Target,
     pub(crate) shared: Arc<Shared>,
 }
 
-/// What is to become of the request next.
-pub(crate) enum Step {
-    Wait(Requested, Wait),
-    /// Call the inner service: for this model, or with the request as it came.
+/// What the request needs next.
+pub(crate) enum NextStep {
+    Wait(Requested, CatalogWait),
+    /// Call the inner service for this model, or with the request unchanged.
     Call(Option<RoutedModel>),
 }
 
-/// What a request waits for.
-pub(crate) enum Wait {
-    /// Any catalog at all.
-    Catalog(Pin<Box<dyn Future<Output = Result<Arc<Catalog>, Unavailable>> + Send>>),
-    /// A newer catalog, because the present one does not know the name.
-    Newer(Pin<Box<dyn Future<Output = Arc<Catalog>> + Send>>),
+/// The catalog that the request waits for.
+pub(crate) enum CatalogWait {
+    /// Any: there is none yet, or the last one has expired.
+    Lookup(Pin<Box<dyn Future<Output = Result<Arc<Catalog>, Unavailable>> + Send>>),
+    /// A newer one: the current catalog does not have the name.
+    Miss(Pin<Box<dyn Future<Output = Arc<Catalog>> + Send>>),
 }
 
-/// What is kept for when the inner service has been called.
-pub(crate) struct Prepared {
-    pub(crate) answer: Option<Answer>,
-    /// Tells if the rest of the body must be refused.
-    pub(crate) refused: Option<oneshot::Receiver<Rejection>>,
+/// What is needed once the inner service has been called.
+pub(crate) struct ForwardPlan {
+    /// `None` if the request is forwarded unchanged.
+    pub(crate) rewrite: Option<ResponseRewrite>,
+    /// `None` if the whole body has been scanned.
+    pub(crate) late_rejection_rx: Option<oneshot::Receiver<Rejection>>,
 }
 
-impl<S, B> Routing<S, B>
+impl<S, B> PendingRequest<S, B>
 where
     B: Body<Data: Buf, Error: Into<BoxError>>,
 {
-    pub(crate) fn start(&mut self, requested: Requested) -> Result<Step, Rejection> {
+    /// Starts to resolve what the body asks for.
+    pub(crate) fn start(&mut self, requested: Requested) -> Result<NextStep, Rejection> {
         let needs_model = self.target.endpoint.is_inference();
         match requested {
-            Requested::NotText { kind } if needs_model => Err(Rejection::model_not_text(kind)),
-            // The inner service is to see the body fail just as it did.
-            Requested::Broken => Ok(Step::Call(None)),
-            Requested::NoBody(rejection) if needs_model => Err(*rejection),
-            Requested::NoBody(_) => Ok(Step::Call(None)),
-            Requested::NotText { .. } | Requested::Nothing if !needs_model => Ok(Step::Call(None)),
+            Requested::NotString { kind } if needs_model => Err(Rejection::model_not_string(kind)),
+            // The inner service must see the same error.
+            Requested::BodyFailed => Ok(NextStep::Call(None)),
+            Requested::EmptyBody(rejection) if needs_model => Err(*rejection),
+            Requested::EmptyBody(_) => Ok(NextStep::Call(None)),
+            Requested::NotString { .. } | Requested::Absent if !needs_model => {
+                Ok(NextStep::Call(None))
+            }
             requested => match self.shared.registry.look_up() {
                 CatalogLookup::Ready(catalog) => self.resolve(&catalog, requested),
-                CatalogLookup::Wait(wait) => self.wait(requested, Wait::Catalog(wait)),
+                CatalogLookup::Wait(wait) => self.wait(requested, CatalogWait::Lookup(wait)),
                 CatalogLookup::Unavailable(unavailable) => Err(unavailable.into()),
             },
         }
     }
 
-    /// Resolves, with a refresh first if the name is not in the catalog and
-    /// that may be too old to have it.
+    /// Resolves by this catalog, or asks for a newer one if that may have the name.
     pub(crate) fn resolve(
         &mut self,
         catalog: &Catalog,
         requested: Requested,
-    ) -> Result<Step, Rejection> {
+    ) -> Result<NextStep, Rejection> {
         let name = self.name(&requested)?;
-        match known(
+        match resolve_known(
             catalog,
             &self.shared.policy,
             name.as_deref(),
             self.target.endpoint,
         ) {
-            Some(resolved) => self.settle(resolved, name.as_deref()),
+            Some(resolved) => self.next_step(resolved, name.as_deref()),
             None => match self.shared.registry.revalidate_for_miss() {
-                Some(wait) => self.wait(requested, Wait::Newer(wait)),
+                Some(wait) => self.wait(requested, CatalogWait::Miss(wait)),
                 None => self.resolve_finally(catalog, &requested),
             },
         }
     }
 
+    /// Resolves by this catalog and the policy.
     pub(crate) fn resolve_finally(
         &self,
         catalog: &Catalog,
         requested: &Requested,
-    ) -> Result<Step, Rejection> {
+    ) -> Result<NextStep, Rejection> {
         let name = self.name(requested)?;
         let (policy, endpoint) = (&self.shared.policy, self.target.endpoint);
-        let resolved = known(catalog, policy, name.as_deref(), endpoint)
-            .unwrap_or_else(|| unknown(catalog, policy, name.as_deref(), endpoint));
-        self.settle(resolved, name.as_deref())
+        let resolved = resolve_known(catalog, policy, name.as_deref(), endpoint)
+            .unwrap_or_else(|| resolve_unknown(catalog, policy, name.as_deref(), endpoint));
+        self.next_step(resolved, name.as_deref())
     }
 
-    fn wait(&mut self, requested: Requested, wait: Wait) -> Result<Step, Rejection> {
-        self.request.body_mut().as_mut().hold()?;
-        Ok(Step::Wait(requested, wait))
+    fn wait(&mut self, requested: Requested, wait: CatalogWait) -> Result<NextStep, Rejection> {
+        self.request.body_mut().as_mut().reserve_shared()?;
+        Ok(NextStep::Wait(requested, wait))
     }
 
-    fn settle(
+    fn next_step(
         &self,
         resolved: Result<Outcome, ResolveError>,
         name: Option<&str>,
-    ) -> Result<Step, Rejection> {
+    ) -> Result<NextStep, Rejection> {
         match resolved {
-            Ok(Outcome::Route(routed)) => Ok(Step::Call(Some(routed))),
-            Ok(Outcome::Forward) => Ok(Step::Call(None)),
+            Ok(Outcome::Route(routed)) => Ok(NextStep::Call(Some(routed))),
+            Ok(Outcome::Forward) => Ok(NextStep::Call(None)),
             Err(error) => Err(Rejection::unresolved(error, name, self.target.endpoint)),
         }
     }
@@ -131,25 +134,31 @@ where
         }
     }
 
-    /// Puts the ID in the model's place, and makes the head true of it.
-    pub(crate) fn prepare(&mut self, routed: Option<RoutedModel>) -> Result<Prepared, Rejection> {
+    /// Puts the ID in the model's place and updates the request's head.
+    pub(crate) fn prepare(
+        &mut self,
+        routed: Option<RoutedModel>,
+    ) -> Result<ForwardPlan, Rejection> {
         let Self {
             request,
             target,
             shared,
             ..
         } = self;
-        let answer = routed
-            .clone()
-            .map(|routed| Answer::new(routed, target, shared));
+        let rewrite = routed.clone().map(|routed| ResponseRewrite {
+            routed,
+            adds_headers: shared.response_headers,
+            response_model: shared.response_model,
+            event_model_parent: target.event_model_parent,
+        });
         if let Some(routed) = routed {
             let entry = routed.entry();
             let id = Replacement {
                 text: entry.id(),
                 literal: entry.id_literal(),
             };
-            if let Some(change) = request.body_mut().as_mut().splice(id)? {
-                headers::body_has_changed(request.headers_mut(), change);
+            if let Some(delta) = request.body_mut().as_mut().splice(id)? {
+                headers::update_length_and_digests(request.headers_mut(), delta);
             }
             if let Some(id_header) = &shared.id_header {
                 let id = entry.id_header_value().clone();
@@ -157,11 +166,14 @@ where
             }
             request.extensions_mut().insert(routed);
         }
-        let refused = request.body_mut().as_mut().watch();
-        Ok(Prepared { answer, refused })
+        let late_rejection_rx = request.body_mut().as_mut().late_rejection();
+        Ok(ForwardPlan {
+            rewrite,
+            late_rejection_rx,
+        })
     }
 
-    /// Calls the inner service with what was prepared.
+    /// Calls the inner service with the prepared request.
     pub(crate) fn call(mut self) -> S::Future
     where
         S: Service<Request<RoutedBody<B>>>,

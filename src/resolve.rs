@@ -1,47 +1,74 @@
-//! From the requested name to the model that serves: pure.
+//! Resolves a requested name to the model that serves it. Pure: catalog, policy, name and endpoint
+//! in, outcome out.
 
 use std::{fmt, sync::Arc};
 
 use crate::{
     endpoint::Endpoint,
     registry::{Catalog, CatalogMatch, ModelEntry, ModelType, ResolvedBy, slug},
-    text::abridge,
+    text::sanitize_for_log,
 };
 
-/// What to do with a name that the catalog does not know.
+/// What to do with a name that is not in the catalog.
+///
+/// # Examples
+///
+/// Never serve another model than the requested one:
+///
+/// ```
+/// use tower_model_routing::{RoutingConfig, UnknownModel};
+///
+/// let builder = RoutingConfig::builder().unknown_model(UnknownModel::Reject);
+/// # drop(builder);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnknownModel {
     /// Route to the endpoint's fallback model.
     #[default]
     Fallback,
-    /// Answer 404 with suggestions when a catalog name is nearly the same,
-    /// else route to the fallback.
+    /// Return 404 with suggestions if a catalog name is similar, else route to the fallback.
     Suggest,
-    /// Answer 404, with suggestions where there are any.
+    /// Return 404, with suggestions if there are any.
     Reject,
-    /// Pass the request on unchanged.
+    /// Forward the request unchanged.
     Forward,
 }
 
-/// The model that serves a request, in the extensions of the request (for
-/// inner services) and of the response (for outer ones: billing, logs).
+/// The model that serves a request.
 ///
-/// Cheap to clone.
+/// The layer puts it into the extensions of the request, for inner services, and of the response,
+/// for outer ones (billing, logs). Clones are cheap.
+///
+/// # Examples
+///
+/// A label for billing, in a service inside or outside of the layer:
+///
+/// ```
+/// use http::Request;
+/// use tower_model_routing::RoutedModel;
+///
+/// fn billed_model<B>(request: &Request<B>) -> Option<String> {
+///     let routed = request.extensions().get::<RoutedModel>()?;
+///     let note = if routed.is_fallback() { " (fallback)" } else { "" };
+///     Some(format!("{}{note}", routed.name()))
+/// }
+///
+/// assert_eq!(billed_model(&Request::new(())), None);
+/// ```
 #[derive(Clone)]
 pub struct RoutedModel {
-    /// Absent when the client sent none, and in the usual case that it is the
-    /// entry's name.
+    /// `None` if the client sent no name, and in the common case that it is the entry's.
     requested: Option<Arc<str>>,
     entry: Arc<ModelEntry>,
     resolved_by: ResolvedBy,
 }
 
 impl RoutedModel {
-    /// The name that the client sent; `None` when it sent none.
+    /// Returns the name that the client sent, or `None` if it sent none.
     ///
-    /// This is the client's own text, unbounded and unescaped: do not use it
-    /// as a metric label or write it to a log as it is.
+    /// This is the client's own text, unbounded and unescaped: do not use it as a metric label or
+    /// write it to a log without escaping.
     pub fn requested(&self) -> Option<&str> {
         match &self.requested {
             Some(name) => Some(name),
@@ -50,33 +77,32 @@ impl RoutedModel {
         }
     }
 
-    /// The name of the model that serves, spelled as in the catalog.
+    /// Returns the catalog name of the model.
     pub fn name(&self) -> &str {
         self.entry.name()
     }
 
-    /// The ID that goes upstream.
+    /// Returns the ID that the inner service receives.
     pub fn id(&self) -> &str {
         self.entry.id()
     }
 
-    /// What the model does.
+    /// Returns the type of the model.
     pub fn model_type(&self) -> &ModelType {
         self.entry.model_type()
     }
 
-    /// Why this model serves.
+    /// Returns the reason why this model serves the request.
     pub fn resolved_by(&self) -> ResolvedBy {
         self.resolved_by
     }
 
-    /// Whether another model than the one asked for serves, or none was asked
-    /// for.
+    /// Returns `true` if the client requested another model, or none.
     pub fn is_fallback(&self) -> bool {
         self.resolved_by == ResolvedBy::Fallback
     }
 
-    /// The model's entry in the catalog.
+    /// Returns the model's catalog entry.
     pub fn entry(&self) -> &ModelEntry {
         &self.entry
     }
@@ -85,7 +111,7 @@ impl RoutedModel {
 impl fmt::Debug for RoutedModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RoutedModel")
-            .field("requested", &self.requested().map(abridge))
+            .field("requested", &self.requested().map(sanitize_for_log))
             .field("name", &self.name())
             .field("id", &self.id())
             .field("resolved_by", &self.resolved_by)
@@ -93,63 +119,69 @@ impl fmt::Debug for RoutedModel {
     }
 }
 
-/// The operator's choices about names.
-#[derive(Clone, Debug)]
+/// The operator's settings for names.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     pub(crate) unknown: UnknownModel,
     pub(crate) fallbacks: Fallbacks,
 }
 
-/// The fallback model of each kind of endpoint; an empty name is none.
+/// The fallback model of each endpoint. [`Endpoint::Other`] has that of [`Endpoint::Llm`].
 #[derive(Clone, Debug)]
 pub(crate) struct Fallbacks {
-    pub(crate) llm: String,
-    pub(crate) embedding: String,
-    pub(crate) tts: String,
-    pub(crate) stt: String,
+    llm: Option<String>,
+    embedding: Option<String>,
+    tts: Option<String>,
+    stt: Option<String>,
 }
 
 impl Fallbacks {
     pub(crate) fn get(&self, endpoint: Endpoint) -> Option<&str> {
-        let name = match endpoint {
-            Endpoint::Llm | Endpoint::Other => &self.llm,
-            Endpoint::Embedding => &self.embedding,
-            Endpoint::Tts => &self.tts,
-            Endpoint::Stt => &self.stt,
-        };
-        (!name.is_empty()).then_some(name)
+        match endpoint {
+            Endpoint::Llm | Endpoint::Other => self.llm.as_deref(),
+            Endpoint::Embedding => self.embedding.as_deref(),
+            Endpoint::Tts => self.tts.as_deref(),
+            Endpoint::Stt => self.stt.as_deref(),
+        }
     }
 
-    pub(crate) fn get_mut(&mut self, endpoint: Endpoint) -> &mut String {
-        match endpoint {
+    pub(crate) fn set(&mut self, endpoint: Endpoint, name: Option<String>) {
+        *match endpoint {
             Endpoint::Llm | Endpoint::Other => &mut self.llm,
             Endpoint::Embedding => &mut self.embedding,
             Endpoint::Tts => &mut self.tts,
             Endpoint::Stt => &mut self.stt,
-        }
+        } = name;
+    }
+
+    /// Returns whether any name is the empty one, which no catalog has.
+    pub(crate) fn has_empty(&self) -> bool {
+        [&self.llm, &self.embedding, &self.tts, &self.stt]
+            .into_iter()
+            .any(|name| name.as_deref() == Some(""))
     }
 }
 
 impl Default for Fallbacks {
     fn default() -> Self {
         Self {
-            llm: "mistral-31-24b".into(),
-            embedding: "text-embedding-bge-m3".into(),
-            tts: "tts-kokoro".into(),
-            stt: "whisper-1".into(),
+            llm: Some("mistral-31-24b".into()),
+            embedding: Some("text-embedding-bge-m3".into()),
+            tts: Some("tts-kokoro".into()),
+            stt: Some("whisper-1".into()),
         }
     }
 }
 
-/// What to do with the request.
+/// What a request's name resolves to.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Route(RoutedModel),
-    /// [`UnknownModel::Forward`]: pass the request on unchanged.
+    /// Forward the request unchanged ([`UnknownModel::Forward`]).
     Forward,
 }
 
-/// Why no model can serve.
+/// Why no model can serve a request.
 #[derive(Debug, PartialEq)]
 pub(crate) enum ResolveError {
     NotFound {
@@ -168,11 +200,11 @@ pub(crate) enum ResolveError {
     },
 }
 
-/// Resolves a name that the catalog knows. `None`: it does not know it, and
-/// may be worth a refresh before [`unknown`] decides.
+/// Resolves what the catalog decides alone: a name in it, and the fallback for a missing name.
 ///
-/// For a request without a name this is about the fallback's.
-pub(crate) fn known(
+/// Returns `None` if a newer catalog could decide otherwise: for an unknown name, and for a
+/// missing one whose fallback is unknown.
+pub(crate) fn resolve_known(
     catalog: &Catalog,
     policy: &Policy,
     requested: Option<&str>,
@@ -200,8 +232,8 @@ pub(crate) fn known(
     })))
 }
 
-/// Decides by policy about a name for which [`known`] found nothing.
-pub(crate) fn unknown(
+/// Resolves by policy what [`resolve_known`] could not.
+pub(crate) fn resolve_unknown(
     catalog: &Catalog,
     policy: &Policy,
     requested: Option<&str>,
@@ -212,10 +244,10 @@ pub(crate) fn unknown(
         if policy.unknown == UnknownModel::Forward {
             return Ok(Outcome::Forward);
         }
-        let reject = policy.unknown == UnknownModel::Reject || fallback.is_none();
-        if reject || policy.unknown == UnknownModel::Suggest {
+        let must_reject = policy.unknown == UnknownModel::Reject || fallback.is_none();
+        if must_reject || policy.unknown == UnknownModel::Suggest {
             let suggestions = suggestions(catalog, name, endpoint);
-            if reject || !suggestions.is_empty() {
+            if must_reject || !suggestions.is_empty() {
                 return Err(ResolveError::NotFound { suggestions });
             }
         }
@@ -232,7 +264,7 @@ pub(crate) fn unknown(
     })
 }
 
-/// For a name that is to be found, whatever the policy.
+/// Returns the error for a name that must be in the catalog, whatever the policy.
 pub(crate) fn not_found(catalog: &Catalog, name: &str) -> ResolveError {
     ResolveError::NotFound {
         suggestions: suggestions(catalog, name, Endpoint::Other),
@@ -259,37 +291,36 @@ fn use_fallback(
     })))
 }
 
-/// Names longer than this, in bytes, get no suggestions: the work of comparing
-/// grows with the length, and it is a stranger who chooses it.
+/// Longer names, in bytes, get no suggestions: the cost of a comparison grows with the length,
+/// which the client chooses.
 const MAX_COMPARED_LEN: usize = 256;
-/// No more catalog entries than this are compared with a name, for the same
-/// reason.
+/// The number of catalog entries that a name is compared with, limited for the same reason.
 const MAX_COMPARED_ENTRIES: usize = 2_000;
 const MAX_SUGGESTIONS: usize = 3;
-/// Where Jaro-Winkler, which favours a common beginning, tells a slip from
-/// another name.
-const NEAR: f64 = 0.85;
+/// The least Jaro-Winkler similarity, which favours a common prefix, of a misspelled name.
+const MIN_SIMILARITY: f64 = 0.85;
 
-/// The catalog names nearest to `requested` that can serve `endpoint`, nearest
+/// Returns the catalog names most similar to `requested` that can serve `endpoint`, most similar
 /// first.
 fn suggestions(catalog: &Catalog, requested: &str, endpoint: Endpoint) -> Vec<String> {
     if requested.len() > MAX_COMPARED_LEN {
         return Vec::new();
     }
     let requested = slug(&requested.to_lowercase());
-    // An entry that lost its name to a newer one cannot be asked for by it.
-    let mut near: Vec<_> = catalog
+    // An entry that lost its name to a newer one cannot be requested by it.
+    let mut similar: Vec<_> = catalog
         .named_entries()
         .take(MAX_COMPARED_ENTRIES)
         .filter(|entry| entry.name().len() <= MAX_COMPARED_LEN)
         .filter(|entry| endpoint.accepts(entry.model_type()))
         .filter_map(|entry| {
-            let nearness = strsim::jaro_winkler(&requested, &slug(&entry.name().to_lowercase()));
-            (nearness >= NEAR).then_some((nearness, entry.name()))
+            let similarity = strsim::jaro_winkler(&requested, &slug(&entry.name().to_lowercase()));
+            (similarity >= MIN_SIMILARITY).then_some((similarity, entry.name()))
         })
         .collect();
-    near.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-    near.into_iter()
+    similar.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    similar
+        .into_iter()
         .take(MAX_SUGGESTIONS)
         .map(|(_, name)| name.into())
         .collect()
@@ -305,12 +336,14 @@ mod tests {
         let models: Vec<_> = models
             .iter()
             .enumerate()
-            .map(|(id, (name, model_type))| json!({"Id": id.to_string(), "Name": name, "ModelType": model_type}))
+            .map(|(id, (name, model_type))| {
+                json!({"Id": id.to_string(), "Name": name, "ModelType": model_type})
+            })
             .collect();
         Catalog::parse(json!({ "models": models }).to_string().as_bytes()).unwrap()
     }
 
-    /// One model of each type, all of them the default fallbacks.
+    /// One model of each type, each the default fallback.
     fn fallbacks() -> Catalog {
         catalog(&[
             ("mistral-31-24b", "LLM"),
@@ -325,18 +358,37 @@ mod tests {
         Policy { unknown, fallbacks }
     }
 
-    /// As the layer does it, without a refresh in between.
+    fn policy_with_llm_fallback(unknown: UnknownModel, fallback: Option<&str>) -> Policy {
+        let mut policy = policy(unknown);
+        let fallback = fallback.map(Into::into);
+        policy.fallbacks.set(Endpoint::Llm, fallback);
+        policy
+    }
+
+    /// Resolves like the layer, but without a refresh in between.
     fn resolve(
         catalog: &Catalog,
         policy: &Policy,
         requested: Option<&str>,
         endpoint: Endpoint,
     ) -> Result<Outcome, ResolveError> {
-        known(catalog, policy, requested, endpoint)
-            .unwrap_or_else(|| unknown(catalog, policy, requested, endpoint))
+        resolve_known(catalog, policy, requested, endpoint)
+            .unwrap_or_else(|| resolve_unknown(catalog, policy, requested, endpoint))
     }
 
-    /// The name that serves, and why; `None` for [`Outcome::Forward`].
+    fn routed(
+        catalog: &Catalog,
+        policy: &Policy,
+        requested: Option<&str>,
+        endpoint: Endpoint,
+    ) -> RoutedModel {
+        match resolve(catalog, policy, requested, endpoint) {
+            Ok(Outcome::Route(routed)) => routed,
+            outcome => panic!("{outcome:?}"),
+        }
+    }
+
+    /// The serving model's name and the reason; `None` for [`Outcome::Forward`].
     fn served(
         catalog: &Catalog,
         policy: &Policy,
@@ -349,12 +401,6 @@ mod tests {
         })
     }
 
-    const INFERENCE: [(Endpoint, &str); 4] = [
-        (Endpoint::Llm, "mistral-31-24b"),
-        (Endpoint::Embedding, "text-embedding-bge-m3"),
-        (Endpoint::Tts, "tts-kokoro"),
-        (Endpoint::Stt, "whisper-1"),
-    ];
     const POLICIES: [UnknownModel; 4] = [
         UnknownModel::Fallback,
         UnknownModel::Suggest,
@@ -368,151 +414,133 @@ mod tests {
     }
 
     #[test]
-    fn a_known_name_is_routed_whatever_the_policy() {
+    fn known_name_ignores_the_policy() {
+        let mismatch = || ResolveError::TypeMismatch {
+            name: "tts-kokoro".into(),
+            model_type: ModelType::Tts,
+        };
         for unknown in POLICIES {
-            let found = served(
-                &fallbacks(),
-                &policy(unknown),
-                Some("WHISPER 1"),
-                Endpoint::Stt,
-            );
-            assert_eq!(found, Ok(Some(("whisper-1".into(), ResolvedBy::Slug))));
+            let served =
+                |name, endpoint| served(&fallbacks(), &policy(unknown), Some(name), endpoint);
+            for (name, endpoint, expected) in [
+                (
+                    "WHISPER 1",
+                    Endpoint::Stt,
+                    Ok(("whisper-1", ResolvedBy::Slug)),
+                ),
+                // The fallback's name is no fallback.
+                (
+                    "mistral-31-24b",
+                    Endpoint::Llm,
+                    Ok(("mistral-31-24b", ResolvedBy::Name)),
+                ),
+                ("TTS-kokoro", Endpoint::Llm, Err(mismatch())),
+            ] {
+                let expected = expected.map(|(name, reason)| Some((name.into(), reason)));
+                assert_eq!(served(name, endpoint), expected, "{unknown:?}");
+            }
         }
     }
 
     #[test]
-    fn each_endpoint_has_its_own_fallback_for_unknown_and_missing_names() {
-        let others = [(Endpoint::Other, "mistral-31-24b")];
-        for (endpoint, fallback) in INFERENCE.into_iter().chain(others) {
+    fn each_endpoint_has_its_fallback() {
+        for (endpoint, fallback) in [
+            (Endpoint::Llm, "mistral-31-24b"),
+            (Endpoint::Embedding, "text-embedding-bge-m3"),
+            (Endpoint::Tts, "tts-kokoro"),
+            (Endpoint::Stt, "whisper-1"),
+            (Endpoint::Other, "mistral-31-24b"),
+        ] {
             for requested in [Some("gpt-9"), None] {
                 let policy = policy(UnknownModel::Fallback);
-                let outcome = resolve(&fallbacks(), &policy, requested, endpoint);
-                let Ok(Outcome::Route(routed)) = outcome else {
-                    panic!("{outcome:?}");
-                };
-                assert_eq!(routed.name(), fallback);
-                assert_eq!(routed.requested(), requested);
+                let routed = routed(&fallbacks(), &policy, requested, endpoint);
+                assert_eq!((routed.name(), routed.requested()), (fallback, requested));
                 assert!(routed.is_fallback());
             }
         }
     }
 
     #[test]
-    fn a_fallback_may_be_given_by_id_or_alias_but_is_a_fallback_still() {
-        let mut policy = policy(UnknownModel::Fallback);
-        for spelling in ["0", "Mistral 31 24B"] {
-            policy.fallbacks.llm = spelling.into();
-            let expected = Ok(Some(("mistral-31-24b".into(), ResolvedBy::Fallback)));
-            assert_eq!(
-                served(&fallbacks(), &policy, Some("x"), Endpoint::Llm),
-                expected
-            );
+    fn fallback_may_be_an_id_or_alias() {
+        for fallback in ["0", "Mistral 31 24B"] {
+            let policy = policy_with_llm_fallback(UnknownModel::Fallback, Some(fallback));
+            let served = served(&fallbacks(), &policy, Some("x"), Endpoint::Llm);
+            let expected = ("mistral-31-24b".into(), ResolvedBy::Fallback);
+            assert_eq!(served, Ok(Some(expected)));
         }
     }
 
     #[test]
-    fn asking_for_the_fallback_by_name_is_no_fallback() {
-        let policy = policy(UnknownModel::Fallback);
-        let found = served(&fallbacks(), &policy, Some("mistral-31-24b"), Endpoint::Llm);
-        assert_eq!(found, Ok(Some(("mistral-31-24b".into(), ResolvedBy::Name))));
+    fn without_fallback_unknown_and_missing_names_are_not_found() {
+        let policy = policy_with_llm_fallback(UnknownModel::Fallback, None);
+        let served = |name, endpoint| served(&fallbacks(), &policy, name, endpoint);
+        for endpoint in [Endpoint::Llm, Endpoint::Other] {
+            for (name, suggestions) in [
+                (Some("gpt-9"), &[][..]),
+                (None, &[]),
+                (Some("mistral-31-24"), &["mistral-31-24b"]),
+            ] {
+                assert_eq!(served(name, endpoint), Err(not_found(suggestions)));
+            }
+        }
+        // The other endpoints keep theirs.
+        assert!(served(None, Endpoint::Tts).is_ok());
+        let policy = policy_with_llm_fallback(UnknownModel::Forward, None);
+        let outcome = resolve(&fallbacks(), &policy, Some("x"), Endpoint::Llm);
+        assert!(matches!(outcome, Ok(Outcome::Forward)), "{outcome:?}");
     }
 
     #[test]
-    fn a_model_of_the_wrong_type_is_neither_routed_nor_replaced() {
-        for unknown in POLICIES {
-            let error = served(
-                &fallbacks(),
-                &policy(unknown),
-                Some("TTS-kokoro"),
-                Endpoint::Llm,
-            );
-            let expected = ResolveError::TypeMismatch {
-                name: "tts-kokoro".into(),
+    fn unusable_fallback_is_an_error() {
+        let catalog = catalog(&[("other", "LLM"), ("mistral-31-24b", "TTS")]);
+        let policy = policy(UnknownModel::Fallback);
+        let served = |name, endpoint| served(&catalog, &policy, name, endpoint);
+        for requested in [Some("gpt-9"), None] {
+            let mismatch = ResolveError::FallbackMismatch {
+                fallback: "mistral-31-24b".into(),
                 model_type: ModelType::Tts,
             };
-            assert_eq!(error, Err(expected));
+            assert_eq!(served(requested, Endpoint::Llm), Err(mismatch));
+            let missing = ResolveError::FallbackMissing {
+                fallback: "whisper-1".into(),
+            };
+            assert_eq!(served(requested, Endpoint::Stt), Err(missing));
+            // Other paths accept any type.
+            assert!(served(requested, Endpoint::Other).is_ok());
         }
     }
 
     #[test]
-    fn without_a_fallback_an_unknown_or_missing_name_is_not_found() {
-        let mut policy = policy(UnknownModel::Fallback);
-        policy.fallbacks.llm = String::new();
-        for endpoint in [Endpoint::Llm, Endpoint::Other] {
-            for requested in [Some("gpt-9"), None] {
-                let error = served(&fallbacks(), &policy, requested, endpoint);
-                assert_eq!(error, Err(not_found(&[])));
-            }
-            let near = served(&fallbacks(), &policy, Some("mistral-31-24"), endpoint);
-            assert_eq!(near.unwrap_err(), not_found(&["mistral-31-24b"][..]));
-        }
-        // The others have theirs.
-        assert!(served(&fallbacks(), &policy, None, Endpoint::Tts).is_ok());
-    }
-
-    #[test]
-    fn a_fallback_that_is_missing_or_of_the_wrong_type_is_an_error() {
-        let all = catalog(&[("other", "LLM"), ("mistral-31-24b", "TTS")]);
+    fn unknown_name_or_fallback_may_be_in_a_newer_catalog() {
+        let catalog = catalog(&[("other", "LLM")]);
         let policy = policy(UnknownModel::Fallback);
-        for (endpoint, fallback) in INFERENCE {
-            for requested in [Some("gpt-9"), None] {
-                let expected = match endpoint {
-                    Endpoint::Llm => ResolveError::FallbackMismatch {
-                        fallback: fallback.into(),
-                        model_type: ModelType::Tts,
-                    },
-                    _ => ResolveError::FallbackMissing {
-                        fallback: fallback.into(),
-                    },
-                };
-                let error = served(&all, &policy, requested, endpoint);
-                assert_eq!(error, Err(expected), "{endpoint} {requested:?}");
-            }
+        for (requested, is_known) in [(Some("gpt-9"), false), (None, false), (Some("other"), true)]
+        {
+            let resolved = resolve_known(&catalog, &policy, requested, Endpoint::Llm);
+            assert_eq!(resolved.is_some(), is_known, "{requested:?}");
         }
-        // No path but an inference endpoint's has a type to mismatch.
-        assert!(served(&all, &policy, Some("gpt-9"), Endpoint::Other).is_ok());
     }
 
     #[test]
-    fn a_missing_fallback_is_worth_a_refresh_as_an_unknown_name_is() {
-        let all = catalog(&[("other", "LLM")]);
-        let policy = policy(UnknownModel::Fallback);
-        for requested in [Some("gpt-9"), None] {
-            assert!(known(&all, &policy, requested, Endpoint::Llm).is_none());
-        }
-        assert!(known(&all, &policy, Some("other"), Endpoint::Llm).is_some());
-    }
-
-    #[test]
-    fn the_policies_differ_about_unknown_names() {
+    fn policy_decides_about_unknown_names() {
         let fallback = || Ok(Some(("mistral-31-24b".into(), ResolvedBy::Fallback)));
         let suggested = || Err(not_found(&["mistral-31-24b"]));
-        for (unknown, near, far) in [
+        for (unknown, similar, other) in [
             (UnknownModel::Fallback, fallback(), fallback()),
             (UnknownModel::Suggest, suggested(), fallback()),
             (UnknownModel::Reject, suggested(), Err(not_found(&[]))),
             (UnknownModel::Forward, Ok(None), Ok(None)),
         ] {
             let served = |name| served(&fallbacks(), &policy(unknown), name, Endpoint::Llm);
-            assert_eq!(served(Some("Mistral_31 24")), near, "{unknown:?}");
-            assert_eq!(served(Some("gpt-9")), far, "{unknown:?}");
+            assert_eq!(served(Some("Mistral_31 24")), similar, "{unknown:?}");
+            assert_eq!(served(Some("gpt-9")), other, "{unknown:?}");
             assert_eq!(served(None), fallback(), "{unknown:?}");
         }
     }
 
     #[test]
-    fn forwarding_needs_no_fallback() {
-        let mut policy = policy(UnknownModel::Forward);
-        policy.fallbacks.llm = String::new();
-        assert_eq!(
-            served(&fallbacks(), &policy, Some("x"), Endpoint::Llm),
-            Ok(None)
-        );
-    }
-
-    #[test]
-    fn suggestions_are_the_three_nearest_in_order_and_fit_the_endpoint() {
-        let all = catalog(&[
+    fn suggests_the_three_most_similar_names_that_fit_the_endpoint() {
+        let catalog = catalog(&[
             ("llama-3.3-70b-instruct", "LLM"),
             ("llama-3.3-70b", "LLM"),
             ("Llama 3.3 7B", "UNKNOWN"),
@@ -520,59 +548,66 @@ mod tests {
             ("llama-3.3-70", "TTS"),
             ("qwen3-4b", "LLM"),
         ]);
-        let expected = ["llama-3.3-70b", "Llama 3.3 7B", "llama-3.2-3b"];
-        assert_eq!(suggestions(&all, "LLAMA_3.3 70bb", Endpoint::Llm), expected);
-        let expected = ["llama-3.3-70", "Llama 3.3 7B"];
-        assert_eq!(suggestions(&all, "llama-3.3-700", Endpoint::Tts), expected);
-        assert!(suggestions(&all, "gpt-9", Endpoint::Llm).is_empty());
+        for (requested, endpoint, expected) in [
+            (
+                "LLAMA_3.3 70bb",
+                Endpoint::Llm,
+                &["llama-3.3-70b", "Llama 3.3 7B", "llama-3.2-3b"][..],
+            ),
+            (
+                "llama-3.3-700",
+                Endpoint::Tts,
+                &["llama-3.3-70", "Llama 3.3 7B"],
+            ),
+            ("gpt-9", Endpoint::Llm, &[]),
+        ] {
+            assert_eq!(suggestions(&catalog, requested, endpoint), expected);
+        }
     }
 
     #[test]
-    fn a_name_that_leads_to_another_entry_is_not_suggested() {
+    fn suggests_no_name_that_resolves_to_another_entry() {
         let models = json!([
             {"Id": "1", "Name": "Grand", "ModelType": "LLM", "CreatedAt": 1},
             {"Id": "2", "Name": "grant", "ModelType": "LLM"},
             {"Id": "3", "Name": "grand", "ModelType": "TTS", "CreatedAt": 2},
             {"Id": "4", "Name": "grant", "ModelType": "LLM"},
         ]);
-        let all = Catalog::parse(json!({ "models": models }).to_string().as_bytes()).unwrap();
-        assert_eq!(suggestions(&all, "granx", Endpoint::Llm), ["grant"]);
-        assert_eq!(
-            suggestions(&all, "granx", Endpoint::Other),
-            ["grant", "grand"]
-        );
+        let catalog = Catalog::parse(json!({ "models": models }).to_string().as_bytes()).unwrap();
+        for (endpoint, expected) in [
+            (Endpoint::Llm, &["grant"][..]),
+            (Endpoint::Other, &["grant", "grand"]),
+        ] {
+            assert_eq!(suggestions(&catalog, "granx", endpoint), expected);
+        }
     }
 
     #[test]
-    fn long_names_are_compared_with_nothing() {
-        let name = "x".repeat(MAX_COMPARED_LEN);
+    fn suggests_nothing_for_long_names() {
+        let longest = "x".repeat(MAX_COMPARED_LEN);
         let too_long = "x".repeat(MAX_COMPARED_LEN + 1);
-        let all = catalog(&[(&name, "LLM"), (&too_long, "LLM")]);
-        assert_eq!(suggestions(&all, &name[1..], Endpoint::Llm), [&*name]);
-        assert_eq!(suggestions(&all, &name, Endpoint::Llm), [&*name]);
-        assert!(suggestions(&all, &too_long, Endpoint::Llm).is_empty());
-        // It is bytes that count.
-        assert!(suggestions(&all, &"é".repeat(129), Endpoint::Llm).is_empty());
+        let catalog = catalog(&[(&longest, "LLM"), (&too_long, "LLM")]);
+        for (requested, expected) in [
+            (&longest[1..], &[&*longest][..]),
+            (&longest, &[&longest]),
+            (&too_long, &[]),
+            // The limit is in bytes.
+            (&"é".repeat(MAX_COMPARED_LEN / 2 + 1), &[]),
+        ] {
+            assert_eq!(suggestions(&catalog, requested, Endpoint::Llm), expected);
+        }
     }
 
     #[test]
-    fn a_routed_model_shows_neither_more_nor_less_than_is_useful() {
-        let all = fallbacks();
-        let outcome = resolve(
-            &all,
-            &policy(UnknownModel::Fallback),
-            Some("x"),
-            Endpoint::Tts,
-        );
-        let Ok(Outcome::Route(routed)) = outcome else {
-            panic!("{outcome:?}");
-        };
+    fn debug_shows_the_resolution() {
+        let policy = policy(UnknownModel::Fallback);
+        let routed = routed(&fallbacks(), &policy, Some("x"), Endpoint::Tts);
         assert_eq!((routed.id(), routed.model_type()), ("2", &ModelType::Tts));
         assert_eq!(routed.entry().name(), "tts-kokoro");
-        let shown = format!("{routed:?}");
-        assert!(
-            shown.contains("tts-kokoro") && shown.contains("Fallback"),
-            "{shown}"
+        assert_eq!(
+            format!("{routed:?}"),
+            "RoutedModel { requested: Some(\"x\"), name: \"tts-kokoro\", id: \"2\", \
+             resolved_by: Fallback, .. }"
         );
     }
 }

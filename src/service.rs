@@ -1,4 +1,4 @@
-//! The service: readiness, and the swap of the ready clone.
+//! The service: inspects requests and calls the clone that was polled ready.
 
 use std::{
     mem,
@@ -13,21 +13,59 @@ use tower_service::Service;
 
 use crate::{
     body::BoxError,
-    future::{Observer, ResponseFuture},
-    headers::remove_alike,
-    request::{Decision, RoutedBody, inspect},
+    future::{RequestContext, ResponseFuture},
+    headers::remove_cgi_equivalents,
+    request::{Inspection, RoutedBody, inspect},
     response::ResponseBody,
     shared::Shared,
 };
 
-/// Middleware that puts the model's ID in the place of its name.
+/// Middleware that replaces the model's name in a request by its ID.
 ///
-/// Made by [`ModelRoutingLayer`](crate::ModelRoutingLayer).
+/// [`ModelRoutingLayer`](crate::ModelRoutingLayer) applies it.
 ///
-/// The inner service is called as soon as the model is known, while the rest
-/// of the body is still coming; its readiness is held from `poll_ready` until
-/// then. The inner service's errors stay its own: what this layer refuses, it
-/// answers with a [`Rejection`](crate::Rejection)'s response.
+/// The inner service is called as soon as the model is known, while the rest of the body still
+/// streams. Its readiness is held from `poll_ready` until then. Its errors pass through: a request
+/// that the layer rejects gets the response of a [`Rejection`](crate::Rejection).
+///
+/// # Examples
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::{Request, Response, StatusCode};
+/// use http_body_util::Full;
+/// use tower::{Layer, ServiceExt, service_fn};
+/// use tower_model_routing::{
+///     BoxError, Catalog, ModelRouting, ModelRoutingLayer, RoutedBody, RoutedModel, RoutingConfig,
+///     UnknownModel,
+/// };
+///
+/// # #[cfg(feature = "reqwest")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// let catalog = Catalog::parse(br#"{"models":[{"Name":"venice-uncensored","Id":"0xb603"}]}"#)?;
+/// let config = RoutingConfig::builder()
+///     .initial_catalog(catalog)
+///     .unknown_model(UnknownModel::Reject)
+///     .build()?;
+/// let upstream = service_fn(async |request: Request<RoutedBody<Full<Bytes>>>| {
+///     let routed = request.extensions().get::<RoutedModel>().cloned();
+///     let id = routed.map_or_else(String::new, |routed| routed.id().into());
+///     Ok::<_, BoxError>(Response::new(Full::new(Bytes::from(id))))
+/// });
+/// let service: ModelRouting<_> = ModelRoutingLayer::new(config).layer(upstream);
+///
+/// for (model, status) in [("venice-uncensored", StatusCode::OK), ("x", StatusCode::NOT_FOUND)] {
+///     let request = Request::post("/v1/chat/completions")
+///         .body(Full::from(format!(r#"{{"model":"{model}"}}"#)))?;
+///     let response = service.clone().oneshot(request).await?;
+///     assert_eq!(response.status(), status);
+/// }
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "reqwest"))]
+/// # fn main() {}
+/// ```
 #[derive(Clone, Debug)]
 pub struct ModelRouting<S> {
     inner: S,
@@ -39,17 +77,17 @@ impl<S> ModelRouting<S> {
         Self { inner, shared }
     }
 
-    /// The inner service.
+    /// Returns a reference to the inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The inner service.
+    /// Returns a mutable reference to the inner service.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// The inner service.
+    /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -72,27 +110,27 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut head, body) = request.into_parts();
         if let Some(id_header) = &self.shared.id_header {
-            // Only this layer says which model a node serves.
-            remove_alike(&mut head.headers, id_header);
+            // Clients must not choose the model by a header of their own.
+            remove_cgi_equivalents(&mut head.headers, id_header);
         }
         match inspect(&head, &self.shared.endpoints) {
-            Decision::Pass => {
+            Inspection::Pass => {
                 let body = RoutedBody::untouched(body);
-                ResponseFuture::passing(self.inner.call(Request::from_parts(head, body)))
+                ResponseFuture::pass(self.inner.call(Request::from_parts(head, body)))
             }
-            Decision::Refuse(target, rejection) => {
-                // Whatever readiness reserved, others may need.
+            Inspection::Reject(target, rejection) => {
+                // Releases what the inner service reserved when it became ready.
                 self.inner = self.inner.clone();
-                let observer = Observer::new(&head, &target, &self.shared);
-                ResponseFuture::refusing(rejection, observer)
+                let context = RequestContext::new(&head, &target, &self.shared);
+                ResponseFuture::reject(rejection, context)
             }
-            Decision::Inspect(target, format) => {
-                let observer = Observer::new(&head, &target, &self.shared);
-                // The clone that was polled ready is the one to call.
+            Inspection::Inspect(target, format) => {
+                let context = RequestContext::new(&head, &target, &self.shared);
+                // Calls the clone that was polled ready.
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
                 let shared = Arc::clone(&self.shared);
-                ResponseFuture::reading(ready, head, body, format, target, observer, shared)
+                ResponseFuture::resolve(ready, head, body, format, target, context, shared)
             }
         }
     }

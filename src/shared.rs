@@ -1,4 +1,4 @@
-//! What all services of one layer share.
+//! The settings and the state that all services of one layer share.
 
 use std::sync::Arc;
 
@@ -6,18 +6,18 @@ use http::HeaderName;
 
 use crate::{
     registry::Registry,
-    request::{EndpointTable, HeldBudget},
+    request::{BufferBudget, EndpointTable},
     resolve::Policy,
     response::{RejectionHook, ResponseModel},
 };
 
-/// What all services of one layer share.
+/// The settings and the state that all services of one layer share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) policy: Policy,
     pub(crate) endpoints: EndpointTable,
-    pub(crate) budget: Arc<HeldBudget>,
+    pub(crate) budget: Arc<BufferBudget>,
     pub(crate) id_header: Option<HeaderName>,
     pub(crate) response_headers: bool,
     pub(crate) response_model: ResponseModel,

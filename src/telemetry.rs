@@ -1,17 +1,16 @@
-//! Spans, logs and metrics: what an operator sees of the requests.
+//! Spans, logs and metrics of inspected requests.
 //!
-//! Names in the text of a client or of the registry reach spans and logs
-//! abridged, and as values that subscribers escape; a client's never become a
-//! metric's label.
+//! Names that a client or the registry chose are sanitized, and recorded as values that subscribers
+//! escape. A client's names never become metric labels.
 
 #[cfg(feature = "metrics")]
 use std::{sync::Arc, time::Instant};
 
 use tracing::{Span, field};
 
-use crate::{resolve::RoutedModel, response::Rejection, text::abridge};
+use crate::{resolve::RoutedModel, response::Rejection, text::sanitize_for_log};
 
-/// What is told of one request that is inspected.
+/// The span and the start time of one inspected request.
 #[derive(Debug)]
 pub(crate) struct RequestTelemetry {
     span: Span,
@@ -20,9 +19,9 @@ pub(crate) struct RequestTelemetry {
 }
 
 impl RequestTelemetry {
-    /// Begins with the request. The field names are those of OpenTelemetry's
-    /// semantic conventions for generative AI.
-    pub(crate) fn begin(operation: &'static str) -> Self {
+    /// Starts the span. Its field names are those of OpenTelemetry's semantic conventions for
+    /// generative AI.
+    pub(crate) fn start(operation: &'static str) -> Self {
         let span = tracing::info_span!(
             "route_model",
             gen_ai.operation.name = operation,
@@ -40,25 +39,26 @@ impl RequestTelemetry {
         &self.span
     }
 
-    /// The inner service is about to be called: for this model, or with the
-    /// request as it came.
-    pub(crate) fn forwarding(&self, routed: Option<&RoutedModel>) {
+    /// Records that the inner service is about to be called, for this model or with the request
+    /// unchanged.
+    pub(crate) fn forwarded(&self, routed: Option<&RoutedModel>) {
         let Some(routed) = routed else {
             return self.count("unchanged", None);
         };
         if !self.span.is_disabled() {
             if let Some(requested) = routed.requested() {
-                self.span.record("gen_ai.request.model", abridge(requested));
+                self.span
+                    .record("gen_ai.request.model", sanitize_for_log(requested));
             }
-            let served = abridge(routed.name());
+            let served = sanitize_for_log(routed.name());
             self.span.record("gen_ai.response.model", served);
         }
         if routed.is_fallback() {
             self.span.in_scope(|| {
                 tracing::warn!(
-                    // `?`: a client's text must not forge a line of the log.
-                    requested = ?routed.requested().map(abridge),
-                    served = ?abridge(routed.name()),
+                    // Debug format, so that a client cannot forge a line of the log.
+                    requested = ?routed.requested().map(sanitize_for_log),
+                    served = ?sanitize_for_log(routed.name()),
                     "routing to the fallback model"
                 );
             });
@@ -66,24 +66,25 @@ impl RequestTelemetry {
         self.count(routed.resolved_by().as_str(), Some(routed));
     }
 
-    /// The layer answers itself.
+    /// Records a request that the inner service does not see.
     pub(crate) fn rejected(&self, rejection: &Rejection) {
-        self.tell(rejection);
+        self.log(rejection);
         self.count("rejected", None);
     }
 
-    /// The layer answers itself in place of the inner service, which has been
-    /// called already: what became of the request has been counted.
-    pub(crate) fn refused_late(&self, rejection: &Rejection) {
-        self.tell(rejection);
+    /// Records a rejection after the inner service was called, which
+    /// [`forwarded`](Self::forwarded) has counted.
+    pub(crate) fn rejected_late(&self, rejection: &Rejection) {
+        self.log(rejection);
     }
 
-    fn tell(&self, rejection: &Rejection) {
+    fn log(&self, rejection: &Rejection) {
         let code = rejection.code().as_str();
-        // Not as its parent: where the span is not wanted, the outer one is.
+        // Entered and not the explicit parent, so that the outer span applies if this one is
+        // disabled.
         self.span.in_scope(|| {
             if rejection.status().is_server_error() {
-                // A string and not an error: subscribers escape it.
+                // A string, because subscribers do not escape errors.
                 let cause = rejection.cause();
                 tracing::warn!(code, cause, "{}", rejection.message());
             } else {
@@ -94,7 +95,6 @@ impl RequestTelemetry {
         metrics::counter!(REJECTIONS, "code" => code).increment(1);
     }
 
-    /// The request has left the layer's hands.
     #[cfg(feature = "metrics")]
     fn count(&self, outcome: &'static str, routed: Option<&RoutedModel>) {
         let model: metrics::SharedString = match routed {
@@ -109,8 +109,7 @@ impl RequestTelemetry {
     fn count(&self, _outcome: &'static str, _routed: Option<&RoutedModel>) {}
 }
 
-/// The label of every name that the catalog does not know, so that clients
-/// cannot make new time series.
+/// The label of names that are not in the catalog, so that clients cannot create time series.
 #[cfg(feature = "metrics")]
 const UNKNOWN: &str = "unknown";
 
@@ -130,22 +129,19 @@ mod names {
     pub(crate) const AGE_SECONDS: &str = "model_registry_age_seconds";
     pub(crate) const MODELS: &str = "model_registry_models";
 
-    /// Tells the recorder what the metrics mean.
+    /// Describes the metrics to the recorder.
     pub(crate) fn describe() {
         describe_counter!(REQUESTS, "Inspected requests by outcome and catalog name.");
-        describe_counter!(
-            REJECTIONS,
-            "Requests that the layer answered itself, by code."
-        );
+        describe_counter!(REJECTIONS, "Rejected requests by code.");
         describe_histogram!(
             LAYER_SECONDS,
             Unit::Seconds,
-            "Time from the request's arrival until the inner service is called."
+            "Time until the inner service is called or the request is rejected."
         );
         describe_gauge!(
             HELD_BYTES,
             Unit::Bytes,
-            "Bytes of request bodies that wait for their model."
+            "Buffered bytes of request bodies whose model is not known yet."
         );
         describe_counter!(REFRESHES, "Refreshes of the catalog by result.");
         describe_gauge!(

@@ -13,13 +13,13 @@ use super::{ConfigError, RoutingConfig};
 use crate::registry::ReqwestSource;
 use crate::{
     endpoint::Endpoint,
-    headers::are_alike,
+    headers::is_cgi_equivalent,
     registry::{
         Catalog, MIN_DURATION, Registry, RegistryBuilder, RegistryPolicy, RegistrySource,
         check_bounds,
     },
     request::{EndpointTable, normalize},
-    resolve::{Fallbacks, Policy, UnknownModel},
+    resolve::{Policy, UnknownModel},
     response::{Rejection, RejectionHook, ResponseModel},
 };
 
@@ -52,8 +52,6 @@ pub struct RoutingConfigBuilder {
     /// The last method called that sets something of the registry.
     registry_setting: Option<&'static str>,
     policy: Policy,
-    /// A method that was called with an empty name of a model.
-    unnamed: Option<&'static str>,
     endpoints: Vec<(String, Endpoint)>,
     max_held_bytes: usize,
     max_total_held_bytes: usize,
@@ -220,16 +218,13 @@ impl RoutingConfigBuilder {
     /// The defaults are those of [`from_env`](Self::from_env).
     pub fn fallback(mut self, endpoint: Endpoint, name: impl Into<String>) -> Self {
         let name = name.into().trim().to_owned();
-        if name.is_empty() {
-            self.unnamed = Some("fallback");
-        }
-        *self.policy.fallbacks.get_mut(endpoint) = name;
+        self.policy.fallbacks.set(endpoint, Some(name));
         self
     }
 
     /// Removes the fallback model for this kind of endpoint, so that unknown names are a 404.
     pub fn without_fallback(mut self, endpoint: Endpoint) -> Self {
-        self.policy.fallbacks.get_mut(endpoint).clear();
+        self.policy.fallbacks.set(endpoint, None);
         self
     }
 
@@ -354,9 +349,9 @@ impl RoutingConfigBuilder {
     /// Returns an error that names the setting if its value is not allowed, or if a setting of the
     /// registry was given beside a [`registry`](Self::registry).
     pub fn build(self) -> Result<RoutingConfig, ConfigError> {
-        if let Some(method) = self.unnamed {
+        if self.policy.fallbacks.has_empty() {
             let reason = "is an empty name; call `without_fallback` for no fallback";
-            return Err(ConfigError::new(method, reason));
+            return Err(ConfigError::new("fallback", reason));
         }
         if let Some(timeout) = self.held_timeout {
             check_bounds("held_timeout", timeout, MIN_DURATION)?;
@@ -364,7 +359,7 @@ impl RoutingConfigBuilder {
         if let Some(name) = &self.id_header
             && FRAMING_HEADERS
                 .iter()
-                .any(|framing| are_alike(framing, name))
+                .any(|framing| is_cgi_equivalent(framing, name))
         {
             let reason = format!("is {name:?}, which says how to read the request");
             return Err(ConfigError::new("id_header", reason));
@@ -425,11 +420,7 @@ impl Default for RoutingConfigBuilder {
             initial_catalog: None,
             registry: None,
             registry_setting: None,
-            policy: Policy {
-                unknown: UnknownModel::default(),
-                fallbacks: Fallbacks::default(),
-            },
-            unnamed: None,
+            policy: Policy::default(),
             endpoints: Vec::new(),
             max_held_bytes: 64 << 20,
             max_total_held_bytes: 512 << 20,

@@ -1,14 +1,17 @@
 //! Requests: which of them are inspected, and their bodies on the way to the inner service.
 
 mod body;
+mod content_type;
 mod endpoints;
 mod inspect;
 mod prefix_buffer;
 mod progress_timeout;
 mod reader;
 
-pub use body::RoutedBody;
-pub(crate) use endpoints::{EndpointTable, Target, normalize};
-pub(crate) use inspect::{Decision, Format, inspect};
-pub(crate) use prefix_buffer::HeldBudget;
-pub(crate) use reader::{ModelReader, Requested};
+pub use self::body::RoutedBody;
+pub(crate) use self::{
+    endpoints::{EndpointTable, Target, normalize},
+    inspect::{BodyFormat, Inspection, inspect},
+    prefix_buffer::BufferBudget,
+    reader::{ModelReader, Requested},
+};

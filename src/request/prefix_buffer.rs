@@ -1,4 +1,4 @@
-//! Frames that wait for the model.
+//! Buffers the prefix of a body until its model is known.
 
 use std::{
     borrow::Cow,
@@ -15,209 +15,207 @@ use bytes::{Buf, Bytes, BytesMut};
 use model_scan::Edit;
 use smallvec::SmallVec;
 
-/// How many bytes may be held, by one request and by all together, and for how
-/// long.
+/// The limits on buffered bytes, for one request and for all, and on the time they are buffered.
 #[derive(Debug)]
-pub(crate) struct HeldBudget {
-    pub(crate) per_request: usize,
-    pub(crate) total: usize,
-    pub(crate) timeout: Option<Duration>,
-    held: AtomicUsize,
+pub(crate) struct BufferBudget {
+    per_request: usize,
+    total: usize,
+    timeout: Option<Duration>,
+    reserved: AtomicUsize,
 }
 
-impl HeldBudget {
+impl BufferBudget {
     pub(crate) fn new(per_request: usize, total: usize, timeout: Option<Duration>) -> Self {
         Self {
             per_request,
             total,
             timeout,
-            held: AtomicUsize::new(0),
+            reserved: AtomicUsize::new(0),
         }
     }
 
-    /// How many bytes all requests together hold now.
-    pub(crate) fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
+    /// Returns how many bytes all requests together have reserved.
+    pub(crate) fn reserved(&self) -> usize {
+        self.reserved.load(Ordering::Relaxed)
     }
 
-    fn try_take(&self, bytes: usize) -> bool {
+    fn try_reserve(&self, bytes: usize) -> bool {
         // Relaxed: the counter guards no other memory.
-        self.held
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
-                held.checked_add(bytes).filter(|&held| held <= self.total)
+        self.reserved
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |reserved| {
+                let reserved = reserved.checked_add(bytes)?;
+                (reserved <= self.total).then_some(reserved)
             })
             .is_ok()
     }
 
-    fn give_back(&self, bytes: usize) {
-        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    fn release(&self, bytes: usize) {
+        self.reserved.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
-/// The share of the budget that one request has; given back when dropped.
+/// The part of the budget that one request has reserved; released when dropped.
 #[derive(Debug)]
-struct Share {
-    budget: Arc<HeldBudget>,
+struct Reservation {
+    budget: Arc<BufferBudget>,
     bytes: usize,
 }
 
-impl Drop for Share {
+impl Drop for Reservation {
     fn drop(&mut self) {
         if self.bytes > 0 {
-            self.budget.give_back(self.bytes);
+            self.budget.release(self.bytes);
         }
     }
 }
 
-/// Which bound holding more would cross.
+/// The limit that buffering more would exceed.
 #[derive(Debug, PartialEq)]
-pub(crate) enum OverBudget {
+pub(super) enum OverBudget {
     Request,
     Total,
 }
 
-/// The front of a body, in the order in which it came.
+/// The buffered prefix of a body, frame by frame.
 #[derive(Debug)]
-pub(crate) struct HeldFrames {
-    /// The usual three, the model between what comes before and after it, have
-    /// room in here.
+pub(super) struct PrefixBuffer {
+    /// Has room inline for the common three: the ID, and what comes before and after it.
     frames: SmallVec<[Bytes; 3]>,
-    /// How many of them have left.
-    left: usize,
+    /// The index of the frame that [`pop`](Self::pop) returns next.
+    next_frame: usize,
     len: u64,
-    /// How many frames at the front are kept as they are.
-    gathered: usize,
-    /// How many small ones there have been.
-    small: usize,
-    /// Whether the last frame is a block of our own.
-    has_block: bool,
-    share: Share,
+    /// How many frames [`coalesce`](Self::coalesce) has seen.
+    coalesced: usize,
+    /// How many of them were small.
+    small_frames: usize,
+    /// Whether the last frame is a block that this buffer allocated.
+    tail_is_owned: bool,
+    reservation: Reservation,
 }
 
-impl HeldFrames {
-    pub(crate) fn new(budget: Arc<HeldBudget>) -> Self {
+impl PrefixBuffer {
+    pub(super) fn new(budget: Arc<BufferBudget>) -> Self {
         Self {
             frames: SmallVec::new(),
-            left: 0,
+            next_frame: 0,
             len: 0,
-            gathered: 0,
-            small: 0,
-            has_block: false,
-            share: Share { budget, bytes: 0 },
+            coalesced: 0,
+            small_frames: 0,
+            tail_is_owned: false,
+            reservation: Reservation { budget, bytes: 0 },
         }
     }
 
-    /// How many bytes one request may hold.
-    pub(crate) fn bound(&self) -> usize {
-        self.share.budget.per_request
+    /// Returns the limit of one request in bytes.
+    pub(super) fn limit(&self) -> usize {
+        self.reservation.budget.per_request
     }
 
-    /// How long they may be held.
-    pub(crate) fn timeout(&self) -> Option<Duration> {
-        self.share.budget.timeout
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.reservation.budget.timeout
     }
 
-    /// How many bytes are left in it.
-    pub(crate) fn len(&self) -> u64 {
+    /// Returns the number of bytes not popped yet.
+    pub(super) fn len(&self) -> u64 {
         self.len
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.left == self.frames.len()
+    pub(super) fn is_empty(&self) -> bool {
+        self.next_frame == self.frames.len()
     }
 
-    pub(crate) fn push(&mut self, frame: Bytes) {
+    pub(super) fn push(&mut self, frame: Bytes) {
         if !frame.is_empty() {
             self.len += frame.len() as u64;
             self.frames.push(frame);
         }
     }
 
-    /// Pays for everything that is in it, because it is to be held on to.
-    pub(crate) fn pay(&mut self) -> Result<(), OverBudget> {
-        let budget = &self.share.budget;
+    /// Reserves budget for all bytes in the buffer, because it is about to wait for more.
+    pub(super) fn reserve(&mut self) -> Result<(), OverBudget> {
+        let budget = &self.reservation.budget;
         let len = usize::try_from(self.len).map_err(|_| OverBudget::Request)?;
         if len > budget.per_request {
             return Err(OverBudget::Request);
         }
-        self.take_share()
+        self.reserve_shared()
     }
 
-    /// Pays as [`pay`](Self::pay) does, but knows no bound for one request.
-    pub(crate) fn take_share(&mut self) -> Result<(), OverBudget> {
+    /// Reserves budget like [`reserve`](Self::reserve), but ignores the limit of one request.
+    pub(super) fn reserve_shared(&mut self) -> Result<(), OverBudget> {
         let len = usize::try_from(self.len).map_err(|_| OverBudget::Total)?;
-        if !self
-            .share
-            .budget
-            .try_take(len.saturating_sub(self.share.bytes))
-        {
+        let reservation = &mut self.reservation;
+        let more = len.saturating_sub(reservation.bytes);
+        if !reservation.budget.try_reserve(more) {
             return Err(OverBudget::Total);
         }
-        self.share.bytes = len;
-        self.gather();
+        reservation.bytes = len;
+        self.coalesce();
         Ok(())
     }
 
-    /// Copies the latest frame into a block of our own if it is one of many small
-    /// ones. A frame keeps the whole buffer alive into which the server has read
-    /// it (of 8 KiB or more in hyper): a client that sends a packet of 1,400 bytes
-    /// at a time would have four times as much held as it pays for. Each byte is
-    /// copied a few times at most, as blocks double while they grow.
-    fn gather(&mut self) {
+    /// Copies the last frame into a block of its own if it is one of many small ones.
+    ///
+    /// A frame keeps the server's whole read buffer alive (8 KiB or more in hyper). A client that
+    /// sends packets of 1,400 bytes would keep four times as much memory as it has reserved. Blocks
+    /// double while they grow, so each byte is copied only a few times.
+    fn coalesce(&mut self) {
         const MANY: usize = 4;
         const SMALL: usize = 8 * 1024;
         const BLOCK: usize = 16 * 1024;
 
-        if self.frames.len() == self.gathered {
+        if self.frames.len() == self.coalesced {
             return;
         }
         let Some(frame) = self.frames.pop() else {
             return;
         };
         let is_small = frame.len() < SMALL;
-        self.small += usize::from(is_small);
-        let is_one_of_many = is_small && self.small > MANY;
-        let has_block = mem::replace(&mut self.has_block, is_one_of_many);
-        let last = self.frames.last_mut();
-        match last.filter(|last| has_block && last.len() + frame.len() <= BLOCK) {
-            _ if !is_one_of_many => self.frames.push(frame),
-            Some(last) => {
-                // Nobody else has it, so that this copies nothing.
-                let mut block = BytesMut::from(mem::take(last));
+        self.small_frames += usize::from(is_small);
+        let must_copy = is_small && self.small_frames > MANY;
+        let tail_is_owned = mem::replace(&mut self.tail_is_owned, must_copy);
+        let tail = self.frames.last_mut();
+        match tail.filter(|tail| tail_is_owned && tail.len() + frame.len() <= BLOCK) {
+            _ if !must_copy => self.frames.push(frame),
+            Some(tail) => {
+                // The only handle to the block, so this conversion copies nothing.
+                let mut block = BytesMut::from(mem::take(tail));
                 block.extend_from_slice(&frame);
-                *last = block.freeze();
+                *tail = block.freeze();
             }
             None => self.frames.push(Bytes::copy_from_slice(&frame)),
         }
-        self.gathered = self.frames.len();
+        self.coalesced = self.frames.len();
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Bytes> {
-        let Some(frame) = self.frames.get_mut(self.left) else {
-            // The handles of a large front need not live as long as its rest.
+    /// Removes the first frame and releases its part of the reservation.
+    pub(super) fn pop(&mut self) -> Option<Bytes> {
+        let Some(frame) = self.frames.get_mut(self.next_frame) else {
+            // Frees the handles of a long prefix before the remainder streams.
             self.frames = SmallVec::new();
-            self.left = 0;
+            self.next_frame = 0;
             return None;
         };
         let frame = mem::take(frame);
-        self.left += 1;
+        self.next_frame += 1;
         self.len -= frame.len() as u64;
-        // A splice may have made the front shorter than what was paid for.
-        let paid = match self.is_empty() {
-            true => self.share.bytes,
-            false => self.share.bytes.min(frame.len()),
+        // A splice may have made the prefix longer or shorter than the reservation.
+        let bytes = match self.is_empty() {
+            true => self.reservation.bytes,
+            false => self.reservation.bytes.min(frame.len()),
         };
-        if paid > 0 {
-            self.share.bytes -= paid;
-            self.share.budget.give_back(paid);
+        if bytes > 0 {
+            self.reservation.bytes -= bytes;
+            self.reservation.budget.release(bytes);
         }
         Some(frame)
     }
 
-    /// The bytes at these offsets; borrowed when they lie in one frame.
-    pub(crate) fn get(&self, span: Range<u64>) -> Cow<'_, [u8]> {
+    /// Returns the bytes at these offsets, borrowed if they lie in one frame.
+    pub(super) fn get(&self, span: Range<u64>) -> Cow<'_, [u8]> {
+        let frames = &self.frames[self.next_frame..];
         let mut start = 0;
-        for frame in &self.frames[self.left..] {
+        for frame in frames {
             let end = start + frame.len() as u64;
             if span.start >= start && span.end <= end {
                 let piece = (span.start - start) as usize..(span.end - start) as usize;
@@ -225,23 +223,20 @@ impl HeldFrames {
             }
             start = end;
         }
-        pieces(&self.frames[self.left..], span)
-            .flat_map(|(frame, piece)| &frame[piece])
-            .copied()
-            .collect()
+        pieces(frames, span).flatten().copied().collect()
     }
 
-    /// Replaces the bytes at the edit's offsets. Copies none.
-    pub(crate) fn splice(&mut self, Edit { span, bytes: with }: Edit) {
-        let at = self.cut(span.start);
-        let mut old = (span.end - span.start) as usize;
-        self.len = self.len - old as u64 + with.len() as u64;
-        while old > 0
+    /// Replaces the bytes at the edit's offsets, without a copy.
+    pub(super) fn splice(&mut self, Edit { span, bytes: with }: Edit) {
+        let at = self.split_at(span.start);
+        let mut removed = (span.end - span.start) as usize;
+        self.len = self.len - removed as u64 + with.len() as u64;
+        while removed > 0
             && let Some(frame) = self.frames.get_mut(at)
         {
-            let part = old.min(frame.len());
+            let part = removed.min(frame.len());
             frame.advance(part);
-            old -= part;
+            removed -= part;
             if frame.is_empty() {
                 self.frames.remove(at);
             }
@@ -251,18 +246,18 @@ impl HeldFrames {
         }
     }
 
-    /// Makes a frame begin at this offset, and returns its index.
-    fn cut(&mut self, offset: u64) -> usize {
+    /// Splits the frame at this offset, and returns the index of the frame that starts there.
+    fn split_at(&mut self, offset: u64) -> usize {
         let mut start = 0;
-        for index in self.left..self.frames.len() {
+        for index in self.next_frame..self.frames.len() {
             if start >= offset {
                 return index;
             }
             let frame = &mut self.frames[index];
             let end = start + frame.len() as u64;
             if offset < end {
-                let rest = frame.split_off((offset - start) as usize);
-                self.frames.insert(index + 1, rest);
+                let second = frame.split_off((offset - start) as usize);
+                self.frames.insert(index + 1, second);
                 return index + 1;
             }
             start = end;
@@ -271,17 +266,17 @@ impl HeldFrames {
     }
 }
 
-/// The parts of the frames that make up these offsets; none is empty.
-fn pieces(frames: &[Bytes], span: Range<u64>) -> impl Iterator<Item = (&Bytes, Range<usize>)> {
+/// Returns the parts of the frames at these offsets.
+fn pieces(frames: &[Bytes], span: Range<u64>) -> impl Iterator<Item = &[u8]> {
     let mut start = 0_u64;
-    frames.iter().filter_map(move |frame| {
+    frames.iter().map(move |frame| {
         let within = |offset: u64| {
             usize::try_from(offset.saturating_sub(start))
                 .map_or(frame.len(), |at| at.min(frame.len()))
         };
         let piece = within(span.start)..within(span.end);
         start += frame.len() as u64;
-        (!piece.is_empty()).then_some((frame, piece))
+        &frame[piece]
     })
 }
 
@@ -291,173 +286,160 @@ mod tests {
 
     use super::*;
 
-    fn held(frames: &[Vec<u8>], budget: &Arc<HeldBudget>) -> HeldFrames {
-        let mut held = HeldFrames::new(Arc::clone(budget));
-        for frame in frames {
-            held.push(Bytes::from(frame.clone()));
-        }
-        held
+    fn budget(per_request: usize, total: usize) -> Arc<BufferBudget> {
+        Arc::new(BufferBudget::new(per_request, total, None))
     }
 
-    fn drain(held: &mut HeldFrames) -> Vec<u8> {
-        std::iter::from_fn(|| held.pop()).flatten().collect()
+    fn buffer(frames: &[Vec<u8>], budget: &Arc<BufferBudget>) -> PrefixBuffer {
+        let mut buffer = PrefixBuffer::new(Arc::clone(budget));
+        for frame in frames {
+            buffer.push(Bytes::from(frame.clone()));
+        }
+        buffer
+    }
+
+    fn drain(buffer: &mut PrefixBuffer) -> Vec<u8> {
+        std::iter::from_fn(|| buffer.pop()).flatten().collect()
     }
 
     proptest! {
         #[test]
-        fn a_splice_over_frames_is_a_splice_over_the_whole(
+        fn splices_across_frames(
             frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..5), 0..8),
             cut in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
             with in prop::collection::vec(any::<u8>(), 0..4),
         ) {
-            let mut whole = frames.concat();
-            let (a, b) = (cut.0.index(whole.len() + 1), cut.1.index(whole.len() + 1));
+            let mut body = frames.concat();
+            let (a, b) = (cut.0.index(body.len() + 1), cut.1.index(body.len() + 1));
             let span = a.min(b)..a.max(b);
-            let mut held = held(&frames, &Arc::new(HeldBudget::new(100, 100, None)));
+            let mut buffer = buffer(&frames, &budget(100, 100));
             let offsets = span.start as u64..span.end as u64;
-            prop_assert_eq!(&*held.get(offsets.clone()), &whole[span.clone()]);
-            held.splice(Edit { span: offsets, bytes: with.clone().into() });
-            whole.splice(span, with);
-            prop_assert!(held.frames.iter().all(|frame| !frame.is_empty()));
-            prop_assert_eq!(held.len(), whole.len() as u64);
-            prop_assert_eq!(drain(&mut held), whole);
-            prop_assert!(held.is_empty());
-            prop_assert_eq!(held.len(), 0);
+            prop_assert_eq!(&*buffer.get(offsets.clone()), &body[span.clone()]);
+            buffer.splice(Edit { span: offsets, bytes: with.clone().into() });
+            body.splice(span, with);
+            prop_assert!(buffer.frames.iter().all(|frame| !frame.is_empty()));
+            prop_assert_eq!(buffer.len(), body.len() as u64);
+            prop_assert_eq!(drain(&mut buffer), body);
+            prop_assert!(buffer.is_empty());
+            prop_assert_eq!(buffer.len(), 0);
         }
     }
 
     #[test]
-    fn what_is_read_from_one_frame_is_not_copied() {
-        let held = held(
-            &[b"ab".to_vec(), b"cdef".to_vec()],
-            &Arc::new(HeldBudget::new(9, 9, None)),
-        );
-        assert!(matches!(held.get(3..5), Cow::Borrowed(b"de")));
+    fn get_borrows_from_one_frame() {
+        let buffer = buffer(&[b"ab".to_vec(), b"cdef".to_vec()], &budget(9, 9));
+        assert!(matches!(buffer.get(3..5), Cow::Borrowed(b"de")));
     }
 
-    /// A byte that a server has read into a buffer of 8 KiB.
-    struct Buffer {
+    /// One byte, in a read buffer of which the test counts the handles.
+    struct ReadBuffer {
         byte: u8,
-        _alive: Arc<()>,
+        _handle: Arc<()>,
     }
 
-    impl AsRef<[u8]> for Buffer {
+    impl AsRef<[u8]> for ReadBuffer {
         fn as_ref(&self) -> &[u8] {
             std::slice::from_ref(&self.byte)
         }
     }
 
     #[test]
-    fn what_is_paid_for_is_about_what_is_held() {
-        let budget = Arc::new(HeldBudget::new(1 << 20, 1 << 20, None));
-        let mut held = HeldFrames::new(Arc::clone(&budget));
-        let (mut whole, alive) = (Vec::new(), Arc::new(()));
+    fn memory_matches_the_reservation() {
+        let budget = budget(1 << 20, 1 << 20);
+        let mut buffer = PrefixBuffer::new(Arc::clone(&budget));
+        let (mut body, handles) = (Vec::new(), Arc::new(()));
         for index in 0..50_000_usize {
             let frame = if index % 10_000 == 9_999 {
                 Bytes::from(vec![index as u8; 100_000])
             } else {
-                Bytes::from_owner(Buffer {
+                Bytes::from_owner(ReadBuffer {
                     byte: index as u8,
-                    _alive: Arc::clone(&alive),
+                    _handle: Arc::clone(&handles),
                 })
             };
-            whole.extend_from_slice(&frame);
-            held.push(frame);
-            held.pay().unwrap();
-            held.push(Bytes::new());
-            held.pay().unwrap();
-            assert!(Arc::strong_count(&alive) <= 5, "buffers are kept");
+            body.extend_from_slice(&frame);
+            for frame in [frame, Bytes::new()] {
+                buffer.push(frame);
+                buffer.reserve().unwrap();
+            }
+            assert!(Arc::strong_count(&handles) <= 5, "read buffers stay alive");
         }
-        // The first small ones, five large ones, and a block before each of those.
-        assert_eq!(held.frames.len(), 14);
-        assert_eq!(held.len(), whole.len() as u64);
-        assert_eq!(drain(&mut held), whole);
-        assert_eq!(budget.held(), 0);
+        // The first four small ones, five large ones, and a block before each of those.
+        assert_eq!(buffer.frames.len(), 14);
+        assert_eq!(buffer.len(), body.len() as u64);
+        assert_eq!(drain(&mut buffer), body);
+        assert_eq!(budget.reserved(), 0);
     }
 
     #[test]
-    fn large_frames_and_the_first_small_ones_are_kept_as_they_are() {
+    fn keeps_large_frames_and_the_first_small_ones() {
         let frames = ["a", "b", &"l".repeat(8 * 1024), "c", "d", "e", "f"]
             .map(|frame| Bytes::copy_from_slice(frame.as_bytes()));
-        let mut held = HeldFrames::new(Arc::new(HeldBudget::new(1 << 20, 1 << 20, None)));
+        let mut buffer = PrefixBuffer::new(budget(1 << 20, 1 << 20));
         for frame in &frames {
-            held.push(frame.clone());
-            held.pay().unwrap();
+            buffer.push(frame.clone());
+            buffer.reserve().unwrap();
         }
         for frame in &frames[..5] {
-            assert_eq!(held.pop().unwrap().as_ptr(), frame.as_ptr());
+            assert_eq!(buffer.pop().unwrap().as_ptr(), frame.as_ptr());
         }
-        assert_eq!(held.pop().unwrap(), "ef");
-        assert!(held.is_empty());
+        assert_eq!(buffer.pop().unwrap(), "ef");
+        assert!(buffer.is_empty());
     }
 
     #[test]
-    fn small_frames_are_gathered_into_blocks_of_16_kib() {
-        let mut held = HeldFrames::new(Arc::new(HeldBudget::new(1 << 20, 1 << 20, None)));
-        for len in [1_000; 4]
-            .into_iter()
-            .chain([8 * 1024 - 1; 4])
-            .chain([2, 1])
-        {
-            held.push(Bytes::from(vec![0; len]));
-            held.pay().unwrap();
+    fn fills_blocks_of_16_kib() {
+        const FULL: usize = 16 * 1024;
+
+        let mut buffer = PrefixBuffer::new(budget(1 << 20, 1 << 20));
+        let small = [1_000; 4].into_iter().chain([FULL / 2 - 1; 4]);
+        for len in small.chain([2, 1]) {
+            buffer.push(Bytes::from(vec![0; len]));
+            buffer.reserve().unwrap();
         }
-        let lens: Vec<_> = held.frames.iter().map(Bytes::len).collect();
-        // A block is filled to the last byte if a frame fits.
-        let full = 16 * 1024;
-        assert_eq!(lens, [1_000, 1_000, 1_000, 1_000, full - 2, full, 1]);
+        let lens: Vec<_> = buffer.frames.iter().map(Bytes::len).collect();
+        assert_eq!(lens, [1_000, 1_000, 1_000, 1_000, FULL - 2, FULL, 1]);
     }
 
     #[test]
-    fn each_request_and_all_together_are_bounded_and_what_leaves_is_given_back() {
-        let budget = Arc::new(HeldBudget::new(6, 10, None));
-        let mut first = held(&[vec![0; 4], vec![0; 2]], &budget);
-        assert_eq!(first.pay(), Ok(()));
-        assert_eq!(
-            first.pay(),
-            Ok(()),
-            "what is paid for is not paid for again"
-        );
-        assert_eq!(budget.held(), 6);
-        let mut second = held(&[vec![0; 5]], &budget);
-        assert_eq!(second.pay(), Err(OverBudget::Total));
-        assert_eq!(budget.held(), 6, "nothing is taken by a refusal");
-        assert_eq!(held(&[vec![0; 7]], &budget).pay(), Err(OverBudget::Request));
+    fn limits_one_request_and_all() {
+        let budget = budget(6, 10);
+        let mut first = buffer(&[vec![0; 4], vec![0; 2]], &budget);
+        for _ in 0..2 {
+            assert_eq!(first.reserve(), Ok(()));
+            assert_eq!(budget.reserved(), 6, "the same bytes are reserved once");
+        }
+        let mut second = buffer(&[vec![0; 5]], &budget);
+        assert_eq!(second.reserve(), Err(OverBudget::Total));
+        assert_eq!(budget.reserved(), 6, "a failure reserves nothing");
+        let mut large = buffer(&[vec![0; 7]], &budget);
+        assert_eq!(large.reserve(), Err(OverBudget::Request));
 
         first.pop();
-        assert_eq!(budget.held(), 2);
-        assert_eq!(second.pay(), Ok(()));
-        assert_eq!(budget.held(), 7);
+        assert_eq!(budget.reserved(), 2);
+        assert_eq!(second.reserve(), Ok(()));
+        assert_eq!(budget.reserved(), 7);
         drop(first);
         drop(second);
-        assert_eq!(budget.held(), 0);
+        assert_eq!(budget.reserved(), 0);
     }
 
     #[test]
-    fn a_spliced_front_gives_back_no_more_than_it_paid() {
-        let budget = Arc::new(HeldBudget::new(10, 10, None));
-        let mut held = held(&[vec![0; 4]], &budget);
-        held.pay().unwrap();
-        held.splice(Edit {
-            span: 1..2,
-            bytes: vec![1; 100].into(),
-        });
-        assert_eq!(drain(&mut held).len(), 103);
-        assert_eq!(budget.held(), 0);
-    }
-
-    #[test]
-    fn a_front_that_was_spliced_shorter_gives_back_all_with_its_last_frame() {
-        let budget = Arc::new(HeldBudget::new(100, 100, None));
-        let mut held = held(&[vec![0; 60], vec![0; 40]], &budget);
-        held.pay().unwrap();
-        held.splice(Edit {
-            span: 10..90,
-            bytes: vec![1].into(),
-        });
-        for left in [90, 89, 0] {
-            assert!(held.pop().is_some());
-            assert_eq!(budget.held(), left);
+    fn splice_keeps_the_reservation_balanced() {
+        for (span, with, reserved) in [
+            (1..2, vec![1; 100], vec![99, 0, 0, 0]),
+            (10..90, vec![1], vec![90, 89, 0]),
+        ] {
+            let budget = budget(100, 100);
+            let mut buffer = buffer(&[vec![0; 60], vec![0; 40]], &budget);
+            buffer.reserve().unwrap();
+            let with = with.into();
+            buffer.splice(Edit { span, bytes: with });
+            for reserved in reserved {
+                assert!(buffer.pop().is_some());
+                assert_eq!(budget.reserved(), reserved);
+            }
+            assert!(buffer.is_empty());
         }
     }
 }

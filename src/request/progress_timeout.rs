@@ -1,4 +1,4 @@
-//! How long a body may be held.
+//! Times out request bodies that make too little progress.
 
 use std::{
     future::Future,
@@ -12,48 +12,45 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-/// Bytes per second that are progress enough to go on waiting: 128 kbit/s, so
-/// that a large upload over a slow line gets through, but one that drips does
-/// not.
+/// The least progress in bytes per second: 128 kbit/s, which a large upload over a slow line
+/// makes, but not a client that drips.
 const MIN_RATE: f64 = 16.0 * 1024.0;
 
-/// Timers of a process that runs are not this late.
-const SUSPENDED: Duration = Duration::from_secs(5);
+/// A timer that is later than this fired after the process was suspended.
+const MAX_TIMER_DELAY: Duration = Duration::from_secs(5);
 
-/// Times a wait, in turns that each must bring enough.
+/// A timeout that starts a new window after each one that made enough progress.
 #[derive(Debug, Default)]
-pub(super) struct Patience {
-    /// There once something had to be waited for: most bodies come at once.
-    turn: Option<Pin<Box<Sleep>>>,
-    /// What had been received when the turn began; nothing for the first one.
-    mark: u64,
+pub(super) struct ProgressTimeout {
+    /// Set by the first wait: most bodies arrive at once.
+    window: Option<Pin<Box<Sleep>>>,
+    bytes_at_window_start: u64,
 }
 
-impl Patience {
-    /// Completes when a turn of this length has brought too little; `received`:
-    /// bytes so far.
-    pub(super) fn poll_ended(
+impl ProgressTimeout {
+    /// Completes when a window of this length made too little progress; `received` is the number
+    /// of bytes so far. Never completes outside of a runtime, where there is no clock.
+    pub(super) fn poll_elapsed(
         &mut self,
-        turn: Duration,
+        window: Duration,
         received: u64,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        if self.turn.is_none() && Handle::try_current().is_err() {
-            // Without a runtime there is no clock.
+        if self.window.is_none() && Handle::try_current().is_err() {
             return Poll::Pending;
         }
-        let timer = self.turn.get_or_insert_with(|| Box::pin(sleep(turn)));
+        let timer = self.window.get_or_insert_with(|| Box::pin(sleep(window)));
         loop {
             ready!(timer.as_mut().poll(cx));
             let now = Instant::now();
-            // A process that was suspended has not looked at what has come.
-            let is_overdue = now.saturating_duration_since(timer.deadline()) > SUSPENDED;
-            let progress = received - self.mark;
-            if !is_overdue && (progress as f64) < MIN_RATE * turn.as_secs_f64() {
+            // A process that was suspended has not read what arrived.
+            let was_suspended = now.saturating_duration_since(timer.deadline()) > MAX_TIMER_DELAY;
+            let progress = received - self.bytes_at_window_start;
+            if !was_suspended && (progress as f64) < MIN_RATE * window.as_secs_f64() {
                 return Poll::Ready(());
             }
-            self.mark = received;
-            timer.as_mut().reset(now + turn);
+            self.bytes_at_window_start = received;
+            timer.as_mut().reset(now + window);
         }
     }
 }
@@ -66,31 +63,34 @@ mod tests {
 
     use super::*;
 
-    const TURN: Duration = Duration::from_secs(1);
+    const WINDOW: Duration = Duration::from_secs(1);
 
-    /// Whether the patience is over when this much has been received.
-    fn is_over(patience: &mut Patience, received: u64) -> bool {
+    fn is_elapsed(timeout: &mut ProgressTimeout, received: u64) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
-        patience.poll_ended(TURN, received, &mut cx).is_ready()
+        timeout.poll_elapsed(WINDOW, received, &mut cx).is_ready()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn sixteen_kib_in_a_second_are_enough_and_a_byte_less_is_not() {
-        let mut patience = Patience::default();
-        assert!(!is_over(&mut patience, 0));
-        advance(TURN).await;
-        assert!(!is_over(&mut patience, 16 * 1024));
-        advance(TURN).await;
-        assert!(is_over(&mut patience, 2 * 16 * 1024 - 1));
+    async fn each_window_must_bring_16_kib_per_second() {
+        let mut timeout = ProgressTimeout::default();
+        assert!(!is_elapsed(&mut timeout, 0));
+        advance(WINDOW).await;
+        assert!(!is_elapsed(&mut timeout, 16 * 1024));
+        advance(WINDOW).await;
+        assert!(is_elapsed(&mut timeout, 2 * 16 * 1024 - 1));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_timer_that_is_later_than_five_seconds_begins_another_turn() {
-        for (late, ends) in [(SUSPENDED, true), (SUSPENDED + TURN / 1_000, false)] {
-            let mut patience = Patience::default();
-            assert!(!is_over(&mut patience, 0));
-            advance(TURN + late).await;
-            assert_eq!(is_over(&mut patience, 0), ends, "{late:?}");
+    async fn suspension_starts_a_new_window() {
+        let millisecond = Duration::from_millis(1);
+        for (delay, elapsed) in [
+            (MAX_TIMER_DELAY, true),
+            (MAX_TIMER_DELAY + millisecond, false),
+        ] {
+            let mut timeout = ProgressTimeout::default();
+            assert!(!is_elapsed(&mut timeout, 0));
+            advance(WINDOW + delay).await;
+            assert_eq!(is_elapsed(&mut timeout, 0), elapsed, "{delay:?}");
         }
     }
 }

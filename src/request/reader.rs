@@ -1,4 +1,4 @@
-//! Reads the front of a body until its model is known.
+//! Reads the prefix of a body until its model is known.
 
 use std::{
     borrow::Cow,
@@ -15,75 +15,70 @@ use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
 
 use super::{
-    Format, HeldBudget,
-    prefix_buffer::{HeldFrames, OverBudget},
-    progress_timeout::Patience,
+    BodyFormat, BufferBudget,
+    prefix_buffer::{OverBudget, PrefixBuffer},
+    progress_timeout::ProgressTimeout,
 };
 use crate::{
     body::{BoxError, into_bytes},
     response::Rejection,
 };
 
-/// What the body turned out to ask for.
+/// The model that the body asks for.
 #[derive(Clone, Debug)]
 pub(crate) enum Requested {
-    /// A model; [`ModelReader::name`] has its name.
+    /// A name, which [`ModelReader::name`] decodes.
     Model { span: Range<u64>, escaped: bool },
-    /// No model: none at all, `null` or a blank one.
-    Nothing,
+    /// No model, or one that is `null` or blank.
+    Absent,
     /// A JSON value that cannot name a model, such as "a number".
-    NotText { kind: &'static str },
-    /// Nothing at all: there is no body, which is an error only where a model
-    /// is needed.
-    NoBody(Box<Rejection>),
-    /// Unknown: the body failed before it said.
-    Broken,
+    NotString { kind: &'static str },
+    /// No body at all. The rejection applies only where a model is required.
+    EmptyBody(Box<Rejection>),
+    /// Unknown: the body failed first.
+    BodyFailed,
 }
 
 pin_project! {
-    /// A body whose front is read and held until its model is known, and which
-    /// then passes to the inner service in a [`RoutedBody`](super::RoutedBody).
+    /// A body whose prefix is buffered until its model is known, and which the inner service then
+    /// reads as a [`RoutedBody`](super::RoutedBody).
     ///
-    /// It lives in a box, so that it is moved for the price of a pointer.
+    /// It is boxed, so that a move costs one pointer.
     pub(crate) struct ModelReader<B> {
         #[pin]
-        pub(super) rest: Rest<B>,
+        pub(super) remainder: Remainder<B>,
         scanner: ModelScanner,
-        pub(super) held: HeldFrames,
-        patience: Patience,
+        pub(super) prefix: PrefixBuffer,
+        progress: ProgressTimeout,
         received: u64,
-        // The body's length, if it is known beforehand.
+        // The body's length, if the request declares it.
         pub(super) expected: Option<u64>,
-        // Whether the inner service gets other bytes than the client sent.
+        // Whether the inner service reads other bytes than the client sent.
         pub(super) has_changed: bool,
-        pub(super) violation: Option<oneshot::Sender<Rejection>>,
+        pub(super) late_rejection_tx: Option<oneshot::Sender<Rejection>>,
     }
 }
 
 pin_project! {
-    /// What comes after the held front.
-    #[project = RestProj]
-    pub(super) enum Rest<B> {
-        /// The rest is still to come.
-        Open { #[pin] body: B },
-        /// Nothing more will come, but for these trailers.
-        // Boxed, because there are hardly ever any.
-        Whole { trailers: Option<Box<Frame<Bytes>>> },
-        /// The body failed.
-        Broken { error: Option<BoxError> },
+    /// The part of the body after the prefix.
+    #[project = RemainderProj]
+    pub(super) enum Remainder<B> {
+        Streaming { #[pin] body: B },
+        // Boxed, because trailers are rare.
+        Ended { trailers: Option<Box<Frame<Bytes>>> },
+        Failed { error: Option<BoxError> },
     }
 }
 
 /// Why there is no next frame.
 pub(super) enum Failure {
-    /// The body failed.
     Body(BoxError),
-    /// The body must not be served.
-    Refused(Rejection),
+    /// The body must not be forwarded.
+    Rejected(Rejection),
 }
 
-/// The longest spelling of a name in a body, in bytes: a name outlives the held
-/// body that it was in, so it needs a bound of its own.
+/// The maximum length of a name as the body spells it, in bytes. A name outlives the buffered
+/// prefix, so it has a limit of its own.
 const MAX_NAME_LEN: u64 = 2 << 20;
 
 impl<B> ModelReader<B>
@@ -92,31 +87,31 @@ where
 {
     pub(crate) fn new(
         body: B,
-        format: Format,
+        format: BodyFormat,
         expected: Option<u64>,
-        budget: Arc<HeldBudget>,
+        budget: Arc<BufferBudget>,
     ) -> Result<Pin<Box<Self>>, Rejection> {
         let scanner = match format {
-            Format::Json => ModelScanner::json(),
-            Format::Multipart { boundary } => ModelScanner::multipart(&boundary)?,
+            BodyFormat::Json => ModelScanner::json(),
+            BodyFormat::Multipart { boundary } => ModelScanner::multipart(&boundary)?,
         };
         Ok(Box::pin(Self {
-            rest: Rest::Open { body },
+            remainder: Remainder::Streaming { body },
             scanner,
-            held: HeldFrames::new(budget),
-            patience: Patience::default(),
+            prefix: PrefixBuffer::new(budget),
+            progress: ProgressTimeout::default(),
             received: 0,
             expected,
             has_changed: false,
-            violation: None,
+            late_rejection_tx: None,
         }))
     }
 
-    /// Reads on until the model is known, the body has ended or failed, or is
-    /// to be refused, if only because it takes too long.
+    /// Reads until the model is known or the body has ended, failed, timed out or turned out to be
+    /// invalid.
     ///
-    /// When it is ready, every byte that was received has been scanned, and a
-    /// body that has been received whole has been found valid.
+    /// Once this is ready, every received byte has been scanned. If the body has ended, it is
+    /// valid.
     pub(crate) fn poll_requested(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -127,64 +122,64 @@ where
             };
             let mut this = self.as_mut().project();
             match frame.map(|frame| frame.map(Frame::into_data)) {
-                Ok(Some(Ok(data))) => this.held.push(data),
-                Ok(Some(Err(trailers))) => this.rest.set(Rest::Whole {
+                Ok(Some(Ok(data))) => this.prefix.push(data),
+                Ok(Some(Err(trailers))) => this.remainder.set(Remainder::Ended {
                     trailers: Some(Box::new(trailers)),
                 }),
                 Ok(None) => {}
                 Err(Failure::Body(error)) => {
-                    this.rest.set(Rest::Broken { error: Some(error) });
-                    return Poll::Ready(Ok(Requested::Broken));
+                    this.remainder.set(Remainder::Failed { error: Some(error) });
+                    return Poll::Ready(Ok(Requested::BodyFailed));
                 }
-                Err(Failure::Refused(rejection)) => return Poll::Ready(Err(rejection)),
+                Err(Failure::Rejected(rejection)) => return Poll::Ready(Err(rejection)),
             }
-            let is_open = matches!(*this.rest, Rest::Open { .. });
-            if !is_open
+            let is_streaming = matches!(*this.remainder, Remainder::Streaming { .. });
+            if !is_streaming
                 && *this.received == 0
                 && let Err(error) = this.scanner.finish()
             {
-                return Poll::Ready(Ok(Requested::NoBody(Box::new(error.into()))));
+                return Poll::Ready(Ok(Requested::EmptyBody(Box::new(error.into()))));
             }
             match this.scanner.model() {
                 ModelField::String { span, .. } if span.end - span.start > MAX_NAME_LEN => {
                     return Poll::Ready(Err(Rejection::model_too_long(MAX_NAME_LEN)));
                 }
                 ModelField::String { span, escaped } => {
-                    let spelling = this.held.get(span.clone());
+                    let spelling = this.prefix.get(span.clone());
                     let requested = if this.scanner.is_blank(&spelling, escaped)? {
-                        Requested::Nothing
+                        Requested::Absent
                     } else {
                         Requested::Model { span, escaped }
                     };
                     return Poll::Ready(Ok(requested));
                 }
-                ModelField::Null { .. } => return Poll::Ready(Ok(Requested::Nothing)),
+                ModelField::Null { .. } => return Poll::Ready(Ok(Requested::Absent)),
                 ModelField::NotString { kind } => {
-                    return Poll::Ready(Ok(Requested::NotText {
-                        kind: kind.as_str(),
-                    }));
+                    let kind = kind.as_str();
+                    return Poll::Ready(Ok(Requested::NotString { kind }));
                 }
-                ModelField::Unseen | ModelField::Pending if is_open => {
-                    this.held.pay().map_err(|over| match over {
-                        OverBudget::Request => Rejection::too_large(this.held.bound()),
+                ModelField::Unseen | ModelField::Pending if is_streaming => {
+                    this.prefix.reserve().map_err(|over| match over {
+                        OverBudget::Request => Rejection::too_large(this.prefix.limit()),
                         OverBudget::Total => Rejection::overloaded(),
                     })?;
                 }
                 ModelField::Unseen | ModelField::Pending => {
-                    return Poll::Ready(Ok(Requested::Nothing));
+                    return Poll::Ready(Ok(Requested::Absent));
                 }
             }
         }
     }
 
-    /// The next frame of what is not held, which has been scanned; none once it
-    /// has ended. That there must be anything at all is not checked.
+    /// Reads and scans the next frame after the prefix. Returns `None` once the body has ended.
+    ///
+    /// An empty body is no error here.
     pub(super) fn poll_scanned(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Frame<Bytes>>, Failure>> {
         let mut this = self.project();
-        let RestProj::Open { mut body } = this.rest.as_mut().project() else {
+        let RemainderProj::Streaming { mut body } = this.remainder.as_mut().project() else {
             return Poll::Ready(Ok(None));
         };
         let frame = match ready!(body.as_mut().poll_frame(cx)) {
@@ -195,41 +190,40 @@ where
         let data = frame.as_ref().and_then(Frame::data_ref);
         if let Some(data) = data {
             *this.received += data.len() as u64;
-            this.scanner.feed(data).map_err(refused)?;
+            this.scanner.feed(data).map_err(rejected)?;
         }
         let is_last = data.is_none() || body.is_end_stream();
-        // A body that is not valid must be refused before its last byte, or else
-        // the inner service would have all of it.
+        // An invalid body must be rejected before its last byte is forwarded: the inner service
+        // must never see a complete one.
         let is_last_byte = Some(*this.received) == *this.expected && !this.scanner.is_complete();
         if (is_last || is_last_byte) && *this.received > 0 {
-            this.scanner.finish().map_err(refused)?;
+            this.scanner.finish().map_err(rejected)?;
         }
         if is_last {
-            this.rest.set(Rest::Whole { trailers: None });
+            this.remainder.set(Remainder::Ended { trailers: None });
         }
         Poll::Ready(Ok(frame))
     }
 
-    /// Completes when the body has been waited for long enough.
+    /// Completes when the body makes too little progress.
     fn poll_timed_out(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Rejection> {
         let this = self.project();
-        let Some(timeout) = this.held.timeout() else {
+        let Some(timeout) = this.prefix.timeout() else {
             return Poll::Pending;
         };
-        ready!(this.patience.poll_ended(timeout, *this.received, cx));
-        Poll::Ready(Rejection::held_too_long(timeout))
+        ready!(this.progress.poll_elapsed(timeout, *this.received, cx));
+        Poll::Ready(Rejection::timed_out(timeout))
     }
 
-    /// Pays for what has been read, because it is to be held on to for other
-    /// reasons than that the model is not known.
-    pub(crate) fn hold(self: Pin<&mut Self>) -> Result<(), Rejection> {
-        let held = self.project().held;
-        held.take_share().map_err(|_| Rejection::overloaded())
+    /// Reserves budget for the prefix while the request waits for a catalog.
+    pub(crate) fn reserve_shared(self: Pin<&mut Self>) -> Result<(), Rejection> {
+        let prefix = self.project().prefix;
+        prefix.reserve_shared().map_err(|_| Rejection::overloaded())
     }
 
-    /// The name that [`Requested::Model`] points at.
+    /// Decodes the name of [`Requested::Model`].
     pub(crate) fn name(&self, span: &Range<u64>, escaped: bool) -> Result<Cow<'_, str>, Rejection> {
-        Ok(match self.held.get(span.clone()) {
+        Ok(match self.prefix.get(span.clone()) {
             Cow::Borrowed(spelling) => self.scanner.decode(spelling, escaped)?,
             Cow::Owned(spelling) => {
                 Cow::Owned(self.scanner.decode(&spelling, escaped)?.into_owned())
@@ -237,40 +231,40 @@ where
         })
     }
 
-    /// Puts this ID in the model's place. The change in the body's
-    /// length in bytes, or `None` when the body says the ID already.
+    /// Puts the ID in the model's place. Returns by how many bytes the body's length changes, or
+    /// `None` if the body names the ID already.
     pub(crate) fn splice(
         self: Pin<&mut Self>,
         id: Replacement<'_>,
     ) -> Result<Option<i64>, Rejection> {
         let this = self.project();
-        let before = this.held.len();
+        let before = this.prefix.len();
         for edit in this.scanner.edits(id)? {
-            if *this.held.get(edit.span.clone()) != *edit.bytes {
-                this.held.splice(edit);
+            if *this.prefix.get(edit.span.clone()) != *edit.bytes {
+                this.prefix.splice(edit);
                 *this.has_changed = true;
             }
         }
         Ok(this
             .has_changed
-            .then(|| this.held.len() as i64 - before as i64))
+            .then(|| this.prefix.len() as i64 - before as i64))
     }
 
-    /// Ends the wait for the model. What tells if the rest of the body turns out
-    /// to be one that must be refused; absent when all has been scanned.
-    pub(crate) fn watch(self: Pin<&mut Self>) -> Option<oneshot::Receiver<Rejection>> {
+    /// Ends the wait for the model. Returns a receiver of the rejection of an invalid remainder,
+    /// or `None` if the whole body has been scanned.
+    pub(crate) fn late_rejection(self: Pin<&mut Self>) -> Option<oneshot::Receiver<Rejection>> {
         let this = self.project();
-        // The wait is over, but the box lives on: its timer need not.
-        *this.patience = Patience::default();
-        if !matches!(*this.rest, Rest::Open { .. }) {
+        // Frees the timer: this box lives as long as the body.
+        *this.progress = ProgressTimeout::default();
+        if !matches!(*this.remainder, Remainder::Streaming { .. }) {
             return None;
         }
-        let (violation, refused) = oneshot::channel();
-        *this.violation = Some(violation);
-        Some(refused)
+        let (late_rejection_tx, late_rejection_rx) = oneshot::channel();
+        *this.late_rejection_tx = Some(late_rejection_tx);
+        Some(late_rejection_rx)
     }
 }
 
-fn refused(error: ScanError) -> Failure {
-    Failure::Refused(error.into())
+fn rejected(error: ScanError) -> Failure {
+    Failure::Rejected(error.into())
 }

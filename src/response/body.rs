@@ -1,4 +1,4 @@
-//! The response body that the client reads.
+//! The response body of the middleware.
 
 use std::{
     fmt,
@@ -12,14 +12,15 @@ use http_body_util::Full;
 use model_scan::rewrite::ModelRewriter;
 use pin_project_lite::pin_project;
 
-use super::rewriting::Restoring;
+use super::rewriting::RewritingBody;
 use crate::body::into_bytes;
 
 pin_project! {
-    /// The response body of [`ModelRouting`](crate::ModelRouting): the inner
-    /// service's, or the layer's own answer.
+    /// The response body of [`ModelRouting`](crate::ModelRouting): the inner service's, or the
+    /// layer's own.
     ///
-    /// It yields `Bytes`, copies them only to restore a name, and keeps trailers and errors.
+    /// It yields `Bytes`, copies them only to rewrite the `model`
+    /// ([`ResponseModel`](crate::ResponseModel)), and forwards trailers and errors.
     pub struct ResponseBody<B: Body> {
         #[pin]
         kind: Kind<B>,
@@ -30,7 +31,7 @@ pin_project! {
     #[project = KindProj]
     enum Kind<B: Body> {
         Inner { #[pin] body: B },
-        Restoring { #[pin] body: Restoring<B> },
+        Rewriting { #[pin] body: RewritingBody<B> },
         Own { #[pin] body: Full<Bytes> },
     }
 }
@@ -42,11 +43,10 @@ impl<B: Body> ResponseBody<B> {
         }
     }
 
-    /// The inner service's, with the model's name restored.
-    pub(crate) fn restoring(body: B, restorer: ModelRewriter) -> Self {
-        let body = Restoring::new(body, restorer);
+    pub(crate) fn rewriting(body: B, rewriter: ModelRewriter) -> Self {
+        let body = RewritingBody::new(body, rewriter);
         Self {
-            kind: Kind::Restoring { body },
+            kind: Kind::Rewriting { body },
         }
     }
 
@@ -72,7 +72,7 @@ where
             KindProj::Inner { body } => body
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map(into_bytes))),
-            KindProj::Restoring { body } => body.poll_frame(cx),
+            KindProj::Rewriting { body } => body.poll_frame(cx),
             KindProj::Own { body } => body
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(|e| match e {}))),
@@ -82,7 +82,7 @@ where
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Inner { body } => body.is_end_stream(),
-            Kind::Restoring { body } => body.is_end_stream(),
+            Kind::Rewriting { body } => body.is_end_stream(),
             Kind::Own { body } => body.is_end_stream(),
         }
     }
@@ -90,7 +90,7 @@ where
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Inner { body } => body.size_hint(),
-            Kind::Restoring { body } => body.size_hint(),
+            Kind::Rewriting { body } => body.size_hint(),
             Kind::Own { body } => body.size_hint(),
         }
     }
@@ -104,10 +104,10 @@ impl<B: Body + Default> Default for ResponseBody<B> {
 
 impl<B: Body> fmt::Debug for ResponseBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The body's bytes are the client's business.
+        // Without the client's data.
         let kind = match &self.kind {
             Kind::Inner { .. } => "inner",
-            Kind::Restoring { .. } => "restoring",
+            Kind::Rewriting { .. } => "rewriting",
             Kind::Own { .. } => "own",
         };
         f.debug_struct("ResponseBody")

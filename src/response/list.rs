@@ -1,4 +1,4 @@
-//! The body of the list of models.
+//! The body of the model list.
 
 use std::{
     convert::Infallible,
@@ -11,10 +11,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 
-/// The body of what [`ModelListService`](crate::ModelListService) answers,
-/// which is there as a whole.
-///
-/// A type of its own, so that `http-body-util` is no part of the API.
+/// The response body of [`ModelListService`](crate::ModelListService), complete in memory.
+// A type of its own, so that `http-body-util` is no part of the public API.
 #[derive(Clone)]
 pub struct ModelListBody(Full<Bytes>);
 

@@ -1,15 +1,17 @@
-//! Responses: those that the layer makes itself, and what it adds to the inner service's.
+//! Responses: the layer's own, and what it changes in those of the inner service.
 
 mod body;
+mod error;
 mod list;
 mod model;
 mod rejection;
 mod rewrite;
 mod rewriting;
 
-pub use body::ResponseBody;
-pub use list::ModelListBody;
-pub use model::ResponseModel;
-pub(crate) use rejection::RejectionHook;
-pub use rejection::{Rejection, RejectionCode};
-pub(crate) use rewrite::Answer;
+pub use self::{
+    body::ResponseBody,
+    list::ModelListBody,
+    model::ResponseModel,
+    rejection::{Rejection, RejectionCode},
+};
+pub(crate) use self::{error::error_response, rejection::RejectionHook, rewrite::ResponseRewrite};

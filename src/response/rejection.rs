@@ -1,34 +1,35 @@
-//! Answers that the layer gives itself.
+//! The responses by which the layer rejects requests.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{
-    HeaderValue, Response, StatusCode, Uri,
-    header::{CONTENT_TYPE, RETRY_AFTER},
-};
+use http::{Response, StatusCode, Uri, header::RETRY_AFTER};
 use model_scan::{ScanError, ScanErrorKind};
-use serde_json::json;
 
-use crate::{endpoint::Endpoint, registry::Unavailable, resolve::ResolveError, text::abridge};
+use super::error_response;
+use crate::{
+    endpoint::Endpoint, registry::Unavailable, resolve::ResolveError, text::sanitize_for_log,
+};
 
-/// An answer that the layer gave itself, without the inner service or in place
-/// of its answer.
+/// A rejected request.
 ///
-/// The response carries the error object that OpenAI clients expect,
-/// `{"error":{"message","type","param","code"}}`, and this value in its
-/// extensions.
+/// The layer responds with the error object that OpenAI clients expect,
+/// `{"error":{"message","type","param","code"}}`, and with this value in the response's extensions.
 ///
 /// # Examples
 ///
 /// Count rejections by code in a layer outside of this one:
 ///
 /// ```
-/// use tower_model_routing::Rejection;
+/// use std::collections::HashMap;
+/// use tower_model_routing::{Rejection, RejectionCode};
 ///
-/// fn observe<B>(response: &http::Response<B>) -> Option<&'static str> {
-///     response.extensions().get::<Rejection>().map(|rejection| rejection.code().as_str())
+/// fn count<B>(response: &http::Response<B>, rejections: &mut HashMap<RejectionCode, u64>) {
+///     if let Some(rejection) = response.extensions().get::<Rejection>() {
+///         *rejections.entry(rejection.code()).or_default() += 1;
+///     }
 /// }
+/// # count(&http::Response::new(()), &mut HashMap::new());
 /// ```
 #[derive(Clone, Debug)]
 pub struct Rejection {
@@ -40,42 +41,42 @@ pub struct Rejection {
     source: Option<Unavailable>,
 }
 
-/// What kind of rejection it is: the `code` of the error object.
+/// The kind of a [`Rejection`]: the `code` of the error object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RejectionCode {
-    /// 400: the body is not the JSON object that it should be.
+    /// 400: the body is not a valid JSON object.
     InvalidJson,
-    /// 400: the body is not the `multipart/form-data` that it should be.
+    /// 400: the body is not valid `multipart/form-data`.
     InvalidMultipart,
     /// 400: the body has two models.
     DuplicateModel,
     /// 400: the body has a key that some parsers read as `model`.
     AmbiguousModel,
-    /// 400: the model is not a string.
+    /// 400: the model is not a string, or too long.
     InvalidModel,
-    /// 400: the model is of a type that cannot serve this endpoint.
+    /// 400: the model's type cannot serve this endpoint.
     ModelTypeMismatch,
     /// 404: no active model has this name.
     ModelNotFound,
-    /// 408: the body took too long to say its model.
+    /// 408: the body made too little progress before it named its model.
     RequestTimeout,
-    /// 413: too much of the body came before its model.
+    /// 413: the body is too long before its model.
     RequestTooLarge,
-    /// 415: the body is encoded, so that no model can be found in it.
+    /// 415: the body is encoded, so that its model cannot be read.
     UnsupportedContentEncoding,
-    /// 415: the body is of a type in which no model can be found.
+    /// 415: the model cannot be read from a body of this media type.
     UnsupportedMediaType,
-    /// 503: there is no usable catalog.
+    /// 503: no usable catalog is available.
     ModelRegistryUnavailable,
-    /// 503: the configured fallback cannot serve.
+    /// 503: the configured fallback model cannot serve the request.
     FallbackModelUnavailable,
-    /// 503: too many bytes are held for other requests.
+    /// 503: other requests have reserved all of the buffer budget.
     Overloaded,
 }
 
 impl RejectionCode {
-    /// The code as the error object spells it.
+    /// Returns the code as the error object spells it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::InvalidJson => "invalid_json",
@@ -95,7 +96,7 @@ impl RejectionCode {
         }
     }
 
-    /// The status of the response.
+    /// Returns the status of the response.
     pub fn status(self) -> StatusCode {
         match self {
             Self::InvalidJson
@@ -116,9 +117,9 @@ impl RejectionCode {
         }
     }
 
-    /// Whether the model itself is at fault: the error object's `param`.
-    fn blames_model(self) -> bool {
-        matches!(
+    /// Returns the error object's `param`: the field that the client must change.
+    fn param(self) -> Option<&'static str> {
+        let is_about_model = matches!(
             self,
             Self::DuplicateModel
                 | Self::AmbiguousModel
@@ -126,43 +127,49 @@ impl RejectionCode {
                 | Self::ModelTypeMismatch
                 | Self::ModelNotFound
                 | Self::FallbackModelUnavailable
-        )
+        );
+        is_about_model.then_some("model")
+    }
+}
+
+impl fmt::Display for RejectionCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 
 impl Rejection {
-    /// What kind of rejection it is.
+    /// Returns the kind of rejection.
     pub fn code(&self) -> RejectionCode {
         self.code
     }
 
-    /// The status of the response.
+    /// Returns the status of the response.
     pub fn status(&self) -> StatusCode {
         self.code.status()
     }
 
-    /// What was wrong, and how to mend it.
+    /// Returns what is wrong with the request, and how to correct it.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// When it makes sense to try again: the response's `Retry-After`.
+    /// Returns the time after which a retry may succeed: the response's `Retry-After`.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// Catalog names that are nearly the one asked for, nearest first.
+    /// Returns the catalog names that are similar to the requested one, most similar first.
     pub fn suggestions(&self) -> &[String] {
         &self.suggestions
     }
 
-    /// The byte of the body, counted from 0, at which it turned out to be
-    /// wrong.
+    /// Returns the offset of the byte that made the body invalid.
     pub fn offset(&self) -> Option<u64> {
         self.offset
     }
 
-    /// What the operator is told and the client is not.
+    /// Returns the cause that is logged, but not shown to the client.
     pub(crate) fn cause(&self) -> Option<String> {
         self.source
             .as_ref()
@@ -180,34 +187,34 @@ impl Rejection {
         }
     }
 
-    pub(crate) fn unsupported_media_type(why: String) -> Self {
+    pub(crate) fn unsupported_media_type(reason: &str) -> Self {
         Self::new(
             RejectionCode::UnsupportedMediaType,
             format!(
-                "No model can be found in this body: {why}. Send application/json in UTF-8, or \
-                 multipart/form-data where the endpoint takes files."
+                "The model cannot be read from this request: {reason}. Send application/json in \
+                 UTF-8, or multipart/form-data where the endpoint accepts files."
             ),
         )
     }
 
     pub(crate) fn unsupported_content_encoding(coding: &str) -> Self {
-        let coding = abridge(coding);
+        let coding = sanitize_for_log(coding);
         Self::new(
             RejectionCode::UnsupportedContentEncoding,
             format!(
-                "No model can be found in a body with Content-Encoding {coding:?}. Send it \
-                 uncompressed. (To the operator: tower_http::decompression::\
-                 RequestDecompressionLayer outside of the model routing layer makes compressed \
-                 requests work.)"
+                "The model cannot be read from a body with Content-Encoding {coding:?}. Send the \
+                 body uncompressed. (Operators: tower_http::decompression::\
+                 RequestDecompressionLayer outside of the model routing layer decompresses \
+                 requests.)"
             ),
         )
     }
 
-    pub(crate) fn bad_form_type(why: &str) -> Self {
+    pub(crate) fn unusable_boundary(reason: &str) -> Self {
         Self::new(
             RejectionCode::InvalidMultipart,
             format!(
-                "The Content-Type of the form is not usable: {why}. Let the HTTP client set it."
+                "The form cannot be parsed: {reason}. Let the HTTP client set the Content-Type."
             ),
         )
     }
@@ -215,11 +222,11 @@ impl Rejection {
     pub(crate) fn unsafe_boundary() -> Self {
         Self::new(
             RejectionCode::InvalidMultipart,
-            "The form's boundary is part of the model's ID. Use a longer, random boundary.",
+            "The form's boundary occurs in the model's ID. Use a longer, random boundary.",
         )
     }
 
-    pub(crate) fn model_not_text(kind: &str) -> Self {
+    pub(crate) fn model_not_string(kind: &str) -> Self {
         Self::new(
             RejectionCode::InvalidModel,
             format!("The model must be a string, not {kind}. Send the model's name in quotes."),
@@ -236,7 +243,7 @@ impl Rejection {
     pub(crate) fn model_not_utf8() -> Self {
         Self::new(
             RejectionCode::InvalidModel,
-            "The model's name is not valid UTF-8.",
+            "The model's name is not valid UTF-8. Send the name of a model.",
         )
     }
 
@@ -244,19 +251,19 @@ impl Rejection {
         Self::new(
             RejectionCode::RequestTooLarge,
             format!(
-                "No model was found in the first {max_held_bytes} bytes of the body. Send \
-                 \"model\" before the large fields."
+                "The first {max_held_bytes} bytes of the body name no model. Send \"model\" before \
+                 the large fields."
             ),
         )
     }
 
-    pub(crate) fn held_too_long(held_timeout: Duration) -> Self {
+    pub(crate) fn timed_out(held_timeout: Duration) -> Self {
         Self::new(
             RejectionCode::RequestTimeout,
             format!(
-                "No model was found in the body within {held_timeout:?}. Send \"model\" before the \
-                 large fields, and the body without long pauses. (To the operator: held_timeout \
-                 sets the time.)"
+                "The body named no model within {held_timeout:?}. Send \"model\" before the large \
+                 fields, and the body without long pauses. (Operators: held_timeout sets the \
+                 limit.)"
             ),
         )
     }
@@ -266,57 +273,38 @@ impl Rejection {
             retry_after: Some(Duration::from_secs(1)),
             ..Self::new(
                 RejectionCode::Overloaded,
-                "Too many large requests are waiting for their model at this moment. Try again \
-                 shortly, and send \"model\" before the large fields: such a request need not \
-                 wait.",
+                "Too many large requests are waiting for their model. Try again shortly, and send \
+                 \"model\" before the large fields: such a request need not wait.",
             )
         }
     }
 
-    /// Why `requested` cannot be served on `endpoint`.
+    /// Rejects a request whose model cannot be resolved.
     pub(crate) fn unresolved(
         error: ResolveError,
         requested: Option<&str>,
         endpoint: Endpoint,
     ) -> Self {
-        let asked = requested.map(abridge);
+        let requested = requested.map(sanitize_for_log);
         match error {
-            ResolveError::NotFound { suggestions } => {
-                let mut message = match asked {
-                    Some(name) => format!("The model {name:?} does not exist or is not active."),
-                    None => "The request names no model, and this gateway has no default one. \
-                             Send \"model\"."
-                        .into(),
-                };
-                if !suggestions.is_empty() {
-                    let names: Vec<_> =
-                        suggestions.iter().map(|name| format!("{name:?}")).collect();
-                    message = format!("{message} Did you mean {}?", names.join(", "));
-                } else if requested.is_some() {
-                    message.push_str(" Check its spelling against the list of models.");
-                }
-                Self {
-                    suggestions,
-                    ..Self::new(RejectionCode::ModelNotFound, message)
-                }
-            }
+            ResolveError::NotFound { suggestions } => Self::not_found(requested, suggestions),
             ResolveError::TypeMismatch { name, model_type } => Self::new(
                 RejectionCode::ModelTypeMismatch,
                 format!(
-                    "The model {name:?} is of type {model_type}, which cannot serve this \
+                    "The model {name:?} has the type {model_type}, which cannot serve this \
                      {endpoint} endpoint. Use the endpoint for its type, or another model."
                 ),
             ),
             ResolveError::FallbackMissing { fallback } => Self::new(
                 RejectionCode::FallbackModelUnavailable,
-                match asked {
+                match requested {
                     Some(name) => format!(
-                        "The model {name:?} does not exist or is not active, and neither does \
-                         the configured fallback {fallback:?}. Ask for an active model."
+                        "Neither the model {name:?} nor the configured fallback {fallback:?} is \
+                         active. Send the name of an active model."
                     ),
                     None => format!(
                         "The request names no model, and the configured fallback {fallback:?} is \
-                         not active. Send \"model\" with an active one."
+                         not active. Send \"model\" with the name of an active model."
                     ),
                 },
             ),
@@ -326,35 +314,41 @@ impl Rejection {
             } => Self::new(
                 RejectionCode::FallbackModelUnavailable,
                 format!(
-                    "The configured fallback {fallback:?} is of type {model_type}, which cannot \
-                     serve this {endpoint} endpoint. Ask for an active model of the right type."
+                    "The configured fallback {fallback:?} has the type {model_type}, which cannot \
+                     serve this {endpoint} endpoint. Send the name of an active model of the right \
+                     type."
                 ),
             ),
         }
     }
 
-    /// The answer as OpenAI's API shapes it, with this value in its extensions.
-    pub fn to_response(&self) -> Response<Bytes> {
-        let kind = if self.status().is_client_error() {
-            "invalid_request_error"
-        } else {
-            "server_error"
+    fn not_found(requested: Option<String>, suggestions: Vec<String>) -> Self {
+        let problem = match &requested {
+            Some(name) => format!("The model {name:?} does not exist or is not active."),
+            None => "The request names no model, and this endpoint has no fallback.".into(),
         };
-        let body = json!({
-            "error": {
-                "message": self.message,
-                "type": kind,
-                "param": self.code.blames_model().then_some("model"),
-                "code": self.code.as_str(),
-            }
-        });
-        let mut response = Response::new(Bytes::from(body.to_string()));
-        *response.status_mut() = self.status();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let remedy = if !suggestions.is_empty() {
+            let names: Vec<_> = suggestions.iter().map(|name| format!("{name:?}")).collect();
+            format!("Did you mean {}?", names.join(", "))
+        } else if requested.is_some() {
+            "Check its spelling against the list of models.".into()
+        } else {
+            "Send \"model\".".to_owned()
+        };
+        Self {
+            suggestions,
+            ..Self::new(RejectionCode::ModelNotFound, format!("{problem} {remedy}"))
+        }
+    }
+
+    /// Builds the response: OpenAI's error object, with this value in the extensions.
+    pub fn to_response(&self) -> Response<Bytes> {
+        let (code, param) = (self.code.as_str(), self.code.param());
+        let mut response = error_response(self.status(), code, param, &self.message);
         if let Some(wait) = self.retry_after {
-            // Whole seconds (RFC 9110, 10.2.3), rounded up: not too early.
+            // Whole seconds (RFC 9110, 10.2.3), rounded up so that no retry is too early.
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            let headers = response.headers_mut();
             headers.insert(RETRY_AFTER, seconds.max(1).into());
         }
         response.extensions_mut().insert(self.clone());
@@ -364,7 +358,7 @@ impl Rejection {
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code.as_str(), self.message)
+        write!(f, "{}: {}", self.code, self.message)
     }
 }
 
@@ -386,7 +380,7 @@ impl From<ScanError> for Rejection {
         };
         Self {
             offset: error.offset(),
-            ..Self::new(code, format!("The request's body is refused: {error}."))
+            ..Self::new(code, format!("The request body is rejected: {error}."))
         }
     }
 }
@@ -395,18 +389,17 @@ impl From<Unavailable> for Rejection {
     fn from(unavailable: Unavailable) -> Self {
         Self {
             retry_after: Some(unavailable.retry_after()),
-            // The reason is the operator's business: it goes to the log and
-            // the source chain, not to the client.
+            // The cause goes to the log and the source chain, but not to the client.
             source: Some(unavailable),
             ..Self::new(
                 RejectionCode::ModelRegistryUnavailable,
-                "The list of active models cannot be fetched at this moment. Try again shortly.",
+                "The catalog of active models is unavailable. Try again shortly.",
             )
         }
     }
 }
 
-/// A user's own way of showing a rejection.
+/// The user's function that builds the response of a rejection.
 #[derive(Clone)]
 pub(crate) struct RejectionHook(Arc<Hook>);
 
@@ -419,6 +412,7 @@ impl RejectionHook {
         Self(Arc::new(hook))
     }
 
+    /// Calls the function, and adds the rejection to the response's extensions.
     pub(crate) fn response(&self, rejection: &Rejection, uri: &Uri) -> Response<Bytes> {
         let mut response = (self.0)(rejection, uri);
         response.extensions_mut().insert(rejection.clone());
@@ -434,61 +428,11 @@ impl fmt::Debug for RejectionHook {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use http::header::CONTENT_TYPE;
+    use serde_json::{Value, json};
 
     use super::*;
-
-    const ALL: [(RejectionCode, &str, u16, bool); 14] = [
-        (RejectionCode::InvalidJson, "invalid_json", 400, false),
-        (
-            RejectionCode::InvalidMultipart,
-            "invalid_multipart",
-            400,
-            false,
-        ),
-        (RejectionCode::DuplicateModel, "duplicate_model", 400, true),
-        (RejectionCode::AmbiguousModel, "ambiguous_model", 400, true),
-        (RejectionCode::InvalidModel, "invalid_model", 400, true),
-        (
-            RejectionCode::ModelTypeMismatch,
-            "model_type_mismatch",
-            400,
-            true,
-        ),
-        (RejectionCode::ModelNotFound, "model_not_found", 404, true),
-        (RejectionCode::RequestTimeout, "request_timeout", 408, false),
-        (
-            RejectionCode::RequestTooLarge,
-            "request_too_large",
-            413,
-            false,
-        ),
-        (
-            RejectionCode::UnsupportedContentEncoding,
-            "unsupported_content_encoding",
-            415,
-            false,
-        ),
-        (
-            RejectionCode::UnsupportedMediaType,
-            "unsupported_media_type",
-            415,
-            false,
-        ),
-        (
-            RejectionCode::ModelRegistryUnavailable,
-            "model_registry_unavailable",
-            503,
-            false,
-        ),
-        (
-            RejectionCode::FallbackModelUnavailable,
-            "fallback_model_unavailable",
-            503,
-            true,
-        ),
-        (RejectionCode::Overloaded, "overloaded", 503, false),
-    ];
+    use crate::registry::ModelType;
 
     fn read(response: Response<Bytes>) -> (http::response::Parts, Value) {
         let (head, body) = response.into_parts();
@@ -496,10 +440,42 @@ mod tests {
     }
 
     #[test]
-    fn every_code_has_its_status_type_and_param() {
-        for (code, name, status, blames_model) in ALL {
-            let rejection = Rejection::new(code, "a \"message\"\u{7}");
-            assert_eq!(rejection.to_string(), format!("{name}: a \"message\"\u{7}"));
+    fn code_determines_status_type_and_param() {
+        use RejectionCode::*;
+        for (code, name, status, param) in [
+            (InvalidJson, "invalid_json", 400, false),
+            (InvalidMultipart, "invalid_multipart", 400, false),
+            (DuplicateModel, "duplicate_model", 400, true),
+            (AmbiguousModel, "ambiguous_model", 400, true),
+            (InvalidModel, "invalid_model", 400, true),
+            (ModelTypeMismatch, "model_type_mismatch", 400, true),
+            (ModelNotFound, "model_not_found", 404, true),
+            (RequestTimeout, "request_timeout", 408, false),
+            (RequestTooLarge, "request_too_large", 413, false),
+            (
+                UnsupportedContentEncoding,
+                "unsupported_content_encoding",
+                415,
+                false,
+            ),
+            (UnsupportedMediaType, "unsupported_media_type", 415, false),
+            (
+                ModelRegistryUnavailable,
+                "model_registry_unavailable",
+                503,
+                false,
+            ),
+            (
+                FallbackModelUnavailable,
+                "fallback_model_unavailable",
+                503,
+                true,
+            ),
+            (Overloaded, "overloaded", 503, false),
+        ] {
+            let message = "a \"message\"\u{7}";
+            let rejection = Rejection::new(code, message);
+            assert_eq!(rejection.to_string(), format!("{name}: {message}"));
             let (head, body) = read(rejection.to_response());
             assert_eq!(head.status, status);
             let kind = if status < 500 {
@@ -508,21 +484,22 @@ mod tests {
                 "server_error"
             };
             let error = json!({"error": {
-                "message": "a \"message\"\u{7}",
+                "message": message,
                 "type": kind,
-                "param": blames_model.then_some("model"),
+                "param": param.then_some("model"),
                 "code": name,
             }});
             assert_eq!(body, error);
             assert_eq!(head.headers.len(), 1, "{name}");
             assert_eq!(head.headers[CONTENT_TYPE], "application/json");
-            let told: &Rejection = head.extensions.get().unwrap();
-            assert_eq!((told.code(), told.status()), (code, head.status));
+            let extension: &Rejection = head.extensions.get().unwrap();
+            assert_eq!((extension.code(), extension.status()), (code, head.status));
         }
+        assert_eq!(format!("{Overloaded:>12}"), "  overloaded");
     }
 
     #[test]
-    fn retry_after_is_in_whole_seconds_never_too_early_and_never_zero() {
+    fn retry_after_is_rounded_up_to_whole_seconds() {
         for (millis, header) in [
             (0, "1"),
             (1, "1"),
@@ -541,66 +518,63 @@ mod tests {
     }
 
     #[test]
-    fn each_reason_for_not_resolving_has_its_code_and_says_what_to_do() {
+    fn unresolved_message_says_what_to_do() {
+        use RejectionCode::{FallbackModelUnavailable, ModelNotFound, ModelTypeMismatch};
+
         let not_found = |suggestions: &[&str]| ResolveError::NotFound {
             suggestions: suggestions.iter().map(ToString::to_string).collect(),
         };
-        let mismatch = |name: &str| ResolveError::TypeMismatch {
-            name: name.into(),
-            model_type: crate::registry::ModelType::Tts,
-        };
         let missing = || ResolveError::FallbackMissing {
-            fallback: "fall".into(),
+            fallback: "f".into(),
         };
-        let wrong = ResolveError::FallbackMismatch {
-            fallback: "fall".into(),
-            model_type: crate::registry::ModelType::Stt,
+        let mismatch = ResolveError::TypeMismatch {
+            name: "A".into(),
+            model_type: ModelType::Tts,
         };
-        let (unknown, mismatched, fallback) = (
-            RejectionCode::ModelNotFound,
-            RejectionCode::ModelTypeMismatch,
-            RejectionCode::FallbackModelUnavailable,
-        );
-        for (error, requested, code, parts) in [
+        let fallback_mismatch = ResolveError::FallbackMismatch {
+            fallback: "f".into(),
+            model_type: ModelType::Stt,
+        };
+        for (error, name, code, parts) in [
             (
                 not_found(&[]),
-                Some("a\"\n"),
-                unknown,
-                vec!["\"a\\\"\u{fffd}\" does not exist", "spelling"],
+                Some("\""),
+                ModelNotFound,
+                [r#""\"""#, "spelling"],
             ),
             (
                 not_found(&["b", "c"]),
-                Some("a"),
-                unknown,
-                vec![r#"Did you mean "b", "c"?"#],
+                Some("a\n"),
+                ModelNotFound,
+                ["\"a\u{fffd}\" does not exist", r#"Did you mean "b", "c"?"#],
             ),
             (
                 not_found(&[]),
                 None,
-                unknown,
-                vec!["names no model", "Send \"model\""],
+                ModelNotFound,
+                ["no model", "Send \"model\""],
             ),
+            (mismatch, Some("a"), ModelTypeMismatch, ["\"A\"", "TTS"]),
             (
-                mismatch("A"),
+                missing(),
                 Some("a"),
-                mismatched,
-                vec!["\"A\"", "TTS", "llm endpoint"],
+                FallbackModelUnavailable,
+                ["\"a\"", "\"f\""],
             ),
-            (missing(), Some("a"), fallback, vec!["\"a\"", "\"fall\""]),
             (
                 missing(),
                 None,
-                fallback,
-                vec!["names no model", "\"fall\""],
+                FallbackModelUnavailable,
+                ["no model", "\"f\""],
             ),
             (
-                wrong,
+                fallback_mismatch,
                 Some("a"),
-                fallback,
-                vec!["\"fall\"", "STT", "llm endpoint"],
+                FallbackModelUnavailable,
+                ["\"f\" has the type STT", "llm endpoint"],
             ),
         ] {
-            let rejection = Rejection::unresolved(error, requested, Endpoint::Llm);
+            let rejection = Rejection::unresolved(error, name, Endpoint::Llm);
             assert_eq!(rejection.code(), code);
             for part in parts {
                 assert!(rejection.message().contains(part), "{part}: {rejection}");

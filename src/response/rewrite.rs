@@ -1,4 +1,4 @@
-//! What is added to the inner service's response.
+//! Adds the model that served a request to the inner service's response.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
@@ -8,45 +8,34 @@ use http_body::Body;
 use model_scan::rewrite::{ModelRewriter, ResponseFormat};
 
 use super::{ResponseBody, ResponseModel};
-use crate::{headers, request::Target, resolve::RoutedModel, shared::Shared};
+use crate::{headers, resolve::RoutedModel};
 
-/// What outer services and the client are told of the model that served.
+/// The changes to the response of one request.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    routed: RoutedModel,
-    headers: bool,
-    /// Whether to restore the model's name, and where else than at the top of
-    /// an event it is.
-    restore: Option<Option<&'static str>>,
+pub(crate) struct ResponseRewrite {
+    pub(crate) routed: RoutedModel,
+    /// Whether to add headers that name the model.
+    pub(crate) adds_headers: bool,
+    pub(crate) response_model: ResponseModel,
+    /// The key of the object that has the `model` in an event, besides the top level.
+    pub(crate) event_model_parent: Option<&'static str>,
 }
 
-impl Answer {
-    pub(crate) fn new(routed: RoutedModel, target: &Target, shared: &Shared) -> Self {
-        Self {
-            routed,
-            headers: shared.response_headers,
-            restore: (shared.response_model == ResponseModel::Served).then_some(target.parent),
-        }
-    }
-
-    /// The model that serves.
-    pub(crate) fn routed(&self) -> &RoutedModel {
-        &self.routed
-    }
-
-    pub(crate) fn finish<R: Body>(self, response: Response<R>) -> Response<ResponseBody<R>> {
+impl ResponseRewrite {
+    pub(crate) fn apply<R: Body>(self, response: Response<R>) -> Response<ResponseBody<R>> {
         let (mut head, body) = response.into_parts();
-        if self.headers {
+        if self.adds_headers {
             self.set_headers(&mut head.headers);
         }
-        let format = self
-            .restore
-            .and_then(|parent| format(head.status, &head.headers, parent));
+        let format = match self.response_model {
+            ResponseModel::Unchanged => None,
+            ResponseModel::Served => self.format(head.status, &head.headers),
+        };
         let body = match format {
             Some(format) => {
-                headers::body_may_change(&mut head.headers);
+                headers::remove_length_and_digests(&mut head.headers);
                 let name = self.routed.entry().name_literal().clone();
-                ResponseBody::restoring(body, ModelRewriter::new(format, name))
+                ResponseBody::rewriting(body, ModelRewriter::new(format, name))
             }
             None => ResponseBody::inner(body),
         };
@@ -65,31 +54,29 @@ impl Answer {
         if self.routed.is_fallback() {
             headers.insert(FALLBACK, HeaderValue::from_static("true"));
         } else {
-            // Only this layer says so.
+            // The inner service must not claim it.
             headers.remove(FALLBACK);
         }
     }
-}
 
-/// How to read the answer; `None` for one to be left alone.
-fn format(
-    status: StatusCode,
-    headers: &HeaderMap,
-    parent: Option<&'static str>,
-) -> Option<ResponseFormat> {
-    // A part of an answer (206) cannot be read without the rest.
-    let whole = status.is_success() && status != StatusCode::PARTIAL_CONTENT;
-    if !whole || headers.contains_key(CONTENT_ENCODING) {
-        return None;
+    /// Returns the format in which to rewrite the body; `None` leaves the body unchanged.
+    fn format(&self, status: StatusCode, headers: &HeaderMap) -> Option<ResponseFormat> {
+        // Partial content (206) cannot be parsed.
+        let is_whole = status.is_success() && status != StatusCode::PARTIAL_CONTENT;
+        if !is_whole || headers.contains_key(CONTENT_ENCODING) {
+            return None;
+        }
+        let value = headers.get(CONTENT_TYPE)?;
+        if value == "application/json" {
+            // The common case.
+            return Some(ResponseFormat::Json);
+        }
+        let essence = value.to_str().ok()?.split(';').next()?.trim();
+        if essence.eq_ignore_ascii_case("text/event-stream") {
+            return Some(ResponseFormat::Events {
+                parent: self.event_model_parent,
+            });
+        }
+        headers::is_json(essence).then_some(ResponseFormat::Json)
     }
-    let value = headers.get(CONTENT_TYPE)?;
-    if value == "application/json" {
-        // The usual case.
-        return Some(ResponseFormat::Json);
-    }
-    let essence = value.to_str().ok()?.split(';').next()?.trim();
-    if essence.eq_ignore_ascii_case("text/event-stream") {
-        return Some(ResponseFormat::Events { parent });
-    }
-    headers::is_json(essence).then_some(ResponseFormat::Json)
 }

@@ -1,4 +1,4 @@
-//! An answer's body on its way through a [`ModelRewriter`].
+//! A response body whose `model` is rewritten while it streams.
 
 use std::{
     pin::Pin,
@@ -13,30 +13,29 @@ use pin_project_lite::pin_project;
 use crate::{body::into_bytes, headers};
 
 pin_project! {
-    /// The inner body's frames, one for one, with the model's name restored in
-    /// their data.
-    pub(super) struct Restoring<B: Body> {
+    /// The inner body's frames, one for one, with the `model` in their data rewritten.
+    pub(super) struct RewritingBody<B: Body> {
         #[pin]
         body: B,
-        restorer: ModelRewriter,
-        // What came when data was held back, which must go first.
+        rewriter: ModelRewriter,
+        // What follows the data that the rewriter had buffered.
         next: Option<Result<Frame<Bytes>, B::Error>>,
         is_done: bool,
     }
 }
 
-impl<B: Body> Restoring<B> {
-    pub(super) fn new(body: B, restorer: ModelRewriter) -> Self {
+impl<B: Body> RewritingBody<B> {
+    pub(super) fn new(body: B, rewriter: ModelRewriter) -> Self {
         Self {
             body,
-            restorer,
+            rewriter,
             next: None,
             is_done: false,
         }
     }
 }
 
-impl<B> Body for Restoring<B>
+impl<B> Body for RewritingBody<B>
 where
     B: Body<Data: Buf>,
 {
@@ -58,7 +57,7 @@ where
             let next = match ready!(this.body.as_mut().poll_frame(cx)) {
                 Some(Ok(frame)) => match into_bytes(frame).into_data() {
                     Ok(data) => {
-                        let data = this.restorer.push(data);
+                        let data = this.rewriter.push(data);
                         if data.is_empty() {
                             continue;
                         }
@@ -66,8 +65,7 @@ where
                     }
                     Err(mut other) => {
                         if let Some(trailers) = other.trailers_mut() {
-                            // They are of the body as it was.
-                            headers::remove_digests(trailers);
+                            headers::strip_stale_digests(trailers);
                         }
                         Some(Ok(other))
                     }
@@ -78,18 +76,18 @@ where
                     None
                 }
             };
-            let held = this.restorer.flush();
-            if held.is_empty() {
+            let buffered = this.rewriter.flush();
+            if buffered.is_empty() {
                 return Poll::Ready(next);
             }
             *this.next = next;
-            return Poll::Ready(Some(Ok(Frame::data(held))));
+            return Poll::Ready(Some(Ok(Frame::data(buffered))));
         }
     }
 
     fn is_end_stream(&self) -> bool {
         self.next.is_none()
-            && (self.is_done || (self.body.is_end_stream() && self.restorer.is_empty()))
+            && (self.is_done || (self.body.is_end_stream() && self.rewriter.is_empty()))
     }
 
     fn size_hint(&self) -> SizeHint {
