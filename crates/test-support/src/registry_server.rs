@@ -1,4 +1,4 @@
-//! A scripted HTTP registry on a real socket.
+//! A scripted registry.
 //!
 //! ```ignore
 //! let server = RegistryServer::start(Reply::catalog(&[("gpt", "0x1")]).etag("\"1\"")).await;
@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// A registry that answers as told, until it is dropped.
+/// A registry with scripted responses, until it is dropped.
 pub struct RegistryServer {
     address: SocketAddr,
     script: Arc<Mutex<Script>>,
@@ -33,7 +33,7 @@ struct Script {
 impl RegistryServer {
     pub const PATH: &'static str = "/active_models.json";
 
-    /// Listens on a free port of the loopback address and gives this reply to every request.
+    /// Starts a registry that sends this reply to every request.
     pub async fn start(always: Reply) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -47,7 +47,7 @@ impl RegistryServer {
             async move {
                 while let Ok((stream, _)) = listener.accept().await {
                     let script = Arc::clone(&script);
-                    // A client that goes away is no concern of the script.
+                    // Disconnects are not errors here.
                     tokio::spawn(async move { serve(stream, &script).await.ok() });
                 }
             }
@@ -71,12 +71,12 @@ impl RegistryServer {
         self.address
     }
 
-    /// The reply to every request for which no other is queued.
+    /// Sets the reply to every request for which no other is queued.
     pub fn reply(&self, reply: Reply) {
         self.script.lock().unwrap().always = reply;
     }
 
-    /// The reply to one request, after those queued before.
+    /// Queues a reply to one request.
     pub fn push(&self, reply: Reply) {
         self.script.lock().unwrap().next.push_back(reply);
     }
@@ -96,7 +96,7 @@ impl Drop for RegistryServer {
     }
 }
 
-/// A request as it came.
+/// A received request.
 #[derive(Debug, Clone)]
 pub struct Received {
     pub method: String,
@@ -105,7 +105,7 @@ pub struct Received {
 }
 
 impl Received {
-    /// The value of a header; its name in lower case.
+    /// Returns the value of a header, given its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         let header = self.headers.iter().find(|(key, _)| key == name);
         header.map(|(_, value)| value.as_str())
@@ -144,9 +144,9 @@ enum Ending {
     Truncated,
     /// Half of the body, then a reset.
     Reset,
-    /// Not even a head, and the connection stays open.
+    /// No response on an open connection.
     Silent,
-    /// The body over and over, in chunks.
+    /// The body repeated without end, in chunks.
     Endless,
 }
 
@@ -162,7 +162,7 @@ impl Reply {
         }
     }
 
-    /// 200 with the models of these names and IDs.
+    /// Returns a 200 with models of these names and IDs.
     pub fn catalog(models: &[(&str, &str)]) -> Self {
         let models: Vec<_> = models
             .iter()
@@ -197,7 +197,7 @@ impl Reply {
         self
     }
 
-    /// Sends this ETag, and 304 without a body to a request that has it already.
+    /// Adds an ETag, and sends a 304 to a request that has it.
     pub fn etag(mut self, etag: &str) -> Self {
         self.etag = Some(etag.to_owned());
         self

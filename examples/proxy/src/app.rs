@@ -1,5 +1,5 @@
-//! The proxy as one service: its own pages, then decompression, then the
-//! routing layer, then the upstream.
+//! The proxy as one service: admin routes, decompression, the routing layer, and the
+//! upstream.
 
 use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
 
@@ -12,18 +12,18 @@ use tower_http::decompression::RequestDecompressionLayer;
 use tower_model_routing::{ModelRouting, ModelRoutingLayer};
 
 use crate::{
+    admin::{AdminRoutes, Route},
     body::{self, Body},
     forward::Forward,
-    front,
-    headers::{self, Client},
-    health::{Page, Pages},
+    headers::{self, ClientIp},
+    request_context,
 };
 
-/// The parts of the proxy, put together.
+/// The service of one worker.
 pub(crate) struct App {
-    pages: Arc<Pages>,
-    /// For bodies that are not encoded: of those the length is known on the
-    /// other side as well.
+    admin: Arc<AdminRoutes>,
+    /// For bodies without a content coding. Unlike decompressed ones they keep their
+    /// length.
     plain: ModelRouting<Forward>,
     encoded: BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>,
     client_idle_timeout: Duration,
@@ -31,66 +31,65 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(
-        pages: Arc<Pages>,
+        admin: Arc<AdminRoutes>,
         routing: &ModelRoutingLayer,
         forward: Forward,
         client_idle_timeout: Duration,
     ) -> Self {
         let plain = routing.layer(forward);
-        // An encoding that is not known here passes: the routing layer refuses it
-        // where it would have to read the body.
+        // The routing layer rejects the remaining content codings, where it reads bodies.
         let encoded = ServiceBuilder::new()
             .map_response(|response: Response<_>| response.map(BodyExt::boxed_unsync))
             .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
             .service(plain.clone());
         Self {
-            pages,
+            admin,
             plain,
             encoded: BoxCloneSyncService::new(encoded),
             client_idle_timeout,
         }
     }
 
-    /// Answers a request that came from this client.
-    pub(crate) fn answer(
+    /// Handles a client's request.
+    pub(crate) fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,
-        client: Client,
+        client: ClientIp,
     ) -> impl Future<Output = Response<Body>> + Send {
-        front::answer(request, |request| self.route(request, client))
+        request_context::handle(request, |request| self.route(request, client))
     }
 
-    /// Boxed, because the outer futures move it around.
+    /// The future is boxed, because the outer futures move it.
     fn route(
         self: Arc<Self>,
         request: Request<Incoming>,
-        client: Client,
+        client: ClientIp,
     ) -> BoxFuture<'static, Response<Body>> {
-        if let Some(page) = Page::at(request.uri().path()) {
-            return Box::pin(async move { self.pages.answer(page, request).await });
+        if let Some(route) = Route::new(request.uri().path()) {
+            return Box::pin(async move { self.admin.handle(route, request).await });
         }
         let (mut head, body) = request.into_parts();
         headers::prepare_request(&mut head, client);
         let body = body::from_client(body, self.client_idle_timeout);
         if head.headers.contains_key(CONTENT_ENCODING) {
-            unify_encoding(&mut head);
+            normalize_encoding(&mut head);
             let request = Request::from_parts(head, body.boxed_unsync());
-            let answer = self.encoded.clone().oneshot(request);
-            Box::pin(answer.map(|Ok(response)| response))
+            let response = self.encoded.clone().oneshot(request);
+            Box::pin(response.map(|Ok(response)| response))
         } else {
-            let answer = self.plain.clone().oneshot(Request::from_parts(head, body));
-            Box::pin(answer.map(|Ok(response)| response.map(BodyExt::boxed_unsync)))
+            let response = self.plain.clone().oneshot(Request::from_parts(head, body));
+            Box::pin(response.map(|Ok(response)| response.map(BodyExt::boxed_unsync)))
         }
     }
 }
 
-/// Spells a known encoding as the decompression layer does: the names have no
-/// case, and `x-gzip` is another one of gzip's (RFC 9110, 8.4.1).
-fn unify_encoding(head: &mut Parts) {
+/// Writes a known content coding as the decompression layer expects it. Codings are
+/// case-insensitive, and `x-gzip` is equivalent to `gzip` (RFC 9110, 8.4.1).
+fn normalize_encoding(head: &mut Parts) {
     let Some(encoding) = head.headers.get(CONTENT_ENCODING) else {
         return;
     };
-    let unified = match encoding
+    let normalized = match encoding
         .as_bytes()
         .trim_ascii()
         .to_ascii_lowercase()
@@ -104,6 +103,6 @@ fn unify_encoding(head: &mut Parts) {
     };
     if head.headers.get_all(CONTENT_ENCODING).iter().count() == 1 {
         head.headers
-            .insert(CONTENT_ENCODING, HeaderValue::from_static(unified));
+            .insert(CONTENT_ENCODING, HeaderValue::from_static(normalized));
     }
 }

@@ -1,4 +1,4 @@
-//! Bodies that give up on a silent peer, and let a client finish its request.
+//! Bodies with idle timeouts, and request bodies that are drained when dropped.
 
 use std::{
     error::Error,
@@ -15,83 +15,82 @@ use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use tokio::{
     runtime::Handle,
-    time::{self, Instant, Sleep, timeout},
+    time::{Instant, Sleep, sleep, timeout},
 };
 use tower_model_routing::{BoxError, RoutedModel};
 use tracing::Span;
 
-/// A body of any kind: of each response within the proxy, and of requests whose
-/// kind differs.
+/// A boxed body: of every response, and of requests of different types.
 pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
 
-/// The body of a client's request.
+/// Wraps the body of a client's request.
 pub(crate) fn from_client(
     body: Incoming,
-    patience: Duration,
+    idle_timeout: Duration,
 ) -> impl HttpBody<Data = Bytes, Error = BoxError> + Send + 'static {
-    Timed::new(Lingering { body: Some(body) }, "client", patience)
+    IdleTimeoutBody::new(DrainOnDrop { body: Some(body) }, "client", idle_timeout)
 }
 
-/// The body of the upstream's answer. That it breaks off is logged: the client
-/// cannot be told why.
+/// Wraps the body of an upstream response. Errors are logged, because they cannot be
+/// reported to the client any more.
 pub(crate) fn from_upstream(
     body: Incoming,
-    patience: Duration,
+    idle_timeout: Duration,
     routed: Option<RoutedModel>,
 ) -> Body {
     let span = Span::current();
-    Timed::new(body, "upstream", patience)
+    IdleTimeoutBody::new(body, "upstream", idle_timeout)
         .map_err(move |error| {
             let _entered = span.enter();
             let cause = &*error as &(dyn Error + 'static);
             let model = routed.as_ref().map(RoutedModel::name);
-            tracing::warn!(model, error = cause, "the upstream broke off its answer");
+            tracing::warn!(model, error = cause, "upstream response ended early");
             error
         })
         .boxed_unsync()
 }
 
-/// A peer sent nothing for too long.
+/// The error of a body whose peer sent nothing for too long.
 #[derive(Debug)]
-pub(crate) struct Idle {
+pub(crate) struct IdleTimeout {
     peer: &'static str,
-    patience: Duration,
+    timeout: Duration,
 }
 
-impl fmt::Display for Idle {
+impl fmt::Display for IdleTimeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the {} sent nothing for {:?}", self.peer, self.patience)
+        write!(f, "the {} sent nothing for {:?}", self.peer, self.timeout)
     }
 }
 
-impl Error for Idle {}
+impl Error for IdleTimeout {}
 
-/// A body that fails when a frame of it takes too long.
+/// A body that fails if it is polled and no frame comes in time.
 ///
-/// Unlike `tower_http::timeout::TimeoutBody` it keeps the length and the end of
-/// the body known, and only counts the time in which somebody wants a frame.
-struct Timed<B> {
+/// Unlike `tower_http::timeout::TimeoutBody`, it keeps `size_hint` and
+/// `is_end_stream`, and its timer costs little: a frame moves its deadline only.
+struct IdleTimeoutBody<B> {
     body: B,
     peer: &'static str,
-    patience: Duration,
-    /// There once a frame has been waited for.
+    timeout: Duration,
+    /// Created when the body is pending for the first time.
     sleep: Option<Pin<Box<Sleep>>>,
-    is_waiting: bool,
+    is_pending: bool,
 }
 
-impl<B> Timed<B> {
-    fn new(body: B, peer: &'static str, patience: Duration) -> Self {
+impl<B> IdleTimeoutBody<B> {
+    fn new(body: B, peer: &'static str, timeout: Duration) -> Self {
         Self {
             body,
             peer,
-            patience,
+            timeout,
             sleep: None,
-            is_waiting: false,
+            is_pending: false,
         }
     }
 }
 
-impl<B> HttpBody for Timed<B>
+impl<B> HttpBody for IdleTimeoutBody<B>
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
@@ -104,23 +103,22 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
-            this.is_waiting = false;
+            this.is_pending = false;
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        let (peer, patience) = (this.peer, this.patience);
+        let (peer, timeout) = (this.peer, this.timeout);
         let sleep = match &mut this.sleep {
-            None => this.sleep.insert(Box::pin(time::sleep(patience))),
+            None => this.sleep.insert(Box::pin(sleep(timeout))),
             Some(sleep) => {
-                // Later than before, which costs next to nothing.
-                if !this.is_waiting {
-                    sleep.as_mut().reset(Instant::now() + patience);
+                if !this.is_pending {
+                    sleep.as_mut().reset(Instant::now() + timeout);
                 }
                 sleep
             }
         };
-        this.is_waiting = true;
+        this.is_pending = true;
         ready!(sleep.as_mut().poll(cx));
-        Poll::Ready(Some(Err(Idle { peer, patience }.into())))
+        Poll::Ready(Some(Err(IdleTimeout { peer, timeout }.into())))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -132,22 +130,20 @@ where
     }
 }
 
-/// A request body that is read on for a while after everybody has lost interest
-/// in it.
+/// A request body whose rest is read and discarded when it is dropped.
 ///
-/// A request may be answered before it has been received whole. Were the
-/// connection closed at once, with bytes of the client unread, then TCP would
-/// reset it, and the client might never read the answer.
-struct Lingering {
-    /// There until the body has ended or failed.
+/// A response may be complete before the request is. If the connection were closed
+/// with unread bytes, TCP would reset it, and the client might not get the response.
+struct DrainOnDrop {
+    /// `None` after the end or an error.
     body: Option<Incoming>,
 }
 
-impl Lingering {
+impl DrainOnDrop {
     const MAX_TIME: Duration = Duration::from_secs(5);
     const MAX_BYTES: usize = 64 * 1024 * 1024;
 
-    async fn discard(mut body: Incoming) {
+    async fn drain(mut body: Incoming) {
         let mut bytes = 0;
         while let Some(Ok(frame)) = body.frame().await {
             bytes += frame.data_ref().map_or(0, Bytes::len);
@@ -158,7 +154,7 @@ impl Lingering {
     }
 }
 
-impl HttpBody for Lingering {
+impl HttpBody for DrainOnDrop {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -187,11 +183,51 @@ impl HttpBody for Lingering {
     }
 }
 
-impl Drop for Lingering {
+impl Drop for DrainOnDrop {
     fn drop(&mut self) {
         let unread = self.body.take().filter(|body| !body.is_end_stream());
         if let (Some(body), Ok(runtime)) = (unread, Handle::try_current()) {
-            runtime.spawn(timeout(Self::MAX_TIME, Self::discard(body)));
+            runtime.spawn(timeout(Self::MAX_TIME, Self::drain(body)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{StreamExt, stream};
+    use http_body_util::StreamBody;
+    use tokio::time::sleep_until;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_time_between_frames_counts() {
+        let start = Instant::now();
+        // The frames come 9, 18, 20 and 31 seconds after the start.
+        let frames = stream::iter([9, 18, 20, 31]).then(move |second| async move {
+            sleep_until(start + Duration::from_secs(second)).await;
+            Ok::<_, BoxError>(Frame::data(Bytes::new()))
+        });
+        let timeout = Duration::from_secs(10);
+        let body = StreamBody::new(Box::pin(frames));
+        let mut body = IdleTimeoutBody::new(body, "test", timeout);
+        for _ in 0..3 {
+            body.frame().await.unwrap().unwrap();
+        }
+        let error = body.frame().await.unwrap().unwrap_err();
+        assert!(error.is::<IdleTimeout>(), "{error}");
+        assert_eq!(start.elapsed(), Duration::from_secs(30));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_without_a_poll_does_not_count() {
+        let timeout = Duration::from_secs(10);
+        let frames = stream::once(Box::pin(async {
+            sleep(Duration::from_secs(6)).await;
+            Ok::<_, BoxError>(Frame::data(Bytes::new()))
+        }));
+        let mut body = IdleTimeoutBody::new(StreamBody::new(frames), "test", timeout);
+        sleep(2 * timeout).await;
+        body.frame().await.unwrap().unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! The settings: flags and the environment.
+//! The settings: flags and environment variables.
 
 use std::{env, net::SocketAddr, time::Duration};
 
@@ -10,21 +10,21 @@ use crate::{forward::Timeouts, log};
 
 /// A reverse proxy for LLM APIs that routes by model name.
 ///
-/// It replaces the `model` of each request by its ID from a published list of
-/// active models, and forwards everything else as it is. Without an upstream
-/// and a models URL it is a demo that brings both along.
+/// It replaces the `model` of each request by the model's ID from a published
+/// catalog of active models, and forwards everything else unchanged. Without an
+/// upstream it runs a demo with an embedded one.
 #[derive(Debug, Parser)]
 #[command(
     name = "proxy",
     after_help = "More settings come from the environment: DEFAULT_FALLBACK_MODEL, \
                   DEFAULT_FALLBACK_EMBEDDINGS_MODEL, DEFAULT_FALLBACK_TTS_MODEL, \
-                  DEFAULT_FALLBACK_STT_MODEL (empty: none), MODELS_TTL_SECONDS, \
-                  MODELS_FETCH_TIMEOUT_SECONDS, MODELS_MISS_REFRESH_SECONDS, RUST_LOG, and \
-                  UPSTREAM_AUTHORIZATION: sent upstream as the Authorization header, in place of \
-                  the client's own."
+                  DEFAULT_FALLBACK_STT_MODEL (empty disables), MODELS_TTL_SECONDS, \
+                  MODELS_FETCH_TIMEOUT_SECONDS, MODELS_MISS_REFRESH_SECONDS, RUST_LOG (such as \
+                  info,proxy=debug), and UPSTREAM_AUTHORIZATION: the Authorization header of \
+                  upstream requests, in place of the client's."
 )]
 struct Cli {
-    /// The address to listen on; port 0 takes a free one.
+    /// Address to listen on; port 0 selects a free port.
     #[arg(
         long,
         env = "LISTEN_ADDR",
@@ -33,13 +33,13 @@ struct Cli {
     )]
     listen: String,
 
-    /// The server to forward to; a path in it goes before each request's path
-    /// [default: a demo server].
+    /// Server to forward to; its path is prepended to each request's path
+    /// [default: the demo upstream].
     #[arg(long, env = "UPSTREAM_URL", value_name = "URL", hide_env_values = true)]
     upstream: Option<String>,
 
-    /// Where the active models are published [default: the Morpheus
-    /// marketplace's list; without an upstream a demo list].
+    /// URL of the catalog of active models [default: the Morpheus
+    /// marketplace's; without an upstream the demo's].
     #[arg(
         long,
         env = "ACTIVE_MODELS_URL",
@@ -48,13 +48,13 @@ struct Cli {
     )]
     models_url: Option<String>,
 
-    /// A request header to carry the model's ID upstream too, such as the
-    /// model_id by which Morpheus nodes route; clients' own copies never pass.
+    /// Also send the model's ID in this request header, such as the model_id by
+    /// which Morpheus nodes route; clients' own copies are removed.
     #[arg(long, value_name = "NAME")]
     id_header: Option<HeaderName>,
 
-    /// How many bytes of one request's body may be held until its model is
-    /// known; past it the answer is 413.
+    /// Maximum bytes held of one request until its model is known; larger
+    /// requests get 413.
     #[arg(
         long,
         env = "MAX_HELD_BYTES",
@@ -64,7 +64,7 @@ struct Cli {
     )]
     max_held_bytes: usize,
 
-    /// How many of all requests together; past it the answer is 503.
+    /// Maximum bytes held of all requests together; further requests get 503.
     #[arg(
         long,
         env = "MAX_TOTAL_HELD_BYTES",
@@ -74,54 +74,53 @@ struct Cli {
     )]
     max_total_held_bytes: usize,
 
-    /// How long a request may be held until its model is known, unless it brings
-    /// 16 KiB for each second; past it the answer is 408.
+    /// Timeout until a request's model is known, unless the body arrives at 16
+    /// KiB per second or more; slower requests get 408.
     #[arg(
         long,
         env = "HELD_TIMEOUT_SECONDS",
         value_name = "SECONDS",
         default_value = "30",
         value_parser = |text: &str| {
-            seconds(text).map_err(|problem| format!("{problem}, also in HELD_TIMEOUT_SECONDS"))
+            seconds(text).map_err(|error| format!("{error}, also in HELD_TIMEOUT_SECONDS"))
         }
     )]
     held_timeout: Duration,
 
-    /// How long connecting to the upstream may take; past it the answer is 504.
+    /// Timeout for a connection to the upstream; the client gets 504.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     upstream_connect_timeout: Duration,
 
-    /// How long the upstream may take to begin its answer once it has the
-    /// request; past it the answer is 504.
+    /// Timeout for the upstream's response to begin once it has the request; the
+    /// client gets 504.
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
     upstream_first_byte_timeout: Duration,
 
-    /// How long the upstream may pause within its answer; past it the answer
-    /// is cut off.
+    /// Timeout between two parts of the upstream's response, which is then cut
+    /// off.
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
     upstream_idle_timeout: Duration,
 
-    /// How long a client may take for the head of a request, and keep a
-    /// connection without one; past it the connection is closed.
-    // Load balancers keep idle connections for 60 s, and are to close them first.
+    /// Timeout for the head of a request, and for idle connections, which are
+    /// then closed.
+    // Longer than the 60 s of load balancers, which should close idle connections first.
     #[arg(long, value_name = "SECONDS", default_value = "75", value_parser = seconds)]
     client_header_timeout: Duration,
 
-    /// How long a client may pause within the body of a request; past it the
-    /// answer is 408.
+    /// Timeout between two parts of a request body; the client gets 408.
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     client_idle_timeout: Duration,
 
-    /// How long a client may take nothing that is sent to it; past it its
-    /// connection is closed. One stream of HTTP/2 may stall for longer.
+    /// Timeout for a client that does not read, whose connection is then closed;
+    /// a single HTTP/2 stream may stall longer.
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     client_write_timeout: Duration,
 
-    /// How long requests under way may take to finish after SIGTERM or Ctrl-C.
+    /// Timeout for in-flight requests after SIGTERM or Ctrl-C.
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     drain_timeout: Duration,
 
-    /// What the log on stderr looks like.
+    /// Format of the log on stderr.
     #[arg(
         long,
         env = "LOG_FORMAT",
@@ -132,15 +131,15 @@ struct Cli {
     log_format: log::Format,
 }
 
-/// Settings that have been checked.
+/// Validated settings.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) listen: String,
     /// `None`: the demo upstream.
     pub(crate) upstream: Option<Uri>,
-    /// What goes upstream in place of what the client sent.
+    /// Replaces the client's `Authorization`.
     pub(crate) authorization: Option<HeaderValue>,
-    /// `None`: the demo registry without an upstream, else the layer's default.
+    /// `None`: the demo registry in the demo, else the layer's default.
     pub(crate) models_url: Option<String>,
     pub(crate) connect_timeout: Duration,
     pub(crate) timeouts: Timeouts,
@@ -149,19 +148,18 @@ pub(crate) struct Settings {
     pub(crate) client_write_timeout: Duration,
     pub(crate) drain_timeout: Duration,
     pub(crate) log_format: log::Format,
-    /// What `RoutingConfigBuilder` reads from the environment itself, and the
-    /// flags about routing.
+    /// From the environment variables of `RoutingConfigBuilder`, and the flags.
     pub(crate) routing: RoutingConfigBuilder,
 }
 
 impl Settings {
-    /// Reads the arguments and the environment. Exits at `--help` and at
+    /// Reads the arguments and the environment. Exits after `--help` and on
     /// arguments that do not parse.
     ///
     /// # Errors
     ///
-    /// A value that is not allowed. The message names the flag and the
-    /// variable, and does not repeat URLs: they may contain credentials.
+    /// Returns a message if a value is invalid. It names the flag and the variable,
+    /// and leaves out URLs, which may contain credentials.
     pub(crate) fn from_args_and_env() -> Result<Self, String> {
         for variable in [
             "LISTEN_ADDR",
@@ -175,7 +173,7 @@ impl Settings {
         }
         let cli = Cli::parse();
         check_listen(&cli.listen)
-            .map_err(|problem| format!("--listen (LISTEN_ADDR) is {:?}; {problem}", cli.listen))?;
+            .map_err(|error| format!("--listen (LISTEN_ADDR) is {:?}; {error}", cli.listen))?;
         let upstream = cli.upstream.as_deref().map(upstream).transpose();
         let mut routing = RoutingConfigBuilder::from_env().map_err(|error| error.to_string())?;
         routing = routing
@@ -190,7 +188,7 @@ impl Settings {
                 .map_err(|error| format!("--models-url (ACTIVE_MODELS_URL): {error}"))?;
         }
         Ok(Self {
-            upstream: upstream.map_err(|problem| format!("--upstream (UPSTREAM_URL) {problem}"))?,
+            upstream: upstream.map_err(|error| format!("--upstream (UPSTREAM_URL) {error}"))?,
             authorization: authorization()?,
             listen: cli.listen,
             models_url: cli.models_url,
@@ -230,18 +228,18 @@ fn upstream(url: &str) -> Result<Uri, &'static str> {
     }
     let authority = uri.authority().map_or("", |authority| authority.as_str());
     if authority.contains('@') {
-        return Err("must not contain a user name or password; clients send their own keys");
+        return Err("must not contain a user name or password; set UPSTREAM_AUTHORIZATION instead");
     }
     if uri.host().is_none_or(str::is_empty) {
         return Err("has no host");
     }
     if uri.query().is_some() {
-        return Err("must not have a query; each request brings its own");
+        return Err("must not have a query; each request has its own");
     }
     without_default_port(uri).ok_or("has a host that is not valid")
 }
 
-/// As the upstream is to see its own name (RFC 9110, 4.2.3).
+/// Removes the scheme's default port from the URL (RFC 9110, 4.2.3).
 fn without_default_port(uri: Uri) -> Option<Uri> {
     let default = match uri.scheme_str() {
         Some("http") => 80,
@@ -265,8 +263,8 @@ fn bytes(text: &str, variable: &str) -> Result<usize, String> {
     }
 }
 
-/// The secret that the upstream wants. It is no flag: whoever may list the
-/// processes of a system reads those.
+/// Reads the upstream credentials. There is no flag for them, because other users of
+/// the system can list the arguments of processes.
 fn authorization() -> Result<Option<HeaderValue>, String> {
     const VARIABLE: &str = "UPSTREAM_AUTHORIZATION";
 
@@ -278,7 +276,7 @@ fn authorization() -> Result<Option<HeaderValue>, String> {
     let value = value.trim();
     if value.is_empty() {
         return Err(format!(
-            "{VARIABLE} is empty; unset it to let clients send their own keys"
+            "{VARIABLE} is empty; unset it to forward the clients' own keys"
         ));
     }
     // The message does not repeat the secret.

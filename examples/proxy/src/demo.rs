@@ -1,5 +1,4 @@
-//! What the demo brings along: a registry and an OpenAI-like upstream, both on
-//! free ports of the loopback address.
+//! The demo's registry and OpenAI-like upstream, on free ports of the loopback address.
 
 use std::{
     convert::Infallible,
@@ -29,7 +28,7 @@ use tokio::net::TcpListener;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 use tower_model_routing::BoxError;
 
-use crate::{body::Body, reply};
+use crate::{body::Body, response};
 
 const CATALOG: &str = include_str!("models.json");
 const CATALOG_ETAG: HeaderValue = HeaderValue::from_static("\"demo-1\"");
@@ -40,7 +39,7 @@ pub(crate) async fn start_registry() -> io::Result<String> {
     Ok(format!("http://{address}/active_models.json"))
 }
 
-/// Starts an upstream that tells what it was sent, and returns its URL.
+/// Starts an upstream that reports what it was sent, and returns its URL.
 pub(crate) async fn start_upstream() -> io::Result<Uri> {
     let url = format!("http://{}", start(infer).await?);
     url.parse().map_err(io::Error::other)
@@ -78,14 +77,14 @@ fn active_models(request: &Request<Incoming>) -> Response<Body> {
     let mut response = if request.headers().get(IF_NONE_MATCH) == Some(&CATALOG_ETAG) {
         with_status(StatusCode::NOT_MODIFIED)
     } else {
-        typed("application/json", reply::whole(Full::from(CATALOG)))
+        typed("application/json", response::boxed(Full::from(CATALOG)))
     };
     response.headers_mut().insert(ETAG, CATALOG_ETAG);
     response
 }
 
 fn with_status(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(reply::whole(Empty::new()));
+    let mut response = Response::new(response::boxed(Empty::new()));
     *response.status_mut() = status;
     response
 }
@@ -102,7 +101,7 @@ fn typed(content_type: &'static str, body: Body) -> Response<Body> {
 /// The part of a request that the demo shows.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Seen {
+struct Summary {
     model: Value,
     stream: Value,
     #[serde(skip)]
@@ -110,26 +109,27 @@ struct Seen {
 }
 
 /// Reads a body of any size in little memory.
-async fn read(body: Incoming) -> Seen {
+async fn read(body: Incoming) -> Summary {
     let reader = tokio::task::spawn_blocking(|| {
         let mut bytes = 0;
         let data = BodyDataStream::new(body)
             .inspect_ok(|data| bytes += data.len() as u64)
             .map_err(io::Error::other);
         let mut data = SyncIoBridge::new(StreamReader::new(data));
-        let seen: Seen = serde_json::from_reader(BufReader::new(&mut data)).unwrap_or_default();
+        let summary: Summary =
+            serde_json::from_reader(BufReader::new(&mut data)).unwrap_or_default();
         // The rest of a body that is not JSON.
         let _ = io::copy(&mut data, &mut io::sink());
         drop(data);
-        Seen { bytes, ..seen }
+        Summary { bytes, ..summary }
     });
     reader.await.unwrap_or_default()
 }
 
-/// Responds to any path like the OpenAI API, and tells which model it was sent.
+/// Responds to any path like the OpenAI API, and reports the model that it was sent.
 async fn infer(request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path().to_owned();
-    let Seen {
+    let Summary {
         model,
         stream,
         bytes,
@@ -139,22 +139,22 @@ async fn infer(request: Request<Incoming>) -> Response<Body> {
     if path.ends_with("/chat/completions") {
         match streams {
             true => events(chat_events(&model, &text)),
-            false => reply::json(StatusCode::OK, &chat(&model, &text)),
+            false => response::json(StatusCode::OK, &chat_completion(&model, &text)),
         }
     } else if path.ends_with("/responses") {
         match streams {
             true => events(response_events(&model, &text)),
-            false => reply::json(StatusCode::OK, &response(&model, &text)),
+            false => response::json(StatusCode::OK, &response_object(&model, &text)),
         }
     } else if path.ends_with("/embeddings") {
-        reply::json(StatusCode::OK, &embeddings(&model))
+        response::json(StatusCode::OK, &embeddings(&model))
     } else {
         let echo = json!({ "path": path, "bytes": bytes, "model": model, "text": text });
-        reply::json(StatusCode::OK, &echo)
+        response::json(StatusCode::OK, &echo)
     }
 }
 
-fn chat(model: &Value, text: &str) -> Value {
+fn chat_completion(model: &Value, text: &str) -> Value {
     json!({
         "id": "chatcmpl-demo",
         "object": "chat.completion",
@@ -193,7 +193,7 @@ fn chat_events(model: &Value, text: &str) -> Vec<String> {
     events
 }
 
-fn response(model: &Value, text: &str) -> Value {
+fn response_object(model: &Value, text: &str) -> Value {
     json!({
         "id": "resp_demo",
         "object": "response",
@@ -219,7 +219,7 @@ fn response_events(model: &Value, text: &str) -> Vec<String> {
         events.push(event(name, data));
     }
     let name = "response.completed";
-    let data = json!({ "type": name, "response": response(model, text) });
+    let data = json!({ "type": name, "response": response_object(model, text) });
     events.push(event(name, data));
     events
 }
@@ -242,12 +242,12 @@ fn events(events: Vec<String>) -> Response<Body> {
     typed("text/event-stream", StreamBody::new(frames).boxed_unsync())
 }
 
-/// What to try.
-pub(crate) struct Demo {
+/// The text that the demo prints.
+pub(crate) struct Instructions {
     pub(crate) address: SocketAddr,
 }
 
-impl fmt::Display for Demo {
+impl fmt::Display for Instructions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut address = self.address;
         if address.ip().is_unspecified() {
@@ -259,13 +259,13 @@ impl fmt::Display for Demo {
         writeln!(
             f,
             r#"
-This is a demo: without --upstream, an embedded upstream answers. Try
+This is a demo with an embedded upstream; --upstream sets a real one. Try
 
 curl -si http://{address}/v1/chat/completions \
   -H 'Content-Type: application/json' \
   -d '{{"model": "venice-uncensored", "messages": [{{"role": "user", "content": "Hi"}}]}}'
 
-and add "stream": true for events. The models are at http://{address}/v1/models
+and add "stream": true for server-sent events. The models are at http://{address}/v1/models
 "#
         )
     }

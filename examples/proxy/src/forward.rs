@@ -1,12 +1,10 @@
-//! The reverse proxy proper: a request to the upstream, its answer to the
-//! client, both streaming. Upgraded connections such as WebSockets are none of
-//! it: the request to upgrade stops here.
+//! The reverse proxy service: forwards requests to the upstream, and its responses.
 
 use std::{
     convert::Infallible,
     error::Error,
     future::Future,
-    io, iter,
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -21,26 +19,27 @@ use http::{
 };
 use http_body::Body as HttpBody;
 use hyper_util::client::legacy;
-use tower::Service;
+use tower::{Service, timeout::error::Elapsed};
 use tower_model_routing::{BoxError, RoutedModel};
 
 use crate::{
     body::{self, Body},
+    error::{self, ErrorChain},
     headers,
     hop_by_hop::remove_hop_by_hop,
-    reply,
-    upload::{Failure, Upload},
+    response,
+    upload::{Failure, TrackedBody},
     upstream::{self, Connector, UpstreamClient},
 };
 
-/// How long each step of the upstream may take.
+/// Timeouts of the upstream's responses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
     pub(crate) first_byte: Duration,
     pub(crate) idle: Duration,
 }
 
-/// Forwards requests to one upstream. What goes wrong becomes an answer.
+/// Forwards requests to one upstream. Failures become error responses.
 #[derive(Clone, Debug)]
 pub(crate) struct Forward(Arc<Inner>);
 
@@ -48,7 +47,7 @@ pub(crate) struct Forward(Arc<Inner>);
 struct Inner {
     client: UpstreamClient,
     upstream: Uri,
-    /// The upstream's, for each request.
+    /// The upstream's `Host`.
     host: HeaderValue,
     authorization: Option<HeaderValue>,
     timeouts: Timeouts,
@@ -82,15 +81,13 @@ impl Inner {
         B: HttpBody<Data = Bytes, Error = BoxError> + Send + 'static,
     {
         let (mut head, body) = request.into_parts();
-        // A tunnel is none of a reverse proxy's business.
-        let is_tunnel = head.method == Method::CONNECT;
-        match self.uri(head.uri.path_and_query().cloned()) {
-            Some(uri) if !is_tunnel => head.uri = uri,
+        match self.upstream_uri(head.uri.path_and_query().cloned()) {
+            Some(uri) if head.method != Method::CONNECT => head.uri = uri,
             _ => {
-                return reply::error(
+                return response::error(
                     StatusCode::BAD_REQUEST,
                     "invalid_request_target",
-                    "This request target cannot be forwarded. Ask for a path.",
+                    "This request target cannot be forwarded. Request a path.",
                 );
             }
         }
@@ -100,32 +97,32 @@ impl Inner {
         }
         head.version = Version::HTTP_11;
         let routed = head.extensions.get::<RoutedModel>().cloned();
-        let (body, progress) = Upload::new(body);
+        let (body, progress) = TrackedBody::new(body);
         let exchange = self.client.request(Request::from_parts(head, body));
         let result = tokio::select! {
             biased;
             result = exchange => result,
-            () = progress.upstream_silent(self.timeouts.first_byte) => {
+            () = progress.upstream_idle(self.timeouts.first_byte) => {
                 let model = routed.as_ref().map(RoutedModel::name);
-                tracing::warn!(upstream = %self.upstream, model, "the upstream has not answered in time");
-                return timed_out();
+                tracing::warn!(upstream = %self.upstream, model, "upstream response timeout");
+                return gateway_timeout();
             }
         };
         match result {
             Ok(response) if response.status().is_informational() => {
-                tracing::warn!(status = %response.status(), "the upstream upgraded unasked");
-                unavailable("The server behind this gateway gave an answer to another question.")
+                tracing::warn!(status = %response.status(), "unexpected upgrade by the upstream");
+                bad_gateway("The upstream sent a response that does not match the request.")
             }
-            Ok(response) => self.answer(response, routed),
+            Ok(response) => self.response(response, routed),
             Err(error) => match progress.failure() {
-                Some(failure) => refuse(&failure),
-                None => self.explain(&error, routed.as_ref()),
+                Some(failure) => invalid_body(&failure),
+                None => self.upstream_error(&error, routed.as_ref()),
             },
         }
     }
 
-    /// The upstream's answer on its way to the client.
-    fn answer(
+    /// Prepares the upstream's response for the client.
+    fn response(
         &self,
         response: Response<hyper::body::Incoming>,
         routed: Option<RoutedModel>,
@@ -137,8 +134,8 @@ impl Inner {
         Response::from_parts(head, body::from_upstream(body, self.timeouts.idle, routed))
     }
 
-    /// Where the request goes: the upstream's path, then the request's.
-    fn uri(&self, target: Option<PathAndQuery>) -> Option<Uri> {
+    /// Appends the request's target to the upstream's URL.
+    fn upstream_uri(&self, target: Option<PathAndQuery>) -> Option<Uri> {
         let target = target.unwrap_or(PathAndQuery::from_static("/"));
         let prefix = self.upstream.path().trim_end_matches('/');
         let path = match target.as_str().as_bytes().first() {
@@ -153,20 +150,24 @@ impl Inner {
         Uri::from_parts(parts).ok()
     }
 
-    /// The answer when the upstream did not give one.
-    fn explain(&self, error: &legacy::Error, routed: Option<&RoutedModel>) -> Response<Body> {
+    fn upstream_error(
+        &self,
+        error: &legacy::Error,
+        routed: Option<&RoutedModel>,
+    ) -> Response<Body> {
         let model = routed.map(RoutedModel::name);
-        tracing::warn!(upstream = %self.upstream, model, error = %Chain(error), "the upstream failed");
-        if sources(error).any(is_timeout) {
-            return timed_out();
-        }
-        let message = if error.is_connect() {
-            "The server behind this gateway cannot be reached. Try again shortly."
+        let chain = ErrorChain(error);
+        tracing::warn!(upstream = %self.upstream, model, error = %chain, "upstream request failed");
+        if error::chain(error).any(is_timeout) {
+            gateway_timeout()
+        } else if error.is_connect() {
+            bad_gateway("The upstream cannot be reached. Try again shortly.")
         } else {
-            "The server behind this gateway broke off before it answered. The request may have \
-             been carried out or not."
-        };
-        unavailable(message)
+            bad_gateway(
+                "The upstream closed the connection before it responded. It may have processed \
+                 the request or not.",
+            )
+        }
     }
 }
 
@@ -188,57 +189,36 @@ where
     }
 }
 
-/// The answer to a request whose body could not be read.
-fn refuse(failure: &Failure) -> Response<Body> {
+fn invalid_body(failure: &Failure) -> Response<Body> {
     match failure {
-        Failure::Idle => reply::error(
+        Failure::IdleTimeout => response::error(
             StatusCode::REQUEST_TIMEOUT,
             "request_timeout",
-            "The request's body stopped coming. Send it without long pauses.",
+            "The request body did not arrive in time. Send it without long pauses.",
         ),
-        Failure::Broken(problem) => reply::error(
+        Failure::Invalid(cause) => response::error(
             StatusCode::BAD_REQUEST,
             "invalid_request_body",
-            &format!("The request's body could not be read: {problem}."),
+            &format!("The request body cannot be read: {cause}."),
         ),
     }
 }
 
-fn unavailable(message: &str) -> Response<Body> {
-    reply::error(StatusCode::BAD_GATEWAY, "upstream_unavailable", message)
+fn bad_gateway(message: &str) -> Response<Body> {
+    response::error(StatusCode::BAD_GATEWAY, "upstream_unavailable", message)
 }
 
-fn timed_out() -> Response<Body> {
-    reply::error(
+fn gateway_timeout() -> Response<Body> {
+    response::error(
         StatusCode::GATEWAY_TIMEOUT,
         "upstream_timeout",
-        "The server behind this gateway did not answer in time.",
+        "The upstream did not respond in time.",
     )
 }
 
 fn is_timeout(error: &(dyn Error + 'static)) -> bool {
-    error.is::<tower::timeout::error::Elapsed>()
+    error.is::<Elapsed>()
         || error
             .downcast_ref::<io::Error>()
             .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
-}
-
-/// The error and all its causes.
-fn sources<'a>(
-    error: &'a (dyn Error + 'static),
-) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    iter::successors(Some(error), |&error| error.source())
-}
-
-/// Shows an error and all its causes in one line.
-pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (depth, error) in sources(self.0).enumerate() {
-            let separator = if depth == 0 { "" } else { ": " };
-            write!(f, "{separator}{error}")?;
-        }
-        Ok(())
-    }
 }

@@ -1,4 +1,4 @@
-//! What a proxy changes in the headers that pass it.
+//! The headers that the proxy changes.
 
 use std::net::IpAddr;
 
@@ -10,51 +10,51 @@ use http::{
 };
 
 use crate::{
-    front,
     hop_by_hop::{remove_hop_by_hop, tokens},
+    request_context::REQUEST_ID,
 };
 
-/// Who is at the other end of a connection, as `X-Forwarded-For` has it.
+/// The IP address of a client, as in `X-Forwarded-For`.
 #[derive(Clone, Debug)]
-pub(crate) struct Client(HeaderValue);
+pub(crate) struct ClientIp(HeaderValue);
 
-impl Client {
+impl ClientIp {
     pub(crate) fn new(address: IpAddr) -> Self {
         let text = address.to_canonical().to_string();
-        // Digits, letters, dots and colons are a value.
+        // Digits, letters, dots and colons are a valid value.
         let unknown = HeaderValue::from_static("unknown");
         Self(HeaderValue::try_from(text).unwrap_or(unknown))
     }
 }
 
-/// Prepares the head of a client's request to be forwarded.
-pub(crate) fn prepare_request(head: &mut Parts, client: Client) {
+/// Prepares the head of a client's request for the upstream.
+pub(crate) fn prepare_request(head: &mut Parts, client: ClientIp) {
     let host = host(head);
     let headers = &mut head.headers;
-    let takes_trailers =
+    let accepts_trailers =
         tokens(headers, &header::TE).any(|coding| coding.eq_ignore_ascii_case("trailers"));
-    // The client may not take the ID for its connection's business.
-    remove_hop_by_hop(headers, Some(&front::ID));
-    // Only this member of TE says something about the client itself.
-    if takes_trailers {
+    // `Connection` cannot remove the ID.
+    remove_hop_by_hop(headers, Some(&REQUEST_ID));
+    // The only member of TE that holds beyond the connection.
+    if accepts_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
-    // This proxy has met the expectation: it reads the body.
+    // The proxy sends `100 Continue` itself, when it reads the body.
     headers.remove(header::EXPECT);
     join_cookies(headers);
     headers.append(header::VIA, via(head.version));
     add_forwarded(headers, client, host);
 }
 
-/// Removes the `Content-Length` of a message that comes in chunks all the same,
-/// as who forwards such a message must (RFC 9112, 6.3).
+/// Removes a `Content-Length` beside `Transfer-Encoding`, as a proxy must (RFC 9112,
+/// 6.3).
 pub(crate) fn remove_overridden_length(headers: &mut HeaderMap) {
     if headers.contains_key(header::TRANSFER_ENCODING) {
         headers.remove(header::CONTENT_LENGTH);
     }
 }
 
-/// What a gateway must say of itself (RFC 9110, 7.6.3), so that a loop shows.
+/// Returns the value of `Via` (RFC 9110, 7.6.3), which makes loops visible.
 fn via(version: Version) -> HeaderValue {
     HeaderValue::from_static(match version {
         Version::HTTP_2 => "2 tower-model-routing",
@@ -63,7 +63,7 @@ fn via(version: Version) -> HeaderValue {
     })
 }
 
-/// HTTP/2 may split the cookies, which HTTP/1.1 has in one line (RFC 9113,
+/// Joins the cookies, which HTTP/2 may split and HTTP/1.1 has on one line (RFC 9113,
 /// 8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let lines: Vec<_> = headers
@@ -78,7 +78,7 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// The host that the client asked for: HTTP/2 has it in the URI.
+/// Returns the requested host: the authority of the URI, as in HTTP/2, or `Host`.
 fn host(head: &Parts) -> Option<HeaderValue> {
     let authority = head.uri.authority().map(Authority::as_str);
     authority
@@ -86,10 +86,9 @@ fn host(head: &Parts) -> Option<HeaderValue> {
         .or_else(|| head.headers.get(header::HOST).cloned())
 }
 
-/// Tells the upstream where the request came from. Another proxy in front of
-/// this one knows better which protocol and host the client used, so what it
-/// says of them stays.
-fn add_forwarded(headers: &mut HeaderMap, Client(client): Client, host: Option<HeaderValue>) {
+/// Adds `X-Forwarded-For`, `-Proto` and `-Host`. Keeps the last two if a proxy in front
+/// has set them.
+fn add_forwarded(headers: &mut HeaderMap, ClientIp(client): ClientIp, host: Option<HeaderValue>) {
     const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
     const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
     const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");

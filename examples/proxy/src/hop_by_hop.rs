@@ -1,9 +1,9 @@
-//! Headers that are about one connection only.
+//! Hop-by-hop headers.
 
 use http::{HeaderMap, HeaderName, header};
 
-/// Removes the headers that are about one connection only (RFC 9110, 7.6.1), but
-/// not `kept`, whatever `Connection` says of that.
+/// Removes the hop-by-hop headers (RFC 9110, 7.6.1), except `kept`, even if
+/// `Connection` names it.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap, kept: Option<&HeaderName>) {
     static HOP_BY_HOP: [HeaderName; 8] = [
         header::CONNECTION,
@@ -16,7 +16,7 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap, kept: Option<&HeaderNam
         header::UPGRADE,
     ];
 
-    // One look at every name costs less than eight that are looked up.
+    // One pass over the names costs less than eight lookups.
     let mut names: Vec<HeaderName> = headers
         .keys()
         .filter(|name| HOP_BY_HOP.contains(name))
@@ -32,7 +32,7 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap, kept: Option<&HeaderNam
     }
 }
 
-/// The members of a list header, over all its lines.
+/// Iterates over the members of a comma-separated header, across all its lines.
 pub(crate) fn tokens<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,

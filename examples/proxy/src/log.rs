@@ -11,40 +11,36 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-/// What a line of the log looks like.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Format {
-    /// For people.
+    /// Text.
     Text,
-    /// A JSON object per line.
+    /// One JSON object per line.
     Json,
 }
 
-/// What it contains if `RUST_LOG` does not say. The routing layer's span of each
-/// request costs as much as routing does; what goes wrong here names the model
-/// itself.
-const DEFAULT: &str = "info,tower_model_routing::telemetry=warn";
+/// The filter without `RUST_LOG`. It leaves out the routing layer's span of each
+/// request, which costs as much as routing; the proxy's own lines name the model.
+const DEFAULT_FILTER: &str = "info,tower_model_routing::telemetry=warn";
 
-/// Starts it. What it contains is up to `RUST_LOG`.
+/// Installs the subscriber, with the filter of `RUST_LOG`.
 ///
 /// # Errors
 ///
-/// `RUST_LOG` is not valid.
-pub(crate) fn start(format: Format) -> Result<(), String> {
-    let directives = match env::var("RUST_LOG") {
-        Ok(directives) => directives,
-        Err(_) => DEFAULT.to_owned(),
-    };
-    let filter = filter(&directives).map_err(|error| {
+/// Returns an error if `RUST_LOG` does not parse.
+pub(crate) fn init(format: Format) -> Result<(), String> {
+    let filter = env::var("RUST_LOG").unwrap_or(DEFAULT_FILTER.to_owned());
+    let filter = parse_filter(&filter).map_err(|error| {
         format!(
-            "RUST_LOG is {directives:?}: {error}; it must be levels, and targets with levels, \
-             such as \"info,proxy=debug\""
+            "RUST_LOG is {filter:?}: {error}; it must be a list of levels and TARGET=LEVEL, \
+             such as info,proxy=debug"
         )
     })?;
     let log = fmt::layer().with_writer(io::stderr).with_ansi(false);
     let log = match format {
         Format::Text => log.boxed(),
-        // The list of spans has the current one as well.
+        // The list of spans includes the current one.
         Format::Json => log
             .json()
             .flatten_event(true)
@@ -55,8 +51,27 @@ pub(crate) fn start(format: Format) -> Result<(), String> {
     Ok(())
 }
 
-fn filter(directives: &str) -> Result<Targets, ParseError> {
-    let directives = directives.split(',').map(str::trim);
+fn parse_filter(filter: &str) -> Result<Targets, ParseError> {
+    let directives = filter.split(',').map(str::trim);
     let directives: Vec<_> = directives.filter(|it| !it.is_empty()).collect();
     directives.join(",").parse()
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn filters_are_levels_by_target() {
+        let filter = parse_filter("info, proxy=debug,,h2=off,").unwrap();
+        assert!(filter.would_enable("other", &Level::INFO));
+        assert!(!filter.would_enable("other", &Level::DEBUG));
+        assert!(filter.would_enable("proxy::server", &Level::DEBUG));
+        assert!(!filter.would_enable("h2", &Level::ERROR));
+        for invalid in ["proxy=loud", "[request{id=1}]=debug", "a=b=c"] {
+            assert!(parse_filter(invalid).is_err(), "{invalid}");
+        }
+    }
 }

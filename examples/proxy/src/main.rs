@@ -1,27 +1,28 @@
 //! A reverse proxy for LLM APIs that routes by model name.
 //!
-//! Without arguments it is a demo that brings a registry and an upstream along;
-//! `--help` lists the settings that make it a real one.
+//! Without settings it runs a demo with an embedded registry and upstream; `--help`
+//! lists the settings.
 //!
 //! ```sh
 //! cargo run --release -p model-routing-proxy
 //! cargo run --release -p model-routing-proxy -- --upstream https://api.example.com
 //! ```
 
+mod admin;
 mod app;
 mod body;
 mod cli;
+mod coalesce;
 mod demo;
+mod error;
 mod forward;
-mod front;
-mod gather;
 mod headers;
-mod health;
 mod hop_by_hop;
 mod log;
-mod reply;
+mod request_context;
+mod response;
 mod server;
-mod stop;
+mod signals;
 mod tasks;
 mod upload;
 mod upstream;
@@ -40,44 +41,44 @@ use tokio::{net::TcpListener, runtime::Handle, time::interval};
 use tower_model_routing::{BoxError, ModelRoutingLayer};
 
 use crate::{
+    admin::{AdminRoutes, Fallbacks},
     app::App,
     cli::Settings,
-    demo::Demo,
-    forward::{Chain, Forward},
-    health::{Fallbacks, Pages},
+    demo::Instructions,
+    error::ErrorChain,
+    forward::Forward,
     server::Limits,
-    stop::StopSignals,
-    tasks::Tasks,
+    signals::ShutdownSignals,
+    tasks::TaskGauge,
 };
 
-/// A request takes some sixty allocations, most of them freed on the thread that
-/// made them.
+/// A request takes some sixty allocations, most of them freed by the same thread.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    // A huge page takes all of its memory once a byte of it is used, and read buffers
-    // are used in part: connections took up to ten times as much besides what they
-    // held, and no less time. The allocator does not ask for such pages (`no_thp`), but
-    // some systems give them unasked. Where this fails, they do.
+    // A huge page takes all of its memory once one byte is used, and read buffers are
+    // used in part: with huge pages connections take up to ten times the memory, and no
+    // less CPU time. The allocator does not request them (`no_thp`), but some systems
+    // use them by default.
     #[cfg(target_os = "linux")]
     let _ = rustix::thread::disable_transparent_huge_pages(true);
 
     let settings = Settings::from_args_and_env().and_then(|settings| {
-        log::start(settings.log_format)?;
+        log::init(settings.log_format)?;
         Ok(settings)
     });
     let settings = match settings {
         Ok(settings) => settings,
-        Err(problem) => {
-            eprintln!("error: {problem}");
+        Err(message) => {
+            eprintln!("error: {message}");
             return ExitCode::from(2);
         }
     };
     match run(settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", Chain(&*error));
+            eprintln!("error: {}", ErrorChain(&*error));
             ExitCode::FAILURE
         }
     }
@@ -105,10 +106,10 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
         None => demo::start_upstream().await?,
     };
     let config = routing.build()?;
-    let fallbacks = Fallbacks::of(&config);
-    // Before the layer, which tells the recorder what its metrics mean.
+    let fallbacks = Fallbacks::new(&config);
+    // Installed before the layer is built, which describes its metrics.
     let metrics = install_metrics()?;
-    // Else a histogram would keep every sample until somebody asks for it.
+    // Without upkeep, histograms keep every sample until the next export.
     let recorder = metrics.clone();
     tokio::spawn(async move {
         let mut upkeep = interval(Duration::from_secs(5));
@@ -119,9 +120,9 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
     });
     let layer = ModelRoutingLayer::new(config);
     let registry = layer.registry().clone();
-    let runtimes = workers::start()?;
-    let tasks = Tasks::of([&[Handle::current()], &*runtimes].concat());
-    let pages = Arc::new(Pages::new(layer.clone(), fallbacks, metrics, tasks));
+    let runtimes = workers::spawn()?;
+    let tasks = TaskGauge::new([&[Handle::current()], &*runtimes].concat());
+    let admin = Arc::new(AdminRoutes::new(layer.clone(), fallbacks, metrics, tasks));
     tracing::info!(%upstream, registry = registry.location(), "starting");
     let connector = upstream::connector(&upstream, settings.connect_timeout)?;
     let workers = runtimes
@@ -133,15 +134,15 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
                 settings.authorization.clone(),
                 settings.timeouts,
             )?;
-            let pages = Arc::clone(&pages);
+            let admin = Arc::clone(&admin);
             let app = Arc::new(App::new(
-                pages,
+                admin,
                 &layer,
                 forward,
                 settings.client_idle_timeout,
             ));
-            let answer = move |request, client| Arc::clone(&app).answer(request, client);
-            Ok((runtime, answer))
+            let handler = move |request, client| Arc::clone(&app).handle(request, client);
+            Ok((runtime, handler))
         })
         .collect::<Result<Vec<_>, BoxError>>()?;
 
@@ -150,19 +151,19 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
         write_timeout: settings.client_write_timeout,
         drain_timeout: settings.drain_timeout,
     };
-    let stop = StopSignals::new()?;
-    // The first requests need not wait for it. What goes wrong is in the log.
+    let signals = ShutdownSignals::new()?;
+    // So that the first requests need not wait. Errors are logged.
     tokio::spawn(async move { registry.refresh().await });
-    say(&format!("listening on http://{address}"));
+    print_line(&format!("listening on http://{address}"));
     if is_demo {
-        eprint!("{}", Demo { address });
+        eprint!("{}", Instructions { address });
     }
-    server::serve(listener, &workers, stop, limits).await;
+    server::serve(listener, &workers, signals, limits).await;
     Ok(())
 }
 
 fn install_metrics() -> Result<PrometheusHandle, BuildError> {
-    // From one microsecond, the price of a hit, to the wait for a cold registry.
+    // From a lookup in the catalog to the wait for a registry without one.
     const SECONDS: [f64; 9] = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 2.0, 10.0];
 
     PrometheusBuilder::new()
@@ -170,8 +171,8 @@ fn install_metrics() -> Result<PrometheusHandle, BuildError> {
         .install_recorder()
 }
 
-/// Writes a line to stdout at once. Nobody may be reading it.
-fn say(line: &str) {
+/// Prints a line to stdout and flushes it. Ignores errors: stdout may be closed.
+fn print_line(line: &str) {
     let mut stdout = io::stdout().lock();
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }

@@ -1,5 +1,4 @@
-//! The listening side: HTTP/1.1 and HTTP/2 over one port, and a shutdown that
-//! lets requests under way finish.
+//! The server: HTTP/1.1 and HTTP/2 on one port, and its graceful shutdown.
 
 use std::{
     convert::Infallible,
@@ -32,106 +31,105 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tower_model_routing::BoxError;
 
-use crate::{gather::Gathered, headers::Client, stop::StopSignals};
+use crate::{coalesce::CoalescingWriter, headers::ClientIp, signals::ShutdownSignals};
 
-/// The largest head of a request. hyper's buffers for HTTP/1 get no larger either:
-/// half of this makes large bodies a tenth more expensive when many come together.
+/// The largest request head, and the limit of hyper's buffers for HTTP/1. With half of
+/// it, concurrent large bodies take a tenth more CPU time.
 const MAX_HEAD_BYTES: u32 = 256 * 1024;
-/// How long to wait after a connection could not be accepted: there may be too
-/// many open files, and the next attempt would fail as well.
+/// The pause after a failed accept: there may be too many open files, and the next
+/// attempt would fail as well.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long connections may still be idle once the server is to stop. Requests
-/// may be on their way, whose clients could not know; each is answered, and told
-/// that it is its connection's last.
-const LAST_CALL: Duration = Duration::from_secs(1);
+/// How long idle connections stay open during shutdown. Their clients may have sent
+/// requests already, which still get responses.
+const IDLE_GRACE_PERIOD: Duration = Duration::from_secs(1);
 
-/// How long clients may keep the server waiting.
+/// Timeouts of clients.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// For the head of a request, and between two requests.
     pub(crate) header_timeout: Duration,
-    /// With a part of an answer.
+    /// For a write to make progress.
     pub(crate) write_timeout: Duration,
-    /// For the requests under way, once the server is to stop.
+    /// For in-flight requests during shutdown.
     pub(crate) drain_timeout: Duration,
 }
 
-/// Serves with `answer`, which is told the client, until the first signal to stop;
-/// then what is under way, until that is done, it has taken too long, or the second
-/// signal comes.
-pub(crate) async fn serve<A, F, B>(
+/// Serves connections on the workers, in turn, until the first signal. Then drains the
+/// in-flight requests, until the timeout or the second signal.
+pub(crate) async fn serve<H, F, B>(
     listener: TcpListener,
-    workers: &[(Handle, A)],
-    mut stop: StopSignals,
+    workers: &[(Handle, H)],
+    mut signals: ShutdownSignals,
     limits: Limits,
 ) where
-    A: Fn(Request<Incoming>, Client) -> F + Clone + Send + Sync + 'static,
+    H: Fn(Request<Incoming>, ClientIp) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     let (close, _) = watch::channel(());
-    let is_stopping = Arc::new(AtomicBool::new(false));
+    let is_draining = Arc::new(AtomicBool::new(false));
     let protocol = protocol(limits);
     let mut workers = workers.iter().cycle();
     let mut start = |stream, client| {
-        let Some((runtime, answer)) = workers.next() else {
+        let Some((runtime, handler)) = workers.next() else {
             return;
         };
         let connection = Connection {
             protocol: protocol.clone(),
             client,
             limits,
-            is_stopping: Arc::clone(&is_stopping),
+            is_draining: Arc::clone(&is_draining),
             close: close.subscribe(),
         };
-        runtime.spawn(connection.serve(stream, answer.clone()));
+        runtime.spawn(connection.serve(stream, handler.clone()));
     };
     loop {
         tokio::select! {
             biased;
-            () = stop.recv() => break,
+            () = signals.recv() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, client)) => start(stream.into_std(), client),
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    tracing::warn!(%error, "failed to accept a connection");
                     sleep(ACCEPT_PAUSE).await;
                 }
             },
         }
     }
-    is_stopping.store(true, Ordering::Relaxed);
-    // To its clients, what waits in the backlog is connected already.
+    is_draining.store(true, Ordering::Relaxed);
+    // Clients see connections in the backlog as established.
     if let Err(error) = accept_backlog(listener, start) {
-        tracing::warn!(%error, "connections that waited could not be accepted");
+        tracing::warn!(%error, "failed to accept the connections in the backlog");
     }
     tracing::info!(connections = close.receiver_count(), "draining");
     let drained = async {
-        let _ = timeout(LAST_CALL, close.closed()).await;
+        let _ = timeout(IDLE_GRACE_PERIOD, close.closed()).await;
         close.send_replace(());
         close.closed().await;
     };
     tokio::select! {
         () = drained => tracing::info!("drained"),
         () = sleep(limits.drain_timeout) => {
-            tracing::warn!("gave up on requests that took too long to finish");
+            tracing::warn!("drain timeout: aborting the requests in flight");
         }
-        () = stop.recv() => tracing::warn!("told again to stop: at once"),
+        () = signals.recv() => {
+            tracing::warn!("second signal: aborting the requests in flight");
+        }
     }
 }
 
-/// Accepts without waiting, and listens no longer.
+/// Accepts the connections in the backlog, without waiting, and closes the listener.
 fn accept_backlog(
     listener: TcpListener,
     mut start: impl FnMut(io::Result<net::TcpStream>, SocketAddr),
 ) -> io::Result<()> {
-    // tokio's own may not have heard of the last connections yet.
+    // tokio's listener may not have been notified of the last connections.
     let listener = listener.into_std()?;
     loop {
         match listener.accept() {
             Ok((stream, client)) => start(stream.set_nonblocking(true).map(|()| stream), client),
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => return Ok(()),
-                // That client has gone.
                 io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
                 _ => return Err(error),
             },
@@ -139,20 +137,21 @@ fn accept_backlog(
     }
 }
 
+/// A client's connection on its worker.
 struct Connection {
     protocol: auto::Builder<TokioExecutor>,
     client: SocketAddr,
     limits: Limits,
-    /// Whether each answer is to be the last one of its connection.
-    is_stopping: Arc<AtomicBool>,
+    /// Whether every response closes its connection.
+    is_draining: Arc<AtomicBool>,
     /// Changes when idle connections are to be closed.
     close: watch::Receiver<()>,
 }
 
 impl Connection {
-    async fn serve<A, F, B>(self, stream: io::Result<net::TcpStream>, answer: A)
+    async fn serve<H, F, B>(self, stream: io::Result<net::TcpStream>, handler: H)
     where
-        A: Fn(Request<Incoming>, Client) -> F + Send + Sync + 'static,
+        H: Fn(Request<Incoming>, ClientIp) -> F + Send + Sync + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
         B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
     {
@@ -160,70 +159,69 @@ impl Connection {
             protocol,
             client,
             limits,
-            is_stopping,
+            is_draining,
             mut close,
         } = self;
-        // It was accepted elsewhere.
+        // Registers the socket with this worker's runtime.
         let stream = match stream.and_then(TcpStream::from_std) {
             Ok(stream) => stream,
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be served");
+                tracing::warn!(%error, "failed to serve a connection");
                 return;
             }
         };
-        // Small events must not wait for more of them.
+        // Small events must not wait for more data.
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY could not be set");
+            tracing::debug!(%error, "failed to set TCP_NODELAY");
         }
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(limits.write_timeout));
-        let stream = TokioIo::new(Gathered::new(Box::pin(stream)));
-        let in_use = AtomicBool::new(false);
-        let sender = Client::new(client.ip());
+        let stream = TokioIo::new(CoalescingWriter::new(Box::pin(stream)));
+        let has_request = AtomicBool::new(false);
+        let client_ip = ClientIp::new(client.ip());
         let service = service_fn(|request: Request<Incoming>| {
-            in_use.store(true, Ordering::Relaxed);
-            // HTTP/2 has a frame for what this header says.
-            let has_header = request.version() < Version::HTTP_2;
-            let answer = answer(request, sender.clone());
-            let is_stopping = Arc::clone(&is_stopping);
+            has_request.store(true, Ordering::Relaxed);
+            // HTTP/2 has GOAWAY instead.
+            let is_http1 = request.version() < Version::HTTP_2;
+            let response = handler(request, client_ip.clone());
+            let is_draining = Arc::clone(&is_draining);
             async move {
-                let mut response = answer.await;
-                if has_header && is_stopping.load(Ordering::Relaxed) {
+                let mut response = response.await;
+                if is_http1 && is_draining.load(Ordering::Relaxed) {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(CONNECTION, close);
                 }
                 Ok::<_, Infallible>(response)
             }
         });
-        // hyper's own timeout for heads begins once the protocol is known, for which
-        // a first byte must come.
-        let mut patience = pin!(sleep(limits.header_timeout));
-        let silent = poll_fn(|cx| match in_use.load(Ordering::Relaxed) {
+        // hyper's own header timeout starts once the first bytes have told the protocol.
+        let mut first_request = pin!(sleep(limits.header_timeout));
+        let first_request_timeout = poll_fn(|cx| match has_request.load(Ordering::Relaxed) {
             true => Poll::Pending,
-            false => patience.as_mut().poll(cx),
+            false => first_request.as_mut().poll(cx),
         });
         let mut connection = pin!(protocol.serve_connection(stream, service));
         let closing = async {
             let _ = close.changed().await;
-            // A new connection learns only now that something has come.
+            // A new connection is notified of its first bytes only now.
             yield_now().await;
         };
-        let ended = tokio::select! {
-            // What has come is read before the connection is closed.
+        let result = tokio::select! {
+            // Reads the received bytes before it closes the connection.
             biased;
-            ended = connection.as_mut() => ended,
+            result = connection.as_mut() => result,
             () = closing => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
-            () = silent => {
-                tracing::debug!(%client, "closing a connection on which no request came");
+            () = first_request_timeout => {
+                tracing::debug!(%client, "closing a connection without a request");
                 return;
             }
         };
-        if let Err(error) = ended {
-            // The client went away, or does not speak HTTP.
-            tracing::debug!(%client, error, "a connection failed");
+        if let Err(error) = result {
+            // The client disconnected, or does not speak HTTP.
+            tracing::debug!(%client, error, "connection error");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A request's body on its way to the upstream, watched.
+//! Request bodies that report their progress.
 
 use std::{
     pin::Pin,
@@ -14,58 +14,58 @@ use tokio::time::{Instant, sleep_until};
 use tower_model_routing::BoxError;
 
 use crate::{
-    body::{Body, Idle},
-    forward::Chain,
+    body::{Body, IdleTimeout},
+    error::ErrorChain,
 };
 
-/// The body that the client sends upstream.
+/// A request body that reports its progress.
 #[derive(Debug)]
-pub(crate) struct Upload {
+pub(crate) struct TrackedBody {
     body: Body,
     progress: Progress,
 }
 
-/// Whose turn it is, and whose fault it was.
+/// The progress of a [`TrackedBody`].
 #[derive(Clone, Debug)]
 pub(crate) struct Progress(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
-    /// Whether the upstream wants more of the body than the client has sent.
+    /// Whether the upstream is ready for more than the client has sent.
     waits_for_client: bool,
-    /// When the upstream last took something.
-    taken_at: Instant,
+    /// When the upstream last read from the body.
+    read_at: Instant,
     failure: Option<Failure>,
 }
 
 /// Why the client's body failed.
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
-    /// It stopped coming.
-    Idle,
-    /// It cannot be read, for this reason.
-    Broken(String),
+    /// The client sent nothing for too long.
+    IdleTimeout,
+    /// The body cannot be read, for this reason.
+    Invalid(String),
 }
 
-impl Upload {
+impl TrackedBody {
     pub(crate) fn new<B>(body: B) -> (Self, Progress)
     where
         B: HttpBody<Data = Bytes, Error = BoxError> + Send + 'static,
     {
         let progress = Progress(Arc::new(Mutex::new(State {
             waits_for_client: false,
-            taken_at: Instant::now(),
+            read_at: Instant::now(),
             failure: None,
         })));
-        let upload = Self {
+        let body = Self {
             body: body.boxed_unsync(),
             progress: progress.clone(),
         };
-        (upload, progress)
+        (body, progress)
     }
 }
 
-impl HttpBody for Upload {
+impl HttpBody for TrackedBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -78,10 +78,10 @@ impl HttpBody for Upload {
         this.progress.with(|state| {
             state.waits_for_client = polled.is_pending();
             if polled.is_ready() {
-                state.taken_at = Instant::now();
+                state.read_at = Instant::now();
             }
             if let Poll::Ready(Some(Err(error))) = &polled {
-                state.failure = Some(Failure::of(error));
+                state.failure = Some(Failure::new(error));
             }
         });
         Poll::Ready(ready!(polled))
@@ -97,26 +97,26 @@ impl HttpBody for Upload {
 }
 
 impl Progress {
-    /// Why the body failed, if it did.
+    /// Returns why the body failed, if it did.
     pub(crate) fn failure(&self) -> Option<Failure> {
         self.with(|state| state.failure.clone())
     }
 
-    /// Waits until it has been the upstream's turn for this long. A slow upload
-    /// is no fault of the upstream's, however long it takes.
-    pub(crate) async fn upstream_silent(&self, patience: Duration) {
+    /// Waits until the upstream has been idle for `timeout`. Time in which the client
+    /// sends its body slowly does not count.
+    pub(crate) async fn upstream_idle(&self, timeout: Duration) {
         let deadline = || {
-            let since = self.with(|state| match state.waits_for_client {
+            let idle_since = self.with(|state| match state.waits_for_client {
                 true => Instant::now(),
-                false => state.taken_at,
+                false => state.read_at,
             });
-            since + patience
+            idle_since + timeout
         };
         let mut end = deadline();
         loop {
             sleep_until(end).await;
-            // It is later now if the upstream has taken something since, or if it
-            // is the client's turn.
+            // The deadline moves when the upstream reads, and while it waits for the
+            // client.
             let next = deadline();
             if next == end {
                 return;
@@ -125,17 +125,17 @@ impl Progress {
         }
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Failure {
-    fn of(error: &BoxError) -> Self {
-        if error.is::<Idle>() {
-            Self::Idle
+    fn new(error: &BoxError) -> Self {
+        if error.is::<IdleTimeout>() {
+            Self::IdleTimeout
         } else {
-            Self::Broken(Chain(&**error).to_string())
+            Self::Invalid(ErrorChain(&**error).to_string())
         }
     }
 }

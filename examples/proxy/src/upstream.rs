@@ -1,4 +1,4 @@
-//! The HTTP client for the upstream: TLS, timeouts of connections, and pools of them.
+//! The HTTP client for the upstream: its connector and its connection pool.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,59 +13,58 @@ use tokio::net::TcpStream;
 use tower::{ServiceBuilder, util::BoxCloneSyncService};
 use tower_model_routing::BoxError;
 
-use crate::upload::Upload;
+use crate::upload::TrackedBody;
 
-/// What a connection buffers each way, and the largest response head. A client that
-/// does not read costs half as much memory as with hyper's default of 408 KiB, and
-/// large messages take no more time.
+/// The limit of a connection's buffers, and of the head of a response. With hyper's
+/// default of 408 KiB, a client that does not read costs twice as much memory, and
+/// large messages are not faster.
 const MAX_BUFFER_BYTES: usize = 128 * 1024;
-/// How long an unused connection stays open.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// How many unused connections each worker keeps.
+/// For each worker.
 const POOL_MAX_IDLE: usize = 1024;
 
 /// Opens connections to the upstream.
 pub(crate) type Connector =
     BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BoxError>;
 
-/// An HTTP/1.1 client with a pool of connections.
-pub(crate) type UpstreamClient = Client<Connector, Upload>;
+/// An HTTP/1.1 client with a connection pool.
+pub(crate) type UpstreamClient = Client<Connector, TrackedBody>;
 
-/// Returns a connector whose connections, TLS handshakes included, are made in time.
+/// Returns a connector. Its timeout covers name resolution, TCP and TLS.
 ///
 /// # Errors
 ///
 /// Returns an error if the upstream is `https` and this system has no CA certificates.
-pub(crate) fn connector(upstream: &Uri, connect_timeout: Duration) -> Result<Connector, BoxError> {
+pub(crate) fn connector(upstream: &Uri, timeout: Duration) -> Result<Connector, BoxError> {
     Ok(BoxCloneSyncService::new(
         ServiceBuilder::new()
-            .timeout(connect_timeout)
-            .service(https_connector(upstream, connect_timeout)?),
+            .timeout(timeout)
+            .service(https_connector(upstream, timeout)?),
     ))
 }
 
-/// Returns a client with a pool of its own, for the runtime of one worker.
+/// Returns a client with a connection pool of its own, for one worker's runtime.
 pub(crate) fn client(connector: Connector) -> UpstreamClient {
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(POOL_IDLE_TIMEOUT)
         .pool_max_idle_per_host(POOL_MAX_IDLE)
         .http1_max_buf_size(MAX_BUFFER_BYTES)
-        // The request has the upstream's already.
+        // `Forward` sets it.
         .set_host(false)
         .build(connector)
 }
 
 fn https_connector(
     upstream: &Uri,
-    connect_timeout: Duration,
+    timeout: Duration,
 ) -> Result<HttpsConnector<HttpConnector>, BoxError> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_keepalive(Some(Duration::from_secs(60)));
-    // Each of the host's addresses gets its share.
-    tcp.set_connect_timeout(Some(connect_timeout));
+    // Divided among the addresses of the host.
+    tcp.set_connect_timeout(Some(timeout));
     let provider = ring::default_provider();
     let builder = HttpsConnectorBuilder::new();
     let builder = if upstream.scheme_str() == Some("https") {
@@ -73,7 +72,7 @@ fn https_connector(
             .with_provider_and_native_roots(provider)
             .map_err(|error| format!("no CA certificates for the upstream: {error}"))?
     } else {
-        // Plain HTTP needs no certificates.
+        // Plain HTTP works without certificates.
         let config = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()?
             .with_root_certificates(RootCertStore::empty());

@@ -1,19 +1,19 @@
-//! A thread per core, each with a runtime of its own.
+//! One thread per core, each with a runtime of its own.
 
 use std::{future::pending, io, num::NonZeroUsize, thread};
 
 use tokio::runtime::{Builder, Handle};
 
-/// Starts the threads; they last as long as the process.
+/// Starts the threads, which run as long as the process.
 ///
-/// A connection stays on one of them, and so do its connections to the upstream.
-/// On a runtime of many threads, a request's tasks wake each other from one
-/// thread to the other, which costs more than the requests themselves.
+/// A connection and its upstream connections stay on one thread. On a multi-threaded
+/// runtime the tasks of a request wake each other across threads, which costs more
+/// than the requests themselves.
 ///
 /// # Errors
 ///
-/// The system gives no more threads or files.
-pub(crate) fn start() -> io::Result<Vec<Handle>> {
+/// Returns an error if the system has no more threads or file descriptors.
+pub(crate) fn spawn() -> io::Result<Vec<Handle>> {
     let count = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     (0..count)
         .map(|index| {

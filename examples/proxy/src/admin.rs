@@ -1,5 +1,4 @@
-//! The proxy's own pages: the list of models, the state of its registry, and
-//! its metrics.
+//! The admin routes: models, health and metrics.
 
 use std::time::Duration;
 
@@ -15,24 +14,24 @@ use tower_model_routing::{
     RegistryStats, RoutingConfig,
 };
 
-use crate::{body::Body, reply, tasks::Tasks};
+use crate::{body::Body, response, tasks::TaskGauge};
 
-/// How long a health page waits for a list that is being fetched.
-const MAX_WAIT: Duration = Duration::from_secs(2);
+/// How long a health response waits for a catalog that is being fetched.
+const MAX_CATALOG_WAIT: Duration = Duration::from_secs(2);
 
-/// Which of the proxy's own pages.
+/// One of the proxy's own routes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Page {
-    /// The list of models, or one of them.
+pub(crate) enum Route {
+    /// All models, or one of them.
     Models,
     Health,
     ModelsHealth,
     Metrics,
 }
 
-impl Page {
-    /// The page at this path; `None`: it is the upstream's.
-    pub(crate) fn at(path: &str) -> Option<Self> {
+impl Route {
+    /// Returns the route at this path, or `None` for the upstream's paths.
+    pub(crate) fn new(path: &str) -> Option<Self> {
         match path {
             "/v1/models" | "/api/v1/models" => Some(Self::Models),
             "/metrics" => Some(Self::Metrics),
@@ -46,14 +45,14 @@ impl Page {
     }
 }
 
-/// Answers for the pages.
+/// Handles the admin routes.
 #[derive(Debug)]
-pub(crate) struct Pages {
+pub(crate) struct AdminRoutes {
     layer: ModelRoutingLayer,
     models: ModelListService,
     fallbacks: Fallbacks,
     metrics: PrometheusHandle,
-    tasks: Tasks,
+    tasks: TaskGauge,
 }
 
 /// The configured fallback models.
@@ -66,7 +65,7 @@ pub(crate) struct Fallbacks {
 }
 
 impl Fallbacks {
-    pub(crate) fn of(config: &RoutingConfig) -> Self {
+    pub(crate) fn new(config: &RoutingConfig) -> Self {
         let name = |endpoint| config.fallback(endpoint).map(str::to_owned);
         Self {
             llm: name(Endpoint::Llm),
@@ -84,12 +83,12 @@ impl Fallbacks {
     }
 }
 
-impl Pages {
+impl AdminRoutes {
     pub(crate) fn new(
         layer: ModelRoutingLayer,
         fallbacks: Fallbacks,
         metrics: PrometheusHandle,
-        tasks: Tasks,
+        tasks: TaskGauge,
     ) -> Self {
         Self {
             models: ModelListService::new(layer.registry().clone()),
@@ -100,19 +99,19 @@ impl Pages {
         }
     }
 
-    pub(crate) async fn answer(&self, page: Page, request: Request<Incoming>) -> Response<Body> {
-        if page == Page::Models {
+    pub(crate) async fn handle(&self, route: Route, request: Request<Incoming>) -> Response<Body> {
+        if route == Route::Models {
             let Ok(response) = self.models.clone().oneshot(request).await;
-            return response.map(reply::whole);
+            return response.map(response::boxed);
         }
-        // hyper leaves the body of an answer to HEAD out.
+        // hyper omits the body of a response to HEAD.
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return method_not_allowed();
         }
-        match page {
-            Page::ModelsHealth => self.health(|stats| self.details(stats)).await,
-            Page::Metrics => self.metrics(),
-            Page::Health | Page::Models => self.health(|stats| self.overview(stats)).await,
+        match route {
+            Route::ModelsHealth => self.health(|stats| self.details(stats)).await,
+            Route::Metrics => self.metrics(),
+            Route::Health | Route::Models => self.health(|stats| self.overview(stats)).await,
         }
     }
 
@@ -122,23 +121,23 @@ impl Pages {
 
     fn metrics(&self) -> Response<Body> {
         self.layer.record_gauges();
-        self.tasks.record_gauge();
+        self.tasks.record();
         let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-        let mut response = Response::new(reply::whole(Full::from(self.metrics.render())));
+        let mut response = Response::new(response::boxed(Full::from(self.metrics.render())));
         response.headers_mut().insert(header::CONTENT_TYPE, text);
         response
     }
 
-    async fn health(&self, page: impl FnOnce(&RegistryStats) -> Value) -> Response<Body> {
-        // As a request does: an instance without traffic refreshes its list,
-        // and recovers, by its health checks. The outcome shows in the stats.
-        let _ = timeout(MAX_WAIT, self.registry().catalog()).await;
+    async fn health(&self, content: impl FnOnce(&RegistryStats) -> Value) -> Response<Body> {
+        // Health checks refresh the catalog like requests, so that an instance without
+        // traffic recovers. The outcome shows in the stats.
+        let _ = timeout(MAX_CATALOG_WAIT, self.registry().catalog()).await;
         let stats = self.registry().stats();
         let status = match stats.health() {
             RegistryHealth::Unhealthy => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::OK,
         };
-        let mut response = reply::json(status, &page(&stats));
+        let mut response = response::json(status, &content(&stats));
         let no_store = HeaderValue::from_static("no-store");
         response
             .headers_mut()
@@ -187,7 +186,7 @@ impl Pages {
         })
     }
 
-    /// Whether a few well-known names lead to a model.
+    /// Resolves a few well-known names.
     fn test_results(&self, catalog: Option<&Catalog>) -> Map<String, Value> {
         let names = ["venice-uncensored"]
             .into_iter()
@@ -212,10 +211,10 @@ fn names(catalog: &Catalog) -> Vec<&str> {
 }
 
 fn method_not_allowed() -> Response<Body> {
-    let mut response = reply::error(
+    let mut response = response::error(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
-        "This page is the gateway's own and can only be read. Use GET.",
+        "This is a route of the gateway itself. Use GET.",
     );
     let headers = response.headers_mut();
     headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));

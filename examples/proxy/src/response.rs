@@ -1,4 +1,4 @@
-//! The answers that the proxy gives itself.
+//! Responses that the proxy makes itself.
 
 use std::convert::Infallible;
 
@@ -8,25 +8,25 @@ use http_body::Body as HttpBody;
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 
-use super::body::Body;
+use crate::body::Body;
 
-/// A page in JSON.
+/// Returns a JSON response.
 pub(crate) fn json(status: StatusCode, value: &Value) -> Response<Body> {
-    let mut response = Response::new(whole(Full::from(value.to_string())));
+    let mut response = Response::new(boxed(Full::from(value.to_string())));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
-/// A body that is there as a whole.
-pub(crate) fn whole(
+/// Boxes a body that cannot fail.
+pub(crate) fn boxed(
     body: impl HttpBody<Data = Bytes, Error = Infallible> + Send + 'static,
 ) -> Body {
     body.map_err(|never| match never {}).boxed_unsync()
 }
 
-/// An error as OpenAI clients expect it.
+/// Returns an error response in the format of the OpenAI API.
 pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Response<Body> {
     let kind = if status.is_client_error() {
         "invalid_request_error"
@@ -37,9 +37,8 @@ pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Response<B
     json(status, &json!({ "error": error }))
 }
 
-/// The answer to a request whose handling panicked. The panic's message is on
-/// stderr already; it is not the client's business.
-pub(crate) fn panicked() -> Response<Body> {
+/// Returns the response after a panic, whose message goes to stderr only.
+pub(crate) fn internal_error() -> Response<Body> {
     error(
         StatusCode::INTERNAL_SERVER_ERROR,
         "internal_error",

@@ -1,19 +1,19 @@
-//! The signals that end the process.
+//! The signals that stop the process.
 
 use std::io;
 
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGTERM and Ctrl-C. While this exists, neither ends the process by itself.
+/// SIGTERM and Ctrl-C. Neither ends the process by itself while this exists.
 #[cfg(unix)]
-pub(crate) struct StopSignals {
+pub(crate) struct ShutdownSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 #[cfg(unix)]
-impl StopSignals {
+impl ShutdownSignals {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -21,7 +21,7 @@ impl StopSignals {
         })
     }
 
-    /// Completes at the next signal.
+    /// Waits for the next signal.
     pub(crate) async fn recv(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
@@ -32,15 +32,15 @@ impl StopSignals {
 
 /// Ctrl-C.
 #[cfg(not(unix))]
-pub(crate) struct StopSignals;
+pub(crate) struct ShutdownSignals;
 
 #[cfg(not(unix))]
-impl StopSignals {
+impl ShutdownSignals {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self)
     }
 
-    /// Completes at the next signal.
+    /// Waits for the next signal.
     pub(crate) async fn recv(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;

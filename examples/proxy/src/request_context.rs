@@ -1,5 +1,4 @@
-//! What every request passes first: its ID, its place in the log, and a net for
-//! panics.
+//! What every request gets first: an ID, a span, and a response if it panics.
 
 use std::{future::Future, panic::AssertUnwindSafe, time::Instant};
 
@@ -7,17 +6,16 @@ use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header::Entry};
 use tracing::{Instrument, Level, Span};
 
-use super::{body::Body, reply};
+use crate::{body::Body, response};
 
-pub(crate) const ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Answers a request by `handler`.
+/// Handles a request with `handler`.
 ///
-/// Each request gets an `x-request-id`, unless it brought a sensible one. The
-/// upstream sees it, the answer has it unless the upstream's has another, and so
-/// has each line of the log about the request. At level `debug` every answer is
-/// such a line.
-pub(crate) fn answer<A, F>(
+/// A request without a usable `x-request-id` gets a random one. The ID goes upstream,
+/// is in every log line about the request, and in the response, unless the upstream
+/// set another one there.
+pub(crate) fn handle<A, F>(
     mut request: Request<A>,
     handler: impl FnOnce(Request<A>) -> F,
 ) -> impl Future<Output = Response<Body>>
@@ -26,29 +24,29 @@ where
 {
     let id = request_id(request.headers_mut());
     let span = span(&request, &id);
-    let answered = async move {
-        // The line below is the only one that wants it.
+    let handled = async move {
         let start = tracing::enabled!(Level::DEBUG).then(Instant::now);
-        let answer = AssertUnwindSafe(async { handler(request).await }).catch_unwind();
-        let mut response = answer.await.unwrap_or_else(|_| reply::panicked());
-        response.headers_mut().entry(ID).or_insert(id);
+        let handled = AssertUnwindSafe(async { handler(request).await }).catch_unwind();
+        let mut response = handled
+            .await
+            .unwrap_or_else(|_panic| response::internal_error());
+        response.headers_mut().entry(REQUEST_ID).or_insert(id);
         tracing::debug!(
             status = response.status().as_u16(),
             seconds = start.map(|start| start.elapsed().as_secs_f64()),
-            "answered"
+            "response"
         );
         response
     };
-    answered.instrument(span)
+    handled.instrument(span)
 }
 
-/// The request's ID: a new one, unless it has one that somebody could want in a
-/// log.
+/// Returns the request's ID, after replacing an unusable one.
 fn request_id(headers: &mut HeaderMap) -> HeaderValue {
-    match headers.entry(ID) {
+    match headers.entry(REQUEST_ID) {
         Entry::Vacant(entry) => entry.insert(random_id()).clone(),
         Entry::Occupied(mut entry) => {
-            if entry.iter().count() > 1 || !is_sensible(entry.get().as_bytes()) {
+            if entry.iter().count() > 1 || !is_usable(entry.get().as_bytes()) {
                 entry.insert(random_id());
             }
             entry.get().clone()
@@ -56,22 +54,22 @@ fn request_id(headers: &mut HeaderMap) -> HeaderValue {
     }
 }
 
-fn is_sensible(id: &[u8]) -> bool {
+fn is_usable(id: &[u8]) -> bool {
     const MAX_LEN: usize = 128;
 
-    // UUIDs, ULIDs, base64 and the trace IDs of clouds are made of these.
-    let is_usual = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:=/+".contains(byte);
-    (1..=MAX_LEN).contains(&id.len()) && id.iter().all(is_usual)
+    // UUIDs, ULIDs, base64 and the trace IDs of clouds consist of these.
+    let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:=/+".contains(byte);
+    (1..=MAX_LEN).contains(&id.len()) && id.iter().all(is_allowed)
 }
 
 fn random_id() -> HeaderValue {
-    // Digits and letters are a value.
+    // Hexadecimal digits are a valid value.
     HeaderValue::try_from(format!("{:032x}", fastrand::u128(..)))
         .unwrap_or(HeaderValue::from_static("unknown"))
 }
 
-/// At the highest level, so that no filter parts a line from its ID. Queries may
-/// contain secrets.
+/// Returns the request's span. Its level is the highest, so that no filter separates
+/// log lines from their ID. It leaves out the query, which may contain secrets.
 fn span<A>(request: &Request<A>, id: &HeaderValue) -> Span {
     tracing::error_span!(
         "request",
@@ -99,18 +97,18 @@ mod tests {
     }
 
     async fn echoes_id(request: Request<()>) -> Response<Body> {
-        let id = request.headers()[ID].as_bytes().to_owned();
-        Response::new(reply::whole(Full::from(id)))
+        let id = request.headers()[REQUEST_ID].as_bytes().to_owned();
+        Response::new(response::boxed(Full::from(id)))
     }
 
     #[tokio::test]
-    async fn a_panic_is_an_error_object_with_a_request_id() {
-        let later = answer(Request::new(()), panics_later).await;
-        let at_once = answer(Request::new(()), panics_at_once).await;
+    async fn panics_become_errors_with_request_id() {
+        let later = handle(Request::new(()), panics_later).await;
+        let at_once = handle(Request::new(()), panics_at_once).await;
         for response in [later, at_once] {
             assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
             assert_eq!(response.headers()["content-type"], "application/json");
-            assert_eq!(response.headers()[ID].len(), 32);
+            assert_eq!(response.headers()[REQUEST_ID].len(), 32);
             let body = response.into_body().collect().await.unwrap().to_bytes();
             let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
             assert_eq!(body["error"]["code"], "internal_error");
@@ -120,9 +118,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_sensible_id_stays_and_an_odd_one_is_replaced() {
+    async fn usable_ids_are_kept() {
         let long = "x".repeat(129);
-        for (sent, stays) in [
+        for (sent, is_kept) in [
             ("7", true),
             ("0b8f3d3e-1a55-4c3b-9f3c-8a4f2a6f0c11", true),
             ("Root=1-67891233-abcdef012345678912345678", true),
@@ -135,23 +133,23 @@ mod tests {
         ] {
             let mut request = Request::new(());
             let value = HeaderValue::from_bytes(sent.as_bytes()).unwrap();
-            request.headers_mut().insert(ID, value);
-            let response = answer(request, echoes_id).await;
-            let id = response.headers()[ID].clone();
-            assert_eq!(id == sent, stays, "{sent:?} became {id:?}");
+            request.headers_mut().insert(REQUEST_ID, value);
+            let response = handle(request, echoes_id).await;
+            let id = response.headers()[REQUEST_ID].clone();
+            assert_eq!(id == sent, is_kept, "{sent:?} became {id:?}");
             let body = response.into_body().collect().await.unwrap().to_bytes();
             assert_eq!(body, id.as_bytes());
         }
     }
 
     #[tokio::test]
-    async fn of_two_ids_none_stays() {
+    async fn repeated_ids_are_replaced() {
         let mut request = Request::new(());
         for id in ["1", "2"] {
             let id = HeaderValue::from_static(id);
-            request.headers_mut().append(ID, id);
+            request.headers_mut().append(REQUEST_ID, id);
         }
-        let response = answer(request, echoes_id).await;
-        assert_eq!(response.headers()[ID].len(), 32);
+        let response = handle(request, echoes_id).await;
+        assert_eq!(response.headers()[REQUEST_ID].len(), 32);
     }
 }
