@@ -1,38 +1,40 @@
-//! A client that sends bytes and reads the answer.
+//! An HTTP/1.1 client that sends bytes and reads the response.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, pin::pin, time::Duration};
 
 use serde_json::Value;
 use tokio::{
-    io::{AsyncWriteExt, BufReader},
+    io::{AsyncBufRead, AsyncWriteExt, BufReader},
     net::TcpStream,
     time::timeout,
 };
 
-use crate::wire::{Head, Payload};
+use crate::wire::{Body, Head};
 
-/// No test takes this long, however busy the machine is.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// A timeout for whatever must happen; long, for busy machines.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     pub head: Head,
-    pub payload: Payload,
+    pub body: Body,
 }
 
-impl Answer {
+impl Response {
     pub fn status(&self) -> u16 {
-        self.head.word(1).parse().unwrap()
+        self.head.status()
     }
 
+    /// Returns the value of a header, given its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head.header(name)
     }
 
+    /// Returns the body, which must be complete.
     pub fn text(&self) -> String {
-        assert!(self.payload.is_complete, "cut off: {self:?}");
-        String::from_utf8(self.payload.bytes.clone()).unwrap()
+        assert!(self.body.is_complete, "incomplete: {self:?}");
+        String::from_utf8(self.body.bytes.clone()).unwrap()
     }
 
     pub fn json(&self) -> Value {
@@ -40,7 +42,7 @@ impl Answer {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
     }
 
-    /// Checks the form of the error object; the status and the code.
+    /// Checks the format of the error object, and returns the status and the code.
     pub fn error(&self) -> (u16, String) {
         assert_eq!(self.header("content-type"), Some("application/json"));
         let body = self.json();
@@ -58,29 +60,30 @@ impl Answer {
     }
 }
 
-/// Sends these bytes and reads one answer, even while it is still sending.
-pub async fn send(address: SocketAddr, request: impl AsRef<[u8]>) -> Answer {
+/// Sends a request and reads the response, even before all of it is sent.
+pub async fn send(address: SocketAddr, request: impl AsRef<[u8]>) -> Response {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let (read, mut write) = stream.split();
     let mut read = BufReader::new(read);
-    let mut answer = std::pin::pin!(timeout(PATIENCE, answer(&mut read)));
-    let answer = tokio::select! {
+    let mut response = pin!(timeout(TIMEOUT, read_response(&mut read)));
+    let response = tokio::select! {
         biased;
-        answer = &mut answer => answer,
-        // The server may have closed its side: it has answered already.
-        _ = write.write_all(request.as_ref()) => answer.await,
+        response = &mut response => response,
+        // A server that has responded already may have closed its side.
+        _ = write.write_all(request.as_ref()) => response.await,
     };
-    answer.expect("an answer in time").expect("an answer")
+    response.expect("a response in time").expect("a response")
 }
 
-/// Reads one answer; `None` when the connection ends before it.
-pub async fn answer(read: &mut (impl tokio::io::AsyncBufRead + Unpin)) -> Option<Answer> {
+/// Reads a response. Returns `None` if the connection ends before it.
+pub async fn read_response(read: &mut (impl AsyncBufRead + Unpin)) -> Option<Response> {
     let head = Head::read(read).await.ok()??;
-    let payload = Payload::read(read, &head, true, usize::MAX).await;
-    Some(Answer { head, payload })
+    let body = Body::read(read, &head, true, usize::MAX).await;
+    Some(Response { head, body })
 }
 
-pub async fn get(address: SocketAddr, path: &str) -> Answer {
+/// Sends a GET request.
+pub async fn get(address: SocketAddr, path: &str) -> Response {
     send(
         address,
         format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n"),
@@ -89,16 +92,17 @@ pub async fn get(address: SocketAddr, path: &str) -> Answer {
 }
 
 /// Posts JSON.
-pub async fn post(address: SocketAddr, path: &str, body: impl AsRef<[u8]>) -> Answer {
+pub async fn post(address: SocketAddr, path: &str, body: impl AsRef<[u8]>) -> Response {
     post_with(address, path, &[("content-type", "application/json")], body).await
 }
 
+/// Posts a body with these headers.
 pub async fn post_with(
     address: SocketAddr,
     path: &str,
     headers: &[(&str, &str)],
     body: impl AsRef<[u8]>,
-) -> Answer {
+) -> Response {
     let body = body.as_ref();
     let mut request = head("POST", path, headers);
     request.extend_from_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
@@ -106,13 +110,13 @@ pub async fn post_with(
     send(address, request).await
 }
 
-/// Posts these chunks, one by one.
+/// Posts a chunked body.
 pub async fn post_chunked(
     address: SocketAddr,
     path: &str,
     headers: &[(&str, &str)],
     chunks: &[&[u8]],
-) -> Answer {
+) -> Response {
     let mut request = head("POST", path, headers);
     request.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n");
     for chunk in chunks {
@@ -124,7 +128,7 @@ pub async fn post_chunked(
     send(address, request).await
 }
 
-/// The head of a request, to be followed by its framing.
+/// Returns the head of a request, without its framing and its end.
 fn head(method: &str, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
     let mut head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\n");
     for (name, value) in headers {

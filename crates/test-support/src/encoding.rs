@@ -1,13 +1,12 @@
-//! Content codings.
+//! Compressed bodies.
 
 use bytes::Bytes;
 use http::{Request, Response, header::ACCEPT_ENCODING};
 use http_body_util::{BodyExt, Full};
-use tower::BoxError;
-use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 use tower_http::compression::CompressionLayer;
 
-/// A server's response compression serves to compress a request here.
+/// Compresses a body with this content coding.
 pub async fn compress(coding: &str, body: impl Into<Bytes>) -> Bytes {
     let body = body.into();
     let mut service = ServiceBuilder::new()

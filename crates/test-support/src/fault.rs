@@ -1,4 +1,4 @@
-//! A TCP proxy that does to answers what networks and broken servers do.
+//! A TCP proxy that delays, cuts, resets and corrupts responses.
 
 use std::{future, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -13,31 +13,31 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::client::PATIENCE;
+use crate::client::TIMEOUT;
 
-/// What happens on a connection. Offsets count bytes of its answers.
+/// What happens on a connection. Offsets count the bytes of its responses.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
     None,
-    /// The connection is taken, and closed at once.
+    /// Accepts the connection and closes it at once.
     Close,
-    /// The first byte takes so long.
+    /// Delays the first byte.
     Delay(Duration),
+    /// Sends each byte by itself.
     ByteByByte,
-    /// Small pieces, with a pause after each.
+    /// Sends small pieces with pauses.
     Throttle,
-    /// The end after so many bytes; unless it is the first, once the test
+    /// Closes the connection after this many bytes; if there are any, once the test
     /// [allows](Link::allow) it.
     Cut(usize),
-    /// A reset, likewise.
+    /// Resets the connection, likewise.
     Reset(usize),
-    /// Nothing more after so many bytes.
+    /// Sends nothing after this many bytes.
     Stall(usize),
-    /// This byte has another bit.
+    /// Flips a bit of this byte.
     Corrupt(usize),
-    /// A second request is not taken any more: the connection is closed when
-    /// it comes.
-    CloseWhenAskedAgain,
+    /// Closes the connection when a second request arrives.
+    CloseOnSecondRequest,
 }
 
 /// A proxy in front of a server, until it is dropped.
@@ -51,6 +51,7 @@ pub struct Link {
 }
 
 impl Link {
+    /// Starts a proxy for this server.
     pub async fn to(server: SocketAddr, fault: Fault) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -69,7 +70,7 @@ impl Link {
                 let mut closings = closings.clone();
                 closings.mark_unchanged();
                 connections.spawn(async move {
-                    // Whoever goes away is no concern of the script.
+                    // Disconnects are not errors here.
                     if let Ok(mut connection) =
                         Connection::new(client, server, fault, allowed).await
                     {
@@ -96,28 +97,27 @@ impl Link {
         self.address
     }
 
-    /// What happens on connections from now on.
+    /// Sets what happens on new connections.
     pub fn fault(&self, fault: Fault) {
         self.fault.send_replace(fault);
     }
 
-    /// The client has seen what it is to see before the end.
+    /// Allows a connection to end, after the client has received what comes before.
     pub fn allow(&self) {
         // One for the link and one for the server behind it.
         self.allowed.add_permits(2);
     }
 
-    /// The permits that [`allow`](Self::allow) gives.
+    /// Returns the semaphore to which [`allow`](Self::allow) adds permits.
     pub fn allowed(&self) -> Arc<Semaphore> {
         Arc::clone(&self.allowed)
     }
 
-    /// Closes the one connection that is there; returns when the other side
-    /// has closed it too.
+    /// Closes the only connection, and waits until the other side has closed it too.
     pub async fn close_idle(&self) {
         self.closing.send_replace(());
-        let closed = timeout(PATIENCE, self.closed.acquire()).await;
-        closed.expect("the other end in time").unwrap().forget();
+        let closed = timeout(TIMEOUT, self.closed.acquire()).await;
+        closed.expect("a close in time").unwrap().forget();
     }
 }
 
@@ -152,27 +152,27 @@ impl Connection {
         })
     }
 
-    /// Passes everything on until the end, or until it is to close; whether it
-    /// is.
+    /// Forwards both directions until the end or until `to_close` completes. Returns
+    /// whether to close the connection.
     async fn pass(&mut self, to_close: impl Future<Output = bool>) -> bool {
-        let (answered, answers) = watch::channel(false);
+        let (has_response, responses) = watch::channel(false);
         let fault = self.fault;
         let requests = async {
             let mut buffer = vec![0; 16 * 1024];
             while let Ok(count @ 1..) = self.client.0.read(&mut buffer).await {
-                if fault == Fault::CloseWhenAskedAgain && *answers.borrow() {
+                if fault == Fault::CloseOnSecondRequest && *responses.borrow() {
                     return;
                 }
                 if self.server.1.write_all(&buffer[..count]).await.is_err() {
                     break;
                 }
             }
-            // The answer may still be on its way.
+            // The response may still follow.
             self.server.1.shutdown().await.ok();
             future::pending().await
         };
-        let answers = async {
-            let mut answer = Answer {
+        let responses = async {
+            let mut response = Response {
                 fault,
                 to: &mut self.client.1,
                 passed: 0,
@@ -180,15 +180,15 @@ impl Connection {
             };
             let mut buffer = vec![0; 16 * 1024];
             while let Ok(count @ 1..) = self.server.0.read(&mut buffer).await {
-                answered.send_replace(true);
-                if !matches!(answer.pass(&mut buffer[..count]).await, Ok(true)) {
+                has_response.send_replace(true);
+                if !matches!(response.pass(&mut buffer[..count]).await, Ok(true)) {
                     return;
                 }
             }
         };
         tokio::select! {
             () = requests => false,
-            () = answers => false,
+            () = responses => false,
             is_to_close = to_close => is_to_close,
         }
     }
@@ -200,20 +200,20 @@ impl Connection {
     }
 }
 
-struct Answer<'a> {
+struct Response<'a> {
     fault: Fault,
     to: &'a mut OwnedWriteHalf,
     passed: usize,
     allowed: &'a Semaphore,
 }
 
-impl Answer<'_> {
-    /// Passes this on; whether more may follow.
+impl Response<'_> {
+    /// Forwards a piece. Returns whether more may follow.
     async fn pass(&mut self, piece: &mut [u8]) -> io::Result<bool> {
         let start = self.passed;
         self.passed += piece.len();
         match self.fault {
-            Fault::None | Fault::Close | Fault::CloseWhenAskedAgain => {}
+            Fault::None | Fault::Close | Fault::CloseOnSecondRequest => {}
             Fault::Delay(time) if start == 0 => sleep(time).await,
             Fault::Delay(_) => {}
             Fault::ByteByByte => {

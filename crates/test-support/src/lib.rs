@@ -6,7 +6,7 @@
     reason = "an unpublished package of tests"
 )]
 
-/// A catalog with all kinds of models, as a registry publishes it.
+/// A catalog with models of all types.
 pub const MODELS: &str = include_str!("../../../tests/it/support/models.json");
 
 pub mod client;

@@ -1,4 +1,4 @@
-//! The members of JSON objects as they are spelled.
+//! The members of JSON objects, unparsed.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-/// The members of an object, in their order, duplicates and all.
+/// The members of an object in their order, including duplicates.
 pub struct Members<'a>(pub Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Members<'de> {

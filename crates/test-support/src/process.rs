@@ -1,4 +1,4 @@
-//! An example as a process.
+//! Processes.
 
 use std::{
     ffi::OsStr,
@@ -14,9 +14,9 @@ use tokio::{
     time::timeout,
 };
 
-use crate::client::PATIENCE;
+use crate::client::TIMEOUT;
 
-/// What the examples read, and what could change how they behave.
+/// The variables that the proxy reads.
 const VARIABLES: [&str; 23] = [
     "LISTEN_ADDR",
     "LOG_FORMAT",
@@ -43,7 +43,7 @@ const VARIABLES: [&str; 23] = [
     "RUST_BACKTRACE",
 ];
 
-/// An example that listens, until it is dropped.
+/// A running server, which is killed on drop.
 pub struct Process {
     child: Child,
     address: SocketAddr,
@@ -51,15 +51,15 @@ pub struct Process {
     stderr: watch::Receiver<Arc<Mutex<String>>>,
 }
 
-/// What a process left behind.
+/// The status and the output of a process that has ended.
 #[derive(Debug)]
-pub struct Remains {
+pub struct Output {
     pub status: ExitStatus,
     pub stdout: String,
     pub stderr: String,
 }
 
-/// Returns the command that runs this binary, in an environment without settings.
+/// Returns the command for this binary, in an environment without settings.
 pub fn command(binary: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(binary);
     for variable in VARIABLES {
@@ -73,11 +73,11 @@ pub fn command(binary: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Runs an example that is expected to end by itself.
-pub async fn run(command: &mut Command) -> Remains {
-    let output = timeout(PATIENCE, command.output()).await;
-    let output = output.expect("an end in time").unwrap();
-    Remains {
+/// Runs a command to its end.
+pub async fn run(command: &mut Command) -> Output {
+    let output = timeout(TIMEOUT, command.output()).await;
+    let output = output.expect("the end of the process in time").unwrap();
+    Output {
         status: output.status,
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
@@ -85,7 +85,7 @@ pub async fn run(command: &mut Command) -> Remains {
 }
 
 impl Process {
-    /// Starts an example and waits until it listens.
+    /// Starts a server and waits until it prints its address.
     pub async fn start(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
         let mut stderr = child.stderr.take().unwrap();
@@ -98,7 +98,7 @@ impl Process {
             }
         });
         let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
-        let first = timeout(PATIENCE, stdout.next_line()).await;
+        let first = timeout(TIMEOUT, stdout.next_line()).await;
         let first = first.expect("the first line in time").unwrap();
         let Some(address) = first
             .as_deref()
@@ -123,13 +123,13 @@ impl Process {
         self.child.id().unwrap()
     }
 
-    /// What it has written to stderr so far.
+    /// Returns what is on stderr so far.
     pub fn log(&self) -> String {
         self.stderr.borrow().lock().unwrap().clone()
     }
 
-    /// Waits until stderr has all of these in one line; the line.
-    pub async fn logged(&mut self, parts: &[&str]) -> String {
+    /// Waits for a line on stderr that contains all of `parts`, and returns it.
+    pub async fn wait_for_log(&mut self, parts: &[&str]) -> String {
         let search = async {
             loop {
                 let log = self.stderr.borrow_and_update().lock().unwrap().clone();
@@ -144,13 +144,13 @@ impl Process {
                 }
             }
         };
-        match timeout(PATIENCE, search).await {
+        match timeout(TIMEOUT, search).await {
             Ok(line) => line,
             Err(_) => panic!("{parts:?} are not in {}", self.log()),
         }
     }
 
-    /// Sends a signal such as `TERM`.
+    /// Sends a signal, such as `TERM`.
     pub async fn signal(&self, signal: impl AsRef<OsStr>) {
         let mut kill = Command::new("sh");
         kill.args(["-c", "kill -s \"$0\" \"$1\""])
@@ -164,17 +164,17 @@ impl Process {
         );
     }
 
-    /// Waits until it ends by itself.
-    pub async fn end(mut self) -> Remains {
-        let status = timeout(PATIENCE, self.child.wait()).await;
-        let status = status.expect("an end in time").unwrap();
+    /// Waits for the end of the process.
+    pub async fn wait(mut self) -> Output {
+        let status = timeout(TIMEOUT, self.child.wait()).await;
+        let status = status.expect("the end of the process in time").unwrap();
         let mut stdout = String::new();
         while let Some(line) = self.stdout.next_line().await.unwrap() {
             stdout += &line;
             stdout.push('\n');
         }
         while self.stderr.changed().await.is_ok() {}
-        Remains {
+        Output {
             status,
             stdout,
             stderr: self.log(),

@@ -1,23 +1,20 @@
-//! A scripted HTTP registry on a real socket.
+//! A scripted registry.
 //!
 //! ```ignore
-//! let server = RegistryServer::start(Reply::catalog(&[("gpt", "0x1")]).etag("\"1\"")).await;
-//! server.push(Reply::status(500));             // for the next request only
-//! server.reply(Reply::catalog(&[("gpt", "0x2")])); // from then on
+//! let server = RegistryServer::start(Reply::new(200, MODELS).etag("\"1\"")).await;
+//! server.reply(Reply::status(500)); // from then on
 //! assert_eq!(server.requests()[0].header("accept"), Some("application/json"));
 //! ```
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// A registry that answers as told, until it is dropped.
+/// A registry with scripted responses, until it is dropped.
 pub struct RegistryServer {
     address: SocketAddr,
     script: Arc<Mutex<Script>>,
@@ -25,21 +22,19 @@ pub struct RegistryServer {
 }
 
 struct Script {
-    next: VecDeque<Reply>,
-    always: Reply,
+    reply: Reply,
     requests: Vec<Received>,
 }
 
 impl RegistryServer {
     pub const PATH: &'static str = "/active_models.json";
 
-    /// Listens on a free port of the loopback address and gives this reply to every request.
-    pub async fn start(always: Reply) -> Self {
+    /// Starts a registry that sends this reply to every request.
+    pub async fn start(reply: Reply) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let script = Arc::new(Mutex::new(Script {
-            next: VecDeque::new(),
-            always,
+            reply,
             requests: Vec::new(),
         }));
         let task = tokio::spawn({
@@ -47,7 +42,7 @@ impl RegistryServer {
             async move {
                 while let Ok((stream, _)) = listener.accept().await {
                     let script = Arc::clone(&script);
-                    // A client that goes away is no concern of the script.
+                    // Disconnects are not errors here.
                     tokio::spawn(async move { serve(stream, &script).await.ok() });
                 }
             }
@@ -60,25 +55,16 @@ impl RegistryServer {
     }
 
     pub fn url(&self) -> String {
-        self.url_of(Self::PATH)
-    }
-
-    pub fn url_of(&self, target: &str) -> String {
-        format!("http://{}{target}", self.address)
+        format!("http://{}{}", self.address, Self::PATH)
     }
 
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The reply to every request for which no other is queued.
+    /// Sets the reply to every request from now on.
     pub fn reply(&self, reply: Reply) {
-        self.script.lock().unwrap().always = reply;
-    }
-
-    /// The reply to one request, after those queued before.
-    pub fn push(&self, reply: Reply) {
-        self.script.lock().unwrap().next.push_back(reply);
+        self.script.lock().unwrap().reply = reply;
     }
 
     pub fn requests(&self) -> Vec<Received> {
@@ -96,7 +82,7 @@ impl Drop for RegistryServer {
     }
 }
 
-/// A request as it came.
+/// A received request.
 #[derive(Debug, Clone)]
 pub struct Received {
     pub method: String,
@@ -105,7 +91,7 @@ pub struct Received {
 }
 
 impl Received {
-    /// The value of a header; its name in lower case.
+    /// Returns the value of a header, given its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         let header = self.headers.iter().find(|(key, _)| key == name);
         header.map(|(_, value)| value.as_str())
@@ -132,7 +118,6 @@ pub struct Reply {
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
     etag: Option<String>,
-    delay: Duration,
     ending: Ending,
 }
 
@@ -144,10 +129,8 @@ enum Ending {
     Truncated,
     /// Half of the body, then a reset.
     Reset,
-    /// Not even a head, and the connection stays open.
+    /// No response on an open connection.
     Silent,
-    /// The body over and over, in chunks.
-    Endless,
 }
 
 impl Reply {
@@ -157,18 +140,8 @@ impl Reply {
             headers: Vec::new(),
             body: body.into(),
             etag: None,
-            delay: Duration::ZERO,
             ending: Ending::Complete,
         }
-    }
-
-    /// 200 with the models of these names and IDs.
-    pub fn catalog(models: &[(&str, &str)]) -> Self {
-        let models: Vec<_> = models
-            .iter()
-            .map(|(name, id)| format!(r#"{{"Id":"{id}","Name":"{name}","ModelType":"LLM"}}"#))
-            .collect();
-        Self::new(200, format!(r#"{{"models":[{}]}}"#, models.join(",")))
     }
 
     pub fn status(status: u16) -> Self {
@@ -183,10 +156,6 @@ impl Reply {
         Self::new(200, "").ending(Ending::Silent)
     }
 
-    pub fn endless(part: Vec<u8>) -> Self {
-        Self::new(200, part).ending(Ending::Endless)
-    }
-
     pub fn with_status(mut self, status: u16) -> Self {
         self.status = status;
         self
@@ -197,14 +166,9 @@ impl Reply {
         self
     }
 
-    /// Sends this ETag, and 304 without a body to a request that has it already.
+    /// Adds an ETag, and sends a 304 to a request that has it.
     pub fn etag(mut self, etag: &str) -> Self {
         self.etag = Some(etag.to_owned());
-        self
-    }
-
-    pub fn delay(mut self, delay: Duration) -> Self {
-        self.delay = delay;
         self
     }
 
@@ -222,7 +186,6 @@ impl Reply {
     }
 
     async fn send(&self, stream: &mut TcpStream, request: &Received) -> io::Result<()> {
-        tokio::time::sleep(self.delay).await;
         if self.ending == Ending::Silent {
             return std::future::pending().await;
         }
@@ -239,10 +202,8 @@ impl Reply {
             .headers
             .iter()
             .any(|(name, _)| *name == "content-length");
-        match self.ending {
-            Ending::Endless => head += "transfer-encoding: chunked\r\n",
-            _ if length || unchanged => {}
-            _ => head += &format!("content-length: {}\r\n", self.body.len()),
+        if !length && !unchanged {
+            head += &format!("content-length: {}\r\n", self.body.len());
         }
         stream.write_all((head + "\r\n").as_bytes()).await?;
         if unchanged {
@@ -257,12 +218,6 @@ impl Reply {
                 stream.set_zero_linger()?;
                 return Ok(());
             }
-            Ending::Endless => loop {
-                let size = format!("{:x}\r\n", self.body.len());
-                stream.write_all(size.as_bytes()).await?;
-                stream.write_all(&self.body).await?;
-                stream.write_all(b"\r\n").await?;
-            },
             Ending::Silent => {}
         }
         stream.shutdown().await
@@ -282,8 +237,7 @@ async fn serve(mut stream: TcpStream, script: &Mutex<Script>) -> io::Result<()> 
     let reply = {
         let mut script = script.lock().unwrap();
         script.requests.push(request.clone());
-        let next = script.next.pop_front();
-        next.unwrap_or_else(|| script.always.clone())
+        script.reply.clone()
     };
     reply.send(&mut stream, &request).await
 }

@@ -1,4 +1,4 @@
-//! A scripted upstream on a real socket, which records what it is sent.
+//! A scripted upstream that records its requests.
 
 use std::{
     io,
@@ -15,100 +15,102 @@ use tokio::{
 };
 
 use crate::{
-    client::PATIENCE,
-    wire::{Head, Payload},
+    client::TIMEOUT,
+    wire::{Body, Head},
 };
 
-/// An upstream that answers as told, until it is dropped.
+/// An upstream with scripted responses, until it is dropped.
 pub struct Upstream {
     address: SocketAddr,
-    script: Arc<Mutex<Vec<Act>>>,
+    script: Arc<Mutex<Vec<Step>>>,
     heads: tokio::sync::Mutex<mpsc::UnboundedReceiver<Head>>,
     requests: tokio::sync::Mutex<mpsc::UnboundedReceiver<Received>>,
-    gone: Arc<Semaphore>,
+    disconnects: Arc<Semaphore>,
     task: JoinHandle<()>,
 }
 
-/// A request as it came, whole or not.
+/// A received request, complete or not.
 #[derive(Debug, Clone)]
 pub struct Received {
     pub head: Head,
-    pub payload: Payload,
+    pub body: Body,
 }
 
 impl Received {
     pub fn method(&self) -> &str {
-        self.head.word(0)
+        self.head.method()
     }
 
     pub fn target(&self) -> &str {
-        self.head.word(1)
+        self.head.target()
     }
 
+    /// Returns the value of a header, given its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head.header(name)
     }
 
-    /// The body, which must be complete.
+    /// Returns the body, which must be complete.
     pub fn text(&self) -> &str {
-        assert!(self.payload.is_complete, "cut off: {self:?}");
-        std::str::from_utf8(&self.payload.bytes).unwrap()
+        assert!(self.body.is_complete, "incomplete: {self:?}");
+        std::str::from_utf8(&self.body.bytes).unwrap()
     }
 }
 
-/// What the upstream does with a request, one after the other.
+/// A step of the script for a request.
 #[derive(Clone)]
-pub enum Act {
-    /// Answers before it reads the body; must come first.
+pub enum Step {
+    /// Takes the next step before the body is read; must come first.
     Early,
-    /// Sends these bytes.
+    /// Sends bytes.
     Send(Vec<u8>),
     /// Waits for a permit.
     Wait(Arc<Semaphore>),
-    /// Waits until the other side has gone, and tells it.
-    WaitUntilGone,
+    /// Waits until the client disconnects, and reports it.
+    WaitForDisconnect,
     /// Closes the connection.
     Close,
 }
 
-impl Act {
-    /// Sends a whole answer.
-    pub fn answer(status: u16, headers: &str, body: &str) -> Self {
+impl Step {
+    /// Sends a response with a body.
+    pub fn response(status: u16, headers: &str, body: &str) -> Self {
         let length = body.len();
         let head = format!("HTTP/1.1 {status} Scripted\r\n{headers}content-length: {length}\r\n");
         Self::Send(format!("{head}\r\n{body}").into())
     }
 
+    /// Sends a text.
     pub fn send(text: &str) -> Self {
         Self::Send(text.into())
     }
 }
 
 impl Upstream {
-    /// Answers 200 with some JSON to every request.
+    /// Starts an upstream that responds to every request with 200 and JSON.
     pub async fn start() -> Self {
         let json = "content-type: application/json\r\n";
-        Self::with_script(vec![Act::answer(200, json, r#"{"ok":true}"#)]).await
+        Self::with_script(vec![Step::response(200, json, r#"{"ok":true}"#)]).await
     }
 
-    /// Does this with every request.
-    pub async fn with_script(script: Vec<Act>) -> Self {
+    /// Starts an upstream with this script for every request.
+    pub async fn with_script(script: Vec<Step>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let script = Arc::new(Mutex::new(script));
-        let gone = Arc::new(Semaphore::new(0));
+        let disconnects = Arc::new(Semaphore::new(0));
         let (heads_in, heads) = mpsc::unbounded_channel();
         let (requests_in, requests) = mpsc::unbounded_channel();
         let recorder = Recorder {
             script: Arc::clone(&script),
             heads: heads_in,
             requests: requests_in,
-            gone: Arc::clone(&gone),
+            disconnects: Arc::clone(&disconnects),
         };
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let recorder = recorder.clone();
-                // A client that goes away is no concern of the script.
+                // Disconnects are not errors here.
                 tokio::spawn(async move { recorder.serve(stream).await.ok() });
             }
         });
@@ -117,7 +119,7 @@ impl Upstream {
             script,
             heads: heads.into(),
             requests: requests.into(),
-            gone,
+            disconnects,
             task,
         }
     }
@@ -130,36 +132,35 @@ impl Upstream {
         self.address
     }
 
-    /// Does this with every request from now on.
-    pub fn script(&self, script: Vec<Act>) {
+    /// Sets the script for every request from now on.
+    pub fn script(&self, script: Vec<Step>) {
         *self.script.lock().unwrap() = script;
     }
 
-    /// The next request, once its body has ended in one way or another.
+    /// Waits for the end of the next request, complete or not, and returns it.
     pub async fn request(&self) -> Received {
         let mut requests = self.requests.lock().await;
-        let request = timeout(PATIENCE, requests.recv()).await;
+        let request = timeout(TIMEOUT, requests.recv()).await;
         request.expect("a request in time").unwrap()
     }
 
-    /// The next head of a request; its body may still be coming.
+    /// Waits for the head of the next request and returns it.
     pub async fn head(&self) -> Head {
         let mut heads = self.heads.lock().await;
-        let head = timeout(PATIENCE, heads.recv()).await;
+        let head = timeout(TIMEOUT, heads.recv()).await;
         head.expect("a head in time").unwrap()
     }
 
-    /// Whether requests have come that [`request`](Self::request) has not told of.
+    /// Returns whether there are requests that [`request`](Self::request) has not
+    /// returned yet.
     pub async fn has_request(&self) -> bool {
         !self.requests.lock().await.is_empty()
     }
 
-    /// Returns when a connection has gone in an [`Act::WaitUntilGone`].
-    pub async fn until_gone(&self) {
-        let gone = timeout(PATIENCE, self.gone.acquire()).await;
-        gone.expect("the end of the connection in time")
-            .unwrap()
-            .forget();
+    /// Waits for a disconnect during a [`Step::WaitForDisconnect`].
+    pub async fn wait_for_disconnect(&self) {
+        let disconnects = timeout(TIMEOUT, self.disconnects.acquire()).await;
+        disconnects.expect("a disconnect in time").unwrap().forget();
     }
 }
 
@@ -171,40 +172,40 @@ impl Drop for Upstream {
 
 #[derive(Clone)]
 struct Recorder {
-    script: Arc<Mutex<Vec<Act>>>,
+    script: Arc<Mutex<Vec<Step>>>,
     heads: mpsc::UnboundedSender<Head>,
     requests: mpsc::UnboundedSender<Received>,
-    gone: Arc<Semaphore>,
+    disconnects: Arc<Semaphore>,
 }
 
 impl Recorder {
-    /// More of a body than this is counted, but not kept.
-    const KEPT: usize = 8 * 1024 * 1024;
+    /// The limit for the bytes of a body; more are only counted.
+    const BODY_LIMIT: usize = 8 * 1024 * 1024;
 
     async fn serve(&self, stream: TcpStream) -> io::Result<()> {
         let (read, mut write) = stream.into_split();
         let mut read = BufReader::with_capacity(256 * 1024, read);
         while let Some(head) = Head::read(&mut read).await? {
-            // The test may have ended.
+            // The receiver is gone if the test has ended.
             let _ = self.heads.send(head.clone());
             let mut script = self.script.lock().unwrap().clone();
-            let is_early = matches!(script.first(), Some(Act::Early));
+            let is_early = matches!(script.first(), Some(Step::Early));
             if is_early {
                 script.remove(0);
-                let mut acts = script.drain(..);
-                if let Some(Act::Send(bytes)) = acts.next() {
+                let mut steps = script.drain(..);
+                if let Some(Step::Send(bytes)) = steps.next() {
                     write.write_all(&bytes).await?;
                 }
-                script = acts.collect();
+                script = steps.collect();
             }
-            let payload = Payload::read(&mut read, &head, false, Self::KEPT).await;
-            let is_complete = payload.is_complete;
-            let _ = self.requests.send(Received { head, payload });
+            let body = Body::read(&mut read, &head, false, Self::BODY_LIMIT).await;
+            let is_complete = body.is_complete;
+            let _ = self.requests.send(Received { head, body });
             if !is_complete {
                 return Ok(());
             }
-            for act in script {
-                if !self.act(act, &mut read, &mut write).await? {
+            for step in script {
+                if !self.step(step, &mut read, &mut write).await? {
                     return Ok(());
                 }
             }
@@ -212,23 +213,23 @@ impl Recorder {
         Ok(())
     }
 
-    async fn act(
+    async fn step(
         &self,
-        act: Act,
+        step: Step,
         read: &mut (impl tokio::io::AsyncRead + Unpin),
         write: &mut OwnedWriteHalf,
     ) -> io::Result<bool> {
-        match act {
-            Act::Early => {}
-            Act::Send(bytes) => write.write_all(&bytes).await?,
-            Act::Wait(permits) => permits.acquire().await.map_err(io::Error::other)?.forget(),
-            Act::WaitUntilGone => {
-                // Its end, or a reset.
+        match step {
+            Step::Early => {}
+            Step::Send(bytes) => write.write_all(&bytes).await?,
+            Step::Wait(permits) => permits.acquire().await.map_err(io::Error::other)?.forget(),
+            Step::WaitForDisconnect => {
+                // An end or a reset.
                 let _ = read.read(&mut [0]).await;
-                self.gone.add_permits(1);
+                self.disconnects.add_permits(1);
                 return Ok(false);
             }
-            Act::Close => return Ok(false),
+            Step::Close => return Ok(false),
         }
         Ok(true)
     }

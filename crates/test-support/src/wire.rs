@@ -1,4 +1,4 @@
-//! HTTP/1.1 as it is on the wire, for tests that care about each byte.
+//! HTTP/1.1 messages as they are on the wire.
 
 use std::io;
 
@@ -8,76 +8,93 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 #[derive(Debug, Clone)]
 pub struct Head {
     /// The request line or the status line.
-    pub start: String,
-    /// Names in lower case, in their order.
+    pub start_line: String,
+    /// In the order of the message, with names in lower case.
     pub headers: Vec<(String, String)>,
 }
 
 impl Head {
-    /// The next head; `None` when the connection ends before it.
+    /// Reads a head. Returns `None` if the connection ends before it.
     pub async fn read(from: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<Self>> {
-        let start = line(from).await?;
-        if start.is_empty() {
+        let start_line = line(from).await?;
+        if start_line.is_empty() {
             return Ok(None);
         }
         let headers = fields(from).await?;
-        Ok(Some(Self { start, headers }))
+        Ok(Some(Self {
+            start_line,
+            headers,
+        }))
     }
 
-    /// The value of a header that is there at most once; its name in lower case.
+    /// Returns the value of a header that must not be repeated, given its name in lower
+    /// case.
     pub fn header(&self, name: &str) -> Option<&str> {
         let values = self.all(name);
         assert!(values.len() <= 1, "{name}: {values:?}");
         values.first().copied()
     }
 
-    /// All values of a header; its name in lower case.
+    /// Returns all values of a header, given its name in lower case.
     pub fn all(&self, name: &str) -> Vec<&str> {
         let lines = self.headers.iter().filter(|(key, _)| key == name);
         lines.map(|(_, value)| value.as_str()).collect()
     }
 
-    pub fn word(&self, index: usize) -> &str {
-        self.start.split(' ').nth(index).unwrap_or_default()
+    /// Returns the method of a request.
+    pub fn method(&self) -> &str {
+        self.part(0)
+    }
+
+    /// Returns the target of a request.
+    pub fn target(&self) -> &str {
+        self.part(1)
+    }
+
+    /// Returns the status of a response.
+    pub fn status(&self) -> u16 {
+        self.part(1).parse().unwrap()
+    }
+
+    fn part(&self, index: usize) -> &str {
+        self.start_line.split(' ').nth(index).unwrap_or_default()
     }
 }
 
-/// The body of a message, as far as it came.
+/// The received part of a message's body.
 #[derive(Debug, Clone, Default)]
-pub struct Payload {
-    /// The first bytes, up to the limit.
+pub struct Body {
+    /// The first bytes, up to a limit.
     pub bytes: Vec<u8>,
-    /// How many there were in all.
+    /// The number of all bytes.
     pub length: u64,
     pub trailers: Vec<(String, String)>,
-    /// Whether it came whole, so that a server would act upon it.
+    /// Whether the body ended as its framing says.
     pub is_complete: bool,
 }
 
-impl Payload {
-    /// The body that follows `head`. `open_ended`: without a length it ends with
-    /// the connection, as that of a response does.
+impl Body {
+    /// Reads the body after `head`, and keeps its first `limit` bytes. If `open_ended`, as
+    /// for responses, a body without framing ends with the connection.
     pub async fn read(
         from: &mut (impl AsyncBufRead + Unpin),
         head: &Head,
         open_ended: bool,
         limit: usize,
     ) -> Self {
-        let mut payload = Self::default();
-        // An error means that the rest did not come.
+        let mut body = Self::default();
+        // An error means that the body is incomplete.
         let result = if head.header("transfer-encoding") == Some("chunked") {
-            payload.read_chunks(from, limit).await
+            body.read_chunks(from, limit).await
         } else if let Some(length) = head.header("content-length") {
-            payload
-                .read_exact(from, length.parse().unwrap(), limit)
-                .await
+            body.read_exact(from, length.parse().unwrap(), limit).await
         } else if open_ended {
-            payload.read_exact(from, u64::MAX, limit).await.or(Ok(()))
+            body.read_exact(from, u64::MAX, limit).await.or(Ok(()))
         } else {
             Ok(())
         };
-        payload.is_complete = result.is_ok();
-        payload
+        body.is_complete = result.is_ok();
+        body
     }
 
     async fn read_chunks(

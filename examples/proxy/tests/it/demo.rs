@@ -1,4 +1,4 @@
-//! The proxy without any settings.
+//! The demo.
 
 use tokio::process::Command;
 
@@ -9,34 +9,39 @@ use test_support::{
 };
 
 #[tokio::test]
-async fn the_demo_routes_and_says_what_its_upstream_was_sent() {
+async fn the_demo_upstream_reports_the_model() {
     let demo = Process::start(&mut proxy()).await;
     let address = demo.address();
     let body = r#"{"model":"venice-uncensored","messages":[]}"#;
-    let answer = post(address, "/v1/chat/completions", body).await;
-    assert_eq!(answer.header("x-model-id"), Some(VENICE));
-    let content = answer.json()["choices"][0]["message"]["content"].clone();
+    let response = post(address, "/v1/chat/completions", body).await;
+    assert_eq!(response.header("x-model-id"), Some(VENICE));
+    let content = response.json()["choices"][0]["message"]["content"].clone();
     assert!(content.as_str().unwrap().contains(VENICE), "{content}");
 
     let streamed = body.replace("[]", r#"[],"stream":true"#);
-    let answer = post(address, "/v1/chat/completions", &streamed).await;
-    assert_eq!(answer.header("content-type"), Some("text/event-stream"));
-    let events = answer.text();
+    let response = post(address, "/v1/chat/completions", &streamed).await;
+    assert_eq!(response.header("content-type"), Some("text/event-stream"));
+    let events = response.text();
     assert!(
         events.starts_with("data: {") && events.ends_with("data: [DONE]\n\n"),
         "{events}"
     );
     assert!(events.contains(VENICE), "{events}");
 
-    let answer = post(address, "/v1/responses", body).await.json();
-    let text = answer["output"][0]["content"][0]["text"].as_str().unwrap();
-    assert!(text.contains(VENICE), "{answer}");
-    let answer = post(address, "/v1/responses", &streamed).await.text();
-    assert!(answer.contains("event: response.completed\n"), "{answer}");
+    let response = post(address, "/v1/responses", body).await.json();
+    let text = response["output"][0]["content"][0]["text"]
+        .as_str()
+        .unwrap();
+    assert!(text.contains(VENICE), "{response}");
+    let response = post(address, "/v1/responses", &streamed).await.text();
+    assert!(
+        response.contains("event: response.completed\n"),
+        "{response}"
+    );
 
     let body = r#"{"model":"text-embedding-bge-m3","input":"Hi"}"#;
-    let answer = post(address, "/v1/embeddings", body).await.json();
-    assert_eq!(answer["data"][0]["object"], "embedding");
+    let response = post(address, "/v1/embeddings", body).await.json();
+    assert_eq!(response["data"][0]["object"], "embedding");
 
     let models = get(address, "/v1/models").await.json();
     assert_eq!(models["data"].as_array().unwrap().len(), 8);
@@ -47,17 +52,17 @@ async fn the_demo_routes_and_says_what_its_upstream_was_sent() {
 }
 
 #[tokio::test]
-async fn the_printed_curl_works_as_pasted() {
+async fn the_printed_command_works() {
     if Command::new("curl")
         .arg("--version")
         .output()
         .await
         .is_err()
     {
-        return; // Not on this machine.
+        return; // Not installed.
     }
     let mut demo = Process::start(&mut proxy()).await;
-    demo.logged(&["The models are at"]).await;
+    demo.wait_for_log(&["The models are at"]).await;
     let log = demo.log();
     let start = log.find("\ncurl ").unwrap() + 1;
     let end = start + log[start..].find("\n\n").unwrap();
@@ -66,16 +71,16 @@ async fn the_printed_curl_works_as_pasted() {
         .env("NO_PROXY", "127.0.0.1")
         .args(["-c", &log[start..end]]);
     let output = shell.output().await.unwrap();
-    let answer = String::from_utf8(output.stdout).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
-    assert!(answer.contains(VENICE), "{answer}");
+    let response = String::from_utf8(output.stdout).unwrap();
+    assert!(response.starts_with("HTTP/1.1 200 OK"), "{response}");
+    assert!(response.contains(VENICE), "{response}");
 }
 
 #[tokio::test]
-async fn a_large_request_with_its_model_last_is_read_too() {
+async fn the_demo_upstream_reads_large_requests() {
     let demo = Process::start(&mut proxy()).await;
     let padding = "x".repeat(3 * 1024 * 1024);
     let body = format!(r#"{{"a":"{padding}","model":"venice-uncensored"}}"#);
-    let answer = post(demo.address(), "/v1/chat/completions", body).await;
-    assert!(answer.text().contains(VENICE), "{answer:?}");
+    let response = post(demo.address(), "/v1/chat/completions", body).await;
+    assert!(response.text().contains(VENICE), "{response:?}");
 }

@@ -1,4 +1,4 @@
-//! Compressed requests.
+//! Compressed request bodies.
 
 use super::{CHAT, Setup, VENICE};
 use test_support::{
@@ -6,14 +6,14 @@ use test_support::{
     encoding::compress,
 };
 
-/// Large enough to be worth compressing.
+/// Returns a body that compresses well.
 fn body() -> String {
     let padding = "lorem ipsum ".repeat(20_000);
     format!(r#"{{"a":"{padding}","model":"venice-uncensored","b":"{padding}"}}"#)
 }
 
 #[tokio::test]
-async fn compressed_requests_just_work() {
+async fn compressed_requests_are_routed() {
     let setup = Setup::new().await;
     let expected = body().replace("venice-uncensored", VENICE);
     for (coding, spelling) in [
@@ -30,11 +30,11 @@ async fn compressed_requests_just_work() {
             ("content-encoding", spelling),
         ];
         let chunks: Vec<_> = compressed.chunks(100).collect();
-        for answer in [
+        for response in [
             post_with(setup.address(), CHAT, &headers, &compressed).await,
             post_chunked(setup.address(), CHAT, &headers, &chunks).await,
         ] {
-            assert_eq!(answer.status(), 200, "{spelling}: {answer:?}");
+            assert_eq!(response.status(), 200, "{spelling}: {response:?}");
             let request = setup.upstream.request().await;
             assert_eq!(request.text(), expected, "{spelling}");
             assert_eq!(request.header("content-encoding"), None);
@@ -44,16 +44,16 @@ async fn compressed_requests_just_work() {
 }
 
 #[tokio::test]
-async fn an_unknown_encoding_is_refused_where_the_body_would_be_read() {
+async fn unknown_encodings_are_rejected_on_inference_endpoints() {
     let setup = Setup::new().await;
     for coding in ["compress", "aws-chunked", "gzip, gzip"] {
         let headers = [
             ("content-type", "application/json"),
             ("content-encoding", coding),
         ];
-        let answer = post_with(setup.address(), CHAT, &headers, "x").await;
+        let response = post_with(setup.address(), CHAT, &headers, "x").await;
         assert_eq!(
-            answer.error(),
+            response.error(),
             (415, "unsupported_content_encoding".to_owned())
         );
     }
@@ -61,15 +61,15 @@ async fn an_unknown_encoding_is_refused_where_the_body_would_be_read() {
         ("content-type", "image/png"),
         ("content-encoding", "compress"),
     ];
-    let answer = post_with(setup.address(), "/v1/files", &headers, "x").await;
-    assert_eq!(answer.status(), 200);
+    let response = post_with(setup.address(), "/v1/files", &headers, "x").await;
+    assert_eq!(response.status(), 200);
     let request = setup.upstream.request().await;
     assert_eq!(request.header("content-encoding"), Some("compress"));
     assert_eq!(request.text(), "x");
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_decompress_is_the_clients_fault() {
+async fn invalid_compressed_bodies_are_bad_requests() {
     let setup = Setup::new().await;
     let compressed = compress("gzip", body()).await;
     let cut = &compressed[..compressed.len() - 20];
@@ -77,17 +77,17 @@ async fn a_body_that_does_not_decompress_is_the_clients_fault() {
         ("content-type", "application/json"),
         ("content-encoding", "gzip"),
     ];
-    for broken in [&b"this is no gzip at all"[..], cut] {
-        let answer = post_with(setup.address(), CHAT, &headers, broken).await;
-        assert_eq!(answer.error(), (400, "invalid_request_body".to_owned()));
+    for invalid in [&b"this is no gzip at all"[..], cut] {
+        let response = post_with(setup.address(), CHAT, &headers, invalid).await;
+        assert_eq!(response.error(), (400, "invalid_request_body".to_owned()));
     }
     while setup.upstream.has_request().await {
-        assert!(!setup.upstream.request().await.payload.is_complete);
+        assert!(!setup.upstream.request().await.body.is_complete);
     }
 }
 
 #[tokio::test]
-async fn a_small_body_that_grows_too_large_is_refused() {
+async fn decompressed_bodies_are_limited() {
     let setup = Setup::new().await;
     let padding = " ".repeat(65 * 1024 * 1024);
     let compressed = compress("zstd", format!("{{{padding}\"model\":\"code\"}}")).await;
@@ -96,7 +96,7 @@ async fn a_small_body_that_grows_too_large_is_refused() {
         ("content-type", "application/json"),
         ("content-encoding", "zstd"),
     ];
-    let answer = post_with(setup.address(), CHAT, &headers, &compressed).await;
-    assert_eq!(answer.error(), (413, "request_too_large".to_owned()));
+    let response = post_with(setup.address(), CHAT, &headers, &compressed).await;
+    assert_eq!(response.error(), (413, "request_too_large".to_owned()));
     assert!(!setup.upstream.has_request().await);
 }

@@ -1,25 +1,27 @@
-//! What a proxy changes in the headers, and what it leaves.
+//! The headers that the proxy changes, and those that it keeps.
 
 use tokio::{
     io::{AsyncWriteExt, BufReader},
     net::TcpStream,
 };
 
-use super::Setup;
+use super::{CHAT, Setup, VENICE, proxy};
 use test_support::{
-    client::{answer, post, post_with},
-    upstream::Act,
+    client::{get, post, post_with, read_response},
+    process::run,
+    upstream::Step,
     wire::Head,
 };
 
-const BODY: &str = r#"{"model":"code"}"#;
+const BODY: &str = r#"{"model":"venice-uncensored"}"#;
+const KEY: &str = "Bearer sk-upstream-1234";
 
 #[tokio::test]
-async fn headers_of_the_connection_stop_at_the_proxy_on_both_ways() {
+async fn hop_by_hop_headers_are_removed_in_both_directions() {
     let hop_by_hop = "connection: close, X-Hop\r\nx-hop: 1\r\nkeep-alive: timeout=5\r\n\
                       proxy-connection: keep-alive\r\nproxy-authenticate: Basic\r\n\
                       upgrade: websocket\r\nx-end: 1\r\nx-end: 2\r\nserver: scripted\r\n";
-    let setup = Setup::scripted(vec![Act::answer(201, hop_by_hop, "{}"), Act::Close]).await;
+    let setup = Setup::scripted(vec![Step::response(201, hop_by_hop, "{}"), Step::Close]).await;
     let headers = [
         ("content-type", "application/json"),
         ("connection", "keep-alive, x-secret"),
@@ -35,10 +37,10 @@ async fn headers_of_the_connection_stop_at_the_proxy_on_both_ways() {
         ("x-end", "2"),
         ("authorization", "Bearer sk"),
     ];
-    let answer = post_with(setup.address(), "/v1/chat/completions", &headers, BODY).await;
-    assert_eq!(answer.status(), 201, "{answer:?}");
-    assert_eq!(answer.head.all("x-end"), ["1", "2"]);
-    assert_eq!(answer.header("server"), Some("scripted"));
+    let response = post_with(setup.address(), CHAT, &headers, BODY).await;
+    assert_eq!(response.status(), 201, "{response:?}");
+    assert_eq!(response.head.all("x-end"), ["1", "2"]);
+    assert_eq!(response.header("server"), Some("scripted"));
     let request = setup.upstream.request().await;
     assert_eq!(request.head.all("x-end"), ["1", "2"]);
     assert_eq!(request.header("authorization"), Some("Bearer sk"));
@@ -54,20 +56,20 @@ async fn headers_of_the_connection_stop_at_the_proxy_on_both_ways() {
         "upgrade",
     ] {
         assert_eq!(request.header(name), None);
-        assert_eq!(answer.header(name), None);
+        assert_eq!(response.header(name), None);
     }
-    assert_ne!(answer.header("connection"), Some("close, X-Hop"));
+    assert_ne!(response.header("connection"), Some("close, X-Hop"));
 }
 
 #[tokio::test]
-async fn a_client_that_takes_trailers_still_does() {
+async fn te_trailers_is_kept() {
     let setup = Setup::new().await;
     let headers = [
         ("content-type", "application/json"),
         ("connection", "TE"),
         ("te", "deflate, Trailers"),
     ];
-    post_with(setup.address(), "/v1/chat/completions", &headers, BODY).await;
+    post_with(setup.address(), CHAT, &headers, BODY).await;
     assert_eq!(
         setup.upstream.request().await.header("te"),
         Some("trailers")
@@ -75,9 +77,9 @@ async fn a_client_that_takes_trailers_still_does() {
 }
 
 #[tokio::test]
-async fn the_upstream_gets_its_own_host_and_learns_of_the_clients() {
+async fn host_and_forwarded_headers_are_set() {
     let setup = Setup::new().await;
-    post(setup.address(), "/v1/chat/completions", BODY).await;
+    post(setup.address(), CHAT, BODY).await;
     let request = setup.upstream.request().await;
     let host = setup.upstream.address().to_string();
     assert_eq!(request.header("host"), Some(&*host));
@@ -87,7 +89,7 @@ async fn the_upstream_gets_its_own_host_and_learns_of_the_clients() {
 }
 
 #[tokio::test]
-async fn the_word_of_a_proxy_in_front_stays() {
+async fn forwarded_headers_of_proxies_in_front_are_kept() {
     let setup = Setup::new().await;
     let headers = [
         ("content-type", "application/json"),
@@ -96,7 +98,7 @@ async fn the_word_of_a_proxy_in_front_stays() {
         ("x-forwarded-proto", "https"),
         ("x-forwarded-host", "api.example.com"),
     ];
-    post_with(setup.address(), "/v1/chat/completions", &headers, BODY).await;
+    post_with(setup.address(), CHAT, &headers, BODY).await;
     let request = setup.upstream.request().await;
     let chain = "203.0.113.7, 198.51.100.2, 127.0.0.1";
     assert_eq!(request.header("x-forwarded-for"), Some(chain));
@@ -105,7 +107,7 @@ async fn the_word_of_a_proxy_in_front_stays() {
 }
 
 #[tokio::test]
-async fn an_expectation_is_met_by_the_proxy() {
+async fn the_proxy_sends_100_continue() {
     let setup = Setup::new().await;
     let mut stream = BufReader::new(TcpStream::connect(setup.address()).await.unwrap());
     let head = format!(
@@ -115,21 +117,105 @@ async fn an_expectation_is_met_by_the_proxy() {
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     let interim = Head::read(&mut stream).await.unwrap().unwrap();
-    assert_eq!(interim.word(1), "100");
+    assert_eq!(interim.status(), 100);
     stream.write_all(BODY.as_bytes()).await.unwrap();
-    assert_eq!(answer(&mut stream).await.unwrap().status(), 200);
+    assert_eq!(read_response(&mut stream).await.unwrap().status(), 200);
     assert_eq!(setup.upstream.request().await.header("expect"), None);
 }
 
 #[tokio::test]
-async fn split_cookies_are_joined() {
+async fn cookies_are_joined() {
     let setup = Setup::new().await;
     let headers = [
         ("content-type", "application/json"),
         ("cookie", "a=1"),
         ("cookie", "b=2; c=3"),
     ];
-    post_with(setup.address(), "/v1/chat/completions", &headers, BODY).await;
+    post_with(setup.address(), CHAT, &headers, BODY).await;
     let request = setup.upstream.request().await;
     assert_eq!(request.header("cookie"), Some("a=1; b=2; c=3"));
+}
+
+#[tokio::test]
+async fn clients_cannot_forge_the_id_header() {
+    let setup = Setup::with(|command| {
+        command.args(["--id-header", "model_id"]);
+    })
+    .await;
+    let json = ("content-type", "application/json");
+    let headers = [json, ("model_id", "forged"), ("model-id", "forged")];
+    post_with(setup.address(), CHAT, &headers, BODY).await;
+    let request = setup.upstream.request().await;
+    assert_eq!(request.head.all("model_id"), [VENICE]);
+    assert_eq!(request.header("model-id"), None);
+    post_with(setup.address(), "/v1/files", &headers[1..], "x").await;
+    assert_eq!(setup.upstream.request().await.header("model_id"), None);
+}
+
+#[tokio::test]
+async fn via_is_appended() {
+    let setup = Setup::new().await;
+    let headers = [("content-type", "application/json"), ("via", "1.0 fred")];
+    post_with(setup.address(), CHAT, &headers, BODY).await;
+    let request = setup.upstream.request().await;
+    assert_eq!(
+        request.head.all("via"),
+        ["1.0 fred", "1.1 tower-model-routing"]
+    );
+}
+
+#[tokio::test]
+async fn upstream_credentials_replace_the_clients_and_stay_secret() {
+    let setup = Setup::with(|proxy| {
+        proxy.env("UPSTREAM_AUTHORIZATION", KEY);
+        proxy.env("RUST_LOG", "trace");
+    })
+    .await;
+    let with_key = [
+        ("content-type", "application/json"),
+        ("authorization", "Bearer sk-client"),
+    ];
+    for headers in [&with_key[..], &with_key[..1]] {
+        let response = post_with(setup.address(), CHAT, headers, BODY).await;
+        assert_eq!(response.status(), 200);
+        assert!(!format!("{response:?}").contains("sk-upstream"));
+        let request = setup.upstream.request().await;
+        assert_eq!(request.header("authorization"), Some(KEY));
+    }
+    for page in ["/health", "/health/models", "/metrics", "/v1/models"] {
+        let response = get(setup.address(), page).await;
+        assert!(!response.text().contains("sk-upstream"), "{page}");
+    }
+    assert!(!setup.proxy.log().contains("sk-upstream"));
+    let help = run(proxy().env("UPSTREAM_AUTHORIZATION", KEY).arg("--help")).await;
+    assert!(help.stdout.contains("UPSTREAM_AUTHORIZATION"));
+    assert!(!help.stdout.contains("sk-upstream"));
+}
+
+#[tokio::test]
+async fn rejections_by_the_head_skip_100_continue() {
+    let setup = Setup::new().await;
+    let mut stream = BufReader::new(TcpStream::connect(setup.address()).await.unwrap());
+    let request = format!(
+        "POST {CHAT} HTTP/1.1\r\nhost: test\r\ncontent-type: text/plain\r\n\
+         content-length: 1000\r\nexpect: 100-continue\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let response = read_response(&mut stream).await.unwrap();
+    assert_eq!(response.error(), (415, "unsupported_media_type".to_owned()));
+}
+
+#[tokio::test]
+async fn the_proxy_sends_100_continue_on_other_paths() {
+    let setup = Setup::new().await;
+    let mut stream = BufReader::new(TcpStream::connect(setup.address()).await.unwrap());
+    let request = "PUT /v1/files/1 HTTP/1.1\r\nhost: test\r\ncontent-length: 3\r\n\
+                   expect: 100-continue\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let interim = Head::read(&mut stream).await.unwrap().unwrap();
+    assert_eq!(interim.status(), 100);
+    stream.write_all(b"abc").await.unwrap();
+    assert_eq!(read_response(&mut stream).await.unwrap().status(), 200);
+    let request = setup.upstream.request().await;
+    assert_eq!((request.text(), request.header("expect")), ("abc", None));
 }

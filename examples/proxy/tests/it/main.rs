@@ -1,23 +1,21 @@
-//! The example proxy as a process, with a registry and an upstream on real
-//! sockets.
+//! The proxy as a process, between clients, an upstream and a registry on real sockets.
 
-mod answers;
+mod admin;
 mod demo;
 mod encodings;
 mod failures;
 mod faults;
 mod forward;
 mod headers;
-mod health;
-mod manners;
 #[cfg(target_os = "linux")]
 mod memory;
 mod openai;
 mod registry;
+mod responses;
+mod routing;
 mod secrets;
 mod settings;
 mod shutdown;
-mod story;
 #[cfg(target_os = "linux")]
 mod threads;
 mod tls;
@@ -32,10 +30,10 @@ use tokio::{process::Command, time::sleep};
 
 use test_support::{
     MODELS,
-    client::{PATIENCE, get},
+    client::{TIMEOUT, get},
     process::{Process, command},
     registry_server::{RegistryServer, Reply},
-    upstream::{Act, Upstream},
+    upstream::{Step, Upstream},
 };
 
 /// The CA of the servers with TLS; its key no longer exists.
@@ -44,7 +42,7 @@ const CHAT: &str = "/api/v1/chat/completions";
 const VENICE: &str = "0xb603e5c973fae19c86079a068abdc5c119c276e6117fb418a2248f6efd95612d";
 const MISTRAL: &str = "0x3131313131313131313131313131313131313131313131313131313131313131";
 
-/// The whole: client → proxy → upstream, and the registry beside.
+/// A proxy with its upstream and its registry.
 struct Setup {
     registry: RegistryServer,
     upstream: Upstream,
@@ -56,7 +54,7 @@ impl Setup {
         Self::with(|_| {}).await
     }
 
-    /// With these further settings.
+    /// Starts a proxy with these settings.
     async fn with(configure: impl FnOnce(&mut Command)) -> Self {
         let registry = RegistryServer::start(models()).await;
         let upstream = Upstream::start().await;
@@ -72,8 +70,8 @@ impl Setup {
         }
     }
 
-    /// With an upstream that does this.
-    async fn scripted(script: Vec<Act>) -> Self {
+    /// Starts a proxy whose upstream has this script.
+    async fn scripted(script: Vec<Step>) -> Self {
         let setup = Self::new().await;
         setup.upstream.script(script);
         setup
@@ -83,43 +81,42 @@ impl Setup {
         self.proxy.address()
     }
 
-    /// Waits until the proxy has a list of models.
+    /// Waits until the proxy has a catalog.
     async fn warm_up(&self) {
         assert_eq!(get(self.address(), "/v1/models").await.status(), 200);
     }
 }
 
-/// Waits until it is so.
-async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+/// Waits for a condition.
+async fn until(what: &str, condition: impl AsyncFn() -> bool) {
     let start = Instant::now();
-    while !is_so().await {
-        assert!(start.elapsed() < PATIENCE, "{what}: in vain");
+    while !condition().await {
+        assert!(start.elapsed() < TIMEOUT, "timeout: {what}");
         sleep(Duration::from_millis(5)).await;
     }
 }
 
-/// Asks until the answer is as expected: a registry is tried again after a
-/// pause of its own.
-async fn until_page(setup: &Setup, path: &str, expected: impl Fn(&Value) -> bool) -> Value {
+/// Requests a path until its JSON is as expected, and returns it.
+async fn until_json(setup: &Setup, path: &str, expected: impl Fn(&Value) -> bool) -> Value {
     let start = Instant::now();
     loop {
-        let answer = get(setup.address(), path).await.json();
-        if expected(&answer) {
-            return answer;
+        let response = get(setup.address(), path).await.json();
+        if expected(&response) {
+            return response;
         }
-        assert!(start.elapsed() < PATIENCE, "{answer}");
+        assert!(start.elapsed() < TIMEOUT, "{response}");
         sleep(Duration::from_millis(50)).await;
     }
 }
 
-/// The proxy, to listen on a free port.
+/// Returns the command for a proxy on a free port.
 fn proxy() -> Command {
     let mut command = command(env!("CARGO_BIN_EXE_proxy"));
     command.env("LISTEN_ADDR", "127.0.0.1:0");
     command
 }
 
-/// The fixture, with an ETag.
+/// Returns the fixture with an ETag.
 fn models() -> Reply {
     Reply::new(200, MODELS).etag("\"models-1\"")
 }

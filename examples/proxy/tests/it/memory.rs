@@ -1,4 +1,4 @@
-//! How much of a request is held.
+//! Memory bounds.
 
 use std::{fs, num::NonZeroUsize, thread::available_parallelism};
 
@@ -9,11 +9,11 @@ use tokio::{
 };
 
 use super::{Setup, VENICE};
-use test_support::client::{PATIENCE, answer, get, post};
+use test_support::client::{TIMEOUT, get, post, read_response};
 
 const MIB: u64 = 1024 * 1024;
 
-/// A line of `/proc/PID/status`, in bytes.
+/// Reads a line of `/proc/PID/status`, in bytes.
 fn memory(setup: &Setup, field: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", setup.proxy.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(field));
@@ -25,7 +25,7 @@ fn memory(setup: &Setup, field: &str) -> u64 {
     kib.parse::<u64>().unwrap() * 1024
 }
 
-/// A proxy that has served before, and what it takes.
+/// Starts a proxy, sends some requests, and returns its memory.
 async fn warm(settings: &[&str]) -> (Setup, u64) {
     let setup = Setup::with(|proxy| {
         proxy.args(settings);
@@ -46,15 +46,15 @@ async fn warm(settings: &[&str]) -> (Setup, u64) {
     (setup, resident)
 }
 
-/// Sends one chunked request: `start`, then so many MiB, then `end`. How much
-/// more memory the proxy took for it at the most.
+/// Sends a chunked request: `start`, `mebibytes` of padding, and `end`. Returns how much
+/// the peak memory grew.
 async fn growth(start: &str, mebibytes: u64, end: &str) -> u64 {
     growth_in_chunks(start, mebibytes, end, MIB as usize).await
 }
 
-/// The same with chunks of another size.
+/// Does the same with chunks of this size.
 async fn growth_in_chunks(start: &str, mebibytes: u64, end: &str, size: usize) -> u64 {
-    // Who reads a million chunks may take its time.
+    // A million chunks take long in a debug build.
     let (setup, before) = warm(&["--held-timeout", "600"]).await;
     let mut stream = TcpStream::connect(setup.address()).await.unwrap();
     let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\
@@ -68,38 +68,38 @@ async fn growth_in_chunks(start: &str, mebibytes: u64, end: &str, size: usize) -
     }
     stream.write_all(chunk(end).as_bytes()).await.unwrap();
     stream.write_all(b"0\r\n\r\n").await.unwrap();
-    let answer = answer(&mut BufReader::new(stream)).await.unwrap();
-    assert_eq!(answer.header("x-model-id"), Some(VENICE), "{answer:?}");
+    let response = read_response(&mut BufReader::new(stream)).await.unwrap();
+    assert_eq!(response.header("x-model-id"), Some(VENICE), "{response:?}");
     let request = setup.upstream.request().await;
-    assert!(request.payload.is_complete);
-    assert!(request.payload.length > mebibytes * MIB);
+    assert!(request.body.is_complete);
+    assert!(request.body.length > mebibytes * MIB);
     let growth = memory(&setup, "VmHWM").saturating_sub(before);
     println!("{} KiB for {mebibytes} MiB", growth / 1024);
     growth
 }
 
 #[tokio::test]
-async fn a_request_of_any_size_streams_in_little_memory() {
+async fn large_requests_stream() {
     let start = r#"{"model":"venice-uncensored","a":""#;
     let growth = growth(start, 512, "\"}").await;
     assert!(growth < 24 * MIB, "{} MiB", growth / MIB);
 }
 
 #[tokio::test]
-async fn a_request_with_its_model_last_is_held_about_once() {
+async fn requests_are_held_once() {
     let end = r#"","model":"venice-uncensored"}"#;
     let growth = growth(r#"{"a":""#, 40, end).await;
     assert!(growth < 60 * MIB, "{} MiB", growth / MIB);
 }
 
 #[tokio::test]
-async fn a_request_in_tiny_chunks_is_held_about_once_too() {
+async fn tiny_chunks_are_held_once() {
     let end = r#"","model":"venice-uncensored"}"#;
     let growth = growth_in_chunks(r#"{"a":""#, 1, end, 1).await;
     assert!(growth < 16 * MIB, "{} MiB", growth / MIB);
 }
 
-/// Waits until so many bytes are held.
+/// Waits until this many bytes are held.
 async fn until_held(setup: &Setup, bytes: usize) {
     let line = format!("model_routing_held_bytes {bytes}");
     let start = Instant::now();
@@ -108,18 +108,18 @@ async fn until_held(setup: &Setup, bytes: usize) {
         if page.lines().any(|it| it == line) {
             return;
         }
-        assert!(start.elapsed() < PATIENCE, "{line} is not in {page}");
+        assert!(start.elapsed() < TIMEOUT, "{line} is not in {page}");
         sleep(Duration::from_millis(5)).await;
     }
 }
 
-/// Connections that drip bodies without a model.
-struct Dripping {
+/// Connections with slow bodies without a model.
+struct SlowBodies {
     streams: Vec<TcpStream>,
     held: usize,
 }
 
-impl Dripping {
+impl SlowBodies {
     const START: &str = "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\n\
                          transfer-encoding: chunked\r\ncontent-type: application/json\r\n\r\n\
                          2\r\n{\"\r\n";
@@ -137,8 +137,8 @@ impl Dripping {
         Self { streams, held }
     }
 
-    /// A byte on each connection, which the proxy reads by itself.
-    async fn drip(&mut self, setup: &Setup) {
+    /// Sends a byte on each connection, and waits until the proxy has read it.
+    async fn send_byte(&mut self, setup: &Setup) {
         for stream in &mut self.streams {
             stream.write_all(b"1\r\nx\r\n").await.unwrap();
         }
@@ -147,13 +147,13 @@ impl Dripping {
     }
 }
 
-/// How many connections hold bodies.
+/// The number of connections that hold bodies.
 const CONNECTIONS: u64 = 100;
 
-/// Fails if these connections take too much besides what they hold.
-fn assert_little(growth: u64) {
+/// Fails if these connections take too much memory besides the held bytes.
+fn assert_connections_are_small(growth: u64) {
     const CONNECTION: u64 = 96 * 1024;
-    // Once it works; at first only few of them do.
+    // When it starts to serve.
     const WORKER: u64 = 512 * 1024;
 
     let workers = available_parallelism().map_or(1, NonZeroUsize::get) as u64;
@@ -163,8 +163,7 @@ fn assert_little(growth: u64) {
 }
 
 #[tokio::test]
-async fn bodies_that_drip_take_little_more_than_what_is_held_and_free_it() {
-    // However long the drops take.
+async fn slow_bodies_take_little_memory() {
     let (setup, before) = warm(&["--held-timeout", "600"]).await;
     let mut files = Vec::new();
     for _ in 0..2 {
@@ -173,15 +172,15 @@ async fn bodies_that_drip_take_little_more_than_what_is_held_and_free_it() {
                 .unwrap()
                 .count(),
         );
-        let mut dripping = Dripping::start(&setup, CONNECTIONS as usize).await;
+        let mut bodies = SlowBodies::start(&setup, CONNECTIONS as usize).await;
         for _ in 0..50 {
-            dripping.drip(&setup).await;
+            bodies.send_byte(&setup).await;
         }
         let small = post(setup.address(), "/v1/completions", r#"{"model":"code"}"#).await;
         assert_eq!(small.status(), 200);
         setup.upstream.request().await;
-        assert_little(memory(&setup, "VmRSS").saturating_sub(before));
-        drop(dripping);
+        assert_connections_are_small(memory(&setup, "VmRSS").saturating_sub(before));
+        drop(bodies);
         until_held(&setup, 0).await;
     }
     let start = Instant::now();
@@ -190,17 +189,14 @@ async fn bodies_that_drip_take_little_more_than_what_is_held_and_free_it() {
         .count()
         > files[0] + 4
     {
-        assert!(
-            start.elapsed() < PATIENCE,
-            "connections are kept: {files:?}"
-        );
+        assert!(start.elapsed() < TIMEOUT, "open connections: {files:?}");
         sleep(Duration::from_millis(5)).await;
     }
 }
 
-/// Read buffers grow with what comes at once.
+/// Read buffers grow with bodies that arrive fast.
 #[tokio::test]
-async fn bodies_that_come_fast_and_stop_take_little_more_than_what_is_held() {
+async fn stalled_bodies_take_little_memory() {
     let (setup, before) = warm(&["--held-timeout", "600"]).await;
     let start = format!("{{\"a\":\"{}", "x".repeat(300_000));
     let request = format!(
@@ -215,23 +211,23 @@ async fn bodies_that_come_fast_and_stop_take_little_more_than_what_is_held() {
     }
     let held = start.len() as u64 * CONNECTIONS;
     until_held(&setup, held as usize).await;
-    assert_little(memory(&setup, "VmRSS").saturating_sub(before + held));
+    assert_connections_are_small(memory(&setup, "VmRSS").saturating_sub(before + held));
 }
 
 #[tokio::test]
-async fn dripping_bodies_stay_within_the_bound_for_all() {
+async fn total_held_bytes_are_limited() {
     let (setup, _) = warm(&["--max-total-held-bytes", "100", "--held-timeout", "600"]).await;
-    let dripping = Dripping::start(&setup, 50).await;
+    let bodies = SlowBodies::start(&setup, 50).await;
     let mut one_more = TcpStream::connect(setup.address()).await.unwrap();
     one_more
-        .write_all(Dripping::START.as_bytes())
+        .write_all(SlowBodies::START.as_bytes())
         .await
         .unwrap();
-    let refused = answer(&mut BufReader::new(one_more)).await.unwrap();
-    assert_eq!(refused.error(), (503, "overloaded".to_owned()));
-    assert_eq!(refused.header("retry-after"), Some("1"));
+    let rejected = read_response(&mut BufReader::new(one_more)).await.unwrap();
+    assert_eq!(rejected.error(), (503, "overloaded".to_owned()));
+    assert_eq!(rejected.header("retry-after"), Some("1"));
     let small = post(setup.address(), "/v1/completions", r#"{"model":"code"}"#).await;
     assert_eq!(small.status(), 200);
-    drop(dripping);
+    drop(bodies);
     until_held(&setup, 0).await;
 }

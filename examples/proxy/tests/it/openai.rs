@@ -1,4 +1,4 @@
-//! The proxy as seen by the client library that people use.
+//! The proxy with an OpenAI client library.
 
 use std::sync::Once;
 
@@ -15,11 +15,11 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use super::{Setup, VENICE};
-use test_support::upstream::Act;
+use test_support::upstream::Step;
 
 fn client(setup: &Setup) -> Client<OpenAIConfig> {
     static PROVIDER: Once = Once::new();
-    // The client is built without one, and wants one even where it speaks no TLS.
+    // The library needs one even without TLS.
     PROVIDER.call_once(|| {
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
@@ -41,14 +41,14 @@ fn chat() -> CreateChatCompletionRequestArgs {
     request
 }
 
-fn json_answer(body: &Value) -> Vec<Act> {
+fn json_response(body: &Value) -> Vec<Step> {
     let headers = "content-type: application/json\r\n";
-    vec![Act::answer(200, headers, &body.to_string())]
+    vec![Step::response(200, headers, &body.to_string())]
 }
 
 #[tokio::test]
-async fn a_chat_completion() {
-    let setup = Setup::scripted(json_answer(&json!({
+async fn chat_completion() {
+    let setup = Setup::scripted(json_response(&json!({
         "id": "c", "object": "chat.completion", "created": 1, "model": VENICE,
         "choices": [{
             "index": 0, "finish_reason": "stop", "logprobs": null,
@@ -57,8 +57,11 @@ async fn a_chat_completion() {
     })))
     .await;
     let request = chat().build().unwrap();
-    let answer = client(&setup).chat().create(request).await.unwrap();
-    assert_eq!(answer.choices[0].message.content.as_deref(), Some("Hello"));
+    let response = client(&setup).chat().create(request).await.unwrap();
+    assert_eq!(
+        response.choices[0].message.content.as_deref(),
+        Some("Hello")
+    );
     let request = setup.upstream.request().await;
     assert_eq!(request.target(), "/v1/chat/completions");
     assert_eq!(request.header("authorization"), Some("Bearer sk-test"));
@@ -68,7 +71,7 @@ async fn a_chat_completion() {
 }
 
 #[tokio::test]
-async fn a_streamed_chat_completion() {
+async fn streamed_chat_completion() {
     let mut events = String::new();
     for word in ["Hel", "lo"] {
         let chunk = json!({
@@ -78,7 +81,7 @@ async fn a_streamed_chat_completion() {
         events += &format!("data: {chunk}\n\n");
     }
     let headers = "content-type: text/event-stream\r\n";
-    let setup = Setup::scripted(vec![Act::answer(
+    let setup = Setup::scripted(vec![Step::response(
         200,
         headers,
         &(events + "data: [DONE]\n\n"),
@@ -99,8 +102,8 @@ async fn a_streamed_chat_completion() {
 }
 
 #[tokio::test]
-async fn an_embedding() {
-    let setup = Setup::scripted(json_answer(&json!({
+async fn embedding() {
+    let setup = Setup::scripted(json_response(&json!({
         "object": "list", "model": "m",
         "data": [{ "object": "embedding", "index": 0, "embedding": [0.5, -1.0] }],
         "usage": { "prompt_tokens": 1, "total_tokens": 1 },
@@ -111,15 +114,15 @@ async fn an_embedding() {
         .input("Hi")
         .build()
         .unwrap();
-    let answer = client(&setup).embeddings().create(request).await.unwrap();
-    assert_eq!(answer.data[0].embedding, [0.5, -1.0]);
+    let response = client(&setup).embeddings().create(request).await.unwrap();
+    assert_eq!(response.data[0].embedding, [0.5, -1.0]);
     let body: Value = serde_json::from_str(setup.upstream.request().await.text()).unwrap();
     assert_eq!(body["model"], format!("0x{}", "e3".repeat(32)));
 }
 
 #[tokio::test]
-async fn a_transcription() {
-    let setup = Setup::scripted(json_answer(&json!({
+async fn transcription() {
+    let setup = Setup::scripted(json_response(&json!({
         "text": "Hello", "usage": { "type": "duration", "seconds": 1.0 },
     })))
     .await;
@@ -132,8 +135,8 @@ async fn a_transcription() {
         .model("whisper-1")
         .build()
         .unwrap();
-    let answer = client(&setup).audio().transcription().create(request).await;
-    assert_eq!(answer.unwrap().text, "Hello");
+    let response = client(&setup).audio().transcription().create(request).await;
+    assert_eq!(response.unwrap().text, "Hello");
     let request = setup.upstream.request().await;
     assert_eq!(request.target(), "/v1/audio/transcriptions");
     let id = format!("0x{}", "cb".repeat(32));
@@ -146,7 +149,7 @@ async fn a_transcription() {
 }
 
 #[tokio::test]
-async fn the_models() {
+async fn models() {
     let setup = Setup::new().await;
     let models = client(&setup).models().list().await.unwrap();
     let names: Vec<_> = models.data.iter().map(|model| &*model.id).collect();
@@ -154,7 +157,7 @@ async fn the_models() {
 }
 
 #[tokio::test]
-async fn an_error_reads_as_an_error_of_the_api() {
+async fn errors_parse_as_api_errors() {
     let setup = Setup::with(|proxy| {
         proxy.env("DEFAULT_FALLBACK_MODEL", "");
     })

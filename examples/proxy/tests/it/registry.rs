@@ -1,8 +1,8 @@
-//! The registry's bad days.
+//! How the proxy fetches and refreshes its catalog.
 
 use serde_json::Value;
 
-use super::{CHAT, Setup, VENICE, models, proxy, until_page};
+use super::{CHAT, Setup, VENICE, models, proxy, until_json};
 use test_support::{
     MODELS,
     client::{get, post},
@@ -14,7 +14,7 @@ use test_support::{
 const BODY: &str = r#"{"model":"venice-uncensored"}"#;
 
 #[tokio::test]
-async fn the_list_is_fetched_at_the_start_and_not_for_each_request() {
+async fn the_catalog_is_fetched_once_at_startup() {
     let setup = Setup::new().await;
     setup.warm_up().await;
     for _ in 0..20 {
@@ -26,12 +26,12 @@ async fn the_list_is_fetched_at_the_start_and_not_for_each_request() {
 }
 
 #[tokio::test]
-async fn a_list_that_has_not_changed_is_confirmed_by_its_etag() {
+async fn unchanged_catalogs_are_revalidated() {
     let setup = Setup::with(|proxy| {
         proxy.env("MODELS_TTL_SECONDS", "0.1");
     })
     .await;
-    let health = until_page(&setup, "/health/models", |health| {
+    let health = until_json(&setup, "/health/models", |health| {
         health["cache_stats"]["refreshes_unchanged"].as_u64() > Some(1)
     })
     .await;
@@ -41,7 +41,7 @@ async fn a_list_that_has_not_changed_is_confirmed_by_its_etag() {
 }
 
 #[tokio::test]
-async fn a_registry_that_is_down_at_the_start_is_a_503_until_it_is_back() {
+async fn requests_get_503_until_the_first_catalog() {
     let registry = RegistryServer::start(Reply::status(500)).await;
     let upstream = Upstream::start().await;
     let mut command = proxy();
@@ -53,15 +53,15 @@ async fn a_registry_that_is_down_at_the_start_is_a_503_until_it_is_back() {
         upstream,
         proxy,
     };
-    for answer in [
+    for response in [
         post(setup.address(), CHAT, BODY).await,
         get(setup.address(), "/v1/models").await,
     ] {
         assert_eq!(
-            answer.error(),
+            response.error(),
             (503, "model_registry_unavailable".to_owned())
         );
-        let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+        let wait: u64 = response.header("retry-after").unwrap().parse().unwrap();
         assert!((1..=60).contains(&wait));
     }
     let health = get(setup.address(), "/health").await;
@@ -80,58 +80,27 @@ async fn a_registry_that_is_down_at_the_start_is_a_503_until_it_is_back() {
             .unwrap()
             .contains("500")
     );
-    // What is not about models needs no list of them.
+    // Other requests need no catalog.
     assert_eq!(get(setup.address(), "/v1/files").await.status(), 200);
 
     setup.registry.reply(models());
-    until_page(&setup, "/health", |health| health["status"] == "healthy").await;
+    until_json(&setup, "/health", |health| health["status"] == "healthy").await;
     assert_eq!(post(setup.address(), CHAT, BODY).await.status(), 200);
 }
 
 #[tokio::test]
-async fn a_silent_registry_does_not_hold_health_checks_up() {
+async fn health_checks_do_not_wait_for_a_silent_registry() {
     let registry = RegistryServer::start(Reply::silent()).await;
     let mut command = proxy();
     command.env("ACTIVE_MODELS_URL", registry.url());
     command.env("MODELS_FETCH_TIMEOUT_SECONDS", "300");
     let proxy = Process::start(&mut command).await;
-    // In the face of a fetch that takes five minutes.
     let health = get(proxy.address(), "/health").await;
     assert_eq!(health.status(), 503);
 }
 
 #[tokio::test]
-async fn a_registry_that_fails_later_degrades_health_and_nothing_else() {
-    for failure in [
-        Reply::status(500),
-        Reply::new(200, "<html>down for maintenance</html>"),
-        Reply::new(200, r#"{"models":[]}"#),
-        Reply::silent(),
-    ] {
-        let setup = Setup::with(|proxy| {
-            proxy.env("MODELS_TTL_SECONDS", "0.2");
-            proxy.env("MODELS_FETCH_TIMEOUT_SECONDS", "0.5");
-        })
-        .await;
-        until_page(&setup, "/health", |health| health["status"] == "healthy").await;
-        setup.registry.reply(failure.clone());
-        let health = until_page(&setup, "/health", |health| health["status"] == "degraded").await;
-        assert!(health["model_service"]["cache_info"]["last_error"].is_string());
-        assert_eq!(health["model_service"]["model_count"], 11);
-        for _ in 0..5 {
-            let answer = post(setup.address(), CHAT, BODY).await;
-            assert_eq!(answer.header("x-model-id"), Some(VENICE), "{failure:?}");
-            setup.upstream.request().await;
-        }
-        assert_eq!(get(setup.address(), "/health").await.status(), 200);
-
-        setup.registry.reply(models());
-        until_page(&setup, "/health", |health| health["status"] == "healthy").await;
-    }
-}
-
-#[tokio::test]
-async fn a_model_published_a_moment_ago_is_found() {
+async fn new_models_are_found_by_a_refresh() {
     let setup = Setup::with(|proxy| {
         proxy.env("MODELS_MISS_REFRESH_SECONDS", "0");
     })
@@ -143,13 +112,13 @@ async fn a_model_published_a_moment_ago_is_found() {
     setup
         .registry
         .reply(Reply::new(200, published).etag("\"models-2\""));
-    let answer = post(setup.address(), CHAT, r#"{"model":"brand-new"}"#).await;
-    assert_eq!(answer.header("x-model-name"), Some("brand-new"));
-    assert_eq!(answer.header("x-model-fallback"), None);
+    let response = post(setup.address(), CHAT, r#"{"model":"brand-new"}"#).await;
+    assert_eq!(response.header("x-model-name"), Some("brand-new"));
+    assert_eq!(response.header("x-model-fallback"), None);
 }
 
 #[tokio::test]
-async fn nobody_waits_for_a_registry_that_hangs() {
+async fn requests_do_not_wait_for_a_silent_registry() {
     let setup = Setup::with(|proxy| {
         proxy.env("MODELS_TTL_SECONDS", "0.2");
         proxy.env("MODELS_FETCH_TIMEOUT_SECONDS", "300");
@@ -157,13 +126,13 @@ async fn nobody_waits_for_a_registry_that_hangs() {
     .await;
     setup.warm_up().await;
     setup.registry.reply(Reply::silent());
-    // The fetch takes longer than any of these is willing to.
-    until_page(&setup, "/health", |health| {
+    // The fetch takes longer than requests may wait.
+    until_json(&setup, "/health", |health| {
         health["model_service"]["cache_info"]["seconds_until_expiry"] == 0.0
     })
     .await;
     for _ in 0..10 {
-        let answer = post(setup.address(), CHAT, BODY).await;
-        assert_eq!(answer.header("x-model-id"), Some(VENICE));
+        let response = post(setup.address(), CHAT, BODY).await;
+        assert_eq!(response.header("x-model-id"), Some(VENICE));
     }
 }

@@ -1,16 +1,15 @@
-//! Keys, query strings and bodies reach no log of the proxy, at any level of
-//! any crate; nor can a client forge a line of it.
+//! Secrets are in no log line of any crate at any level, and clients cannot forge lines.
 
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use serde_json::json;
 
-use super::{CHAT, Setup, forward::h2_client, until_page};
+use super::{CHAT, Setup, forward::h2_client, until_json};
 use test_support::{
     client::{get, post_chunked, post_with},
     registry_server::Reply,
-    upstream::Act,
+    upstream::Step,
 };
 
 const SECRET: &str = "s3cret";
@@ -29,19 +28,22 @@ const BODY: &str = r#"{"model":"venice-uncensored","messages":"s3cret-body"}"#;
 
 fn assert_clean(log: &str) {
     if let Some(line) = log.lines().find(|line| line.contains(SECRET)) {
-        panic!("a secret is in the log: {line}");
+        panic!("a secret in the log: {line}");
     }
 }
 
-/// A setup that logs everything, with secrets in the registry's URL.
+/// Starts a proxy that logs everything, with secrets in the URLs of its registry and of the
+/// HTTP proxy before that.
 async fn tracing_setup() -> Setup {
     let registry = test_support::registry_server::RegistryServer::start(super::models()).await;
-    let address = registry.address();
-    let url = format!("http://user:s3cret-password@{address}/list?sig=s3cret-query");
+    let http_proxy = format!("http://user:s3cret-http-proxy@{}", registry.address());
+    let url = "http://user:s3cret-password@registry.example/list?sig=s3cret-query";
     let mut setup = Setup::with(|proxy| {
         proxy
             .env("RUST_LOG", "trace")
-            .env("ACTIVE_MODELS_URL", &url)
+            .env("ACTIVE_MODELS_URL", url)
+            .env("HTTP_PROXY", &http_proxy)
+            .env("UPSTREAM_AUTHORIZATION", "Bearer s3cret-upstream")
             .env("MODELS_TTL_SECONDS", "0.01");
     })
     .await;
@@ -50,14 +52,16 @@ async fn tracing_setup() -> Setup {
 }
 
 #[tokio::test]
-async fn secrets_reach_no_log_at_trace_level() {
+async fn secrets_of_requests_and_responses_are_not_logged() {
     let mut setup = tracing_setup().await;
     setup.warm_up().await;
-    let answer_head = "content-type: application/json\r\nset-cookie: s3cret-set-cookie\r\n";
-    setup.upstream.script(vec![Act::answer(
+    let fetch = setup.registry.last_request();
+    assert!(fetch.header("proxy-authorization").is_some());
+    let response_head = "content-type: application/json\r\nset-cookie: s3cret-set-cookie\r\n";
+    setup.upstream.script(vec![Step::response(
         200,
-        answer_head,
-        r#"{"model":"x","choices":"s3cret-answer"}"#,
+        response_head,
+        r#"{"model":"x","choices":"s3cret-response"}"#,
     )]);
     let path = format!("{CHAT}?key=s3cret-uri");
     for (body, status) in [
@@ -68,17 +72,17 @@ async fn secrets_reach_no_log_at_trace_level() {
         (r#"{"messages":"s3cret-body","model":"a","model":"b"}"#, 400),
         ("s3cret-body", 400),
     ] {
-        let answer = post_with(setup.address(), &path, &HEADERS, body).await;
-        assert_eq!(answer.status(), status, "{body}");
+        let response = post_with(setup.address(), &path, &HEADERS, body).await;
+        assert_eq!(response.status(), status, "{body}");
     }
     let late = [
         BODY.trim_end_matches('}').as_bytes(),
         b",\"model\":\"s3cret\"}",
     ];
-    let answer = post_chunked(setup.address(), &path, &HEADERS, &late).await;
-    assert_eq!(answer.status(), 400);
+    let response = post_chunked(setup.address(), &path, &HEADERS, &late).await;
+    assert_eq!(response.status(), 400);
 
-    // Over HTTP/2, whose crate logs its frames.
+    // The h2 crate logs frames.
     let mut client = h2_client(&setup).await;
     let body = Full::new(Bytes::from(BODY)).map_err(|never| match never {});
     let mut request = Request::post(format!("http://gateway.example{path}"));
@@ -90,46 +94,49 @@ async fn secrets_reach_no_log_at_trace_level() {
     assert_eq!(response.status(), 200);
     response.into_body().collect().await.unwrap();
 
-    // Whatever the upstream does.
+    // An invalid response.
     setup
         .upstream
-        .script(vec![Act::send("s3cret, but no HTTP\r\n\r\n"), Act::Close]);
-    let answer = post_with(setup.address(), &path, &HEADERS, BODY).await;
-    assert_eq!(answer.status(), 502);
+        .script(vec![Step::send("s3cret, but no HTTP\r\n\r\n"), Step::Close]);
+    let response = post_with(setup.address(), &path, &HEADERS, BODY).await;
+    assert_eq!(response.status(), 502);
     for expected in ["TRACE h2::", "TRACE hyper_util::", "reqwest::connect"] {
-        setup.proxy.logged(&[expected]).await;
+        setup.proxy.wait_for_log(&[expected]).await;
     }
-    setup.proxy.logged(&["the upstream failed"]).await;
+    setup.proxy.wait_for_log(&["upstream request failed"]).await;
     assert_clean(&setup.proxy.log());
 }
 
 #[tokio::test]
-async fn a_registry_that_fails_puts_no_secret_into_log_or_health() {
+async fn secrets_of_registries_are_not_logged_or_shown() {
     for reply in [
         Reply::new(500, "s3cret-document"),
         Reply::new(200, r#"{"models":"s3cret-document"}"#),
         Reply::redirect(302, "http://user:s3cret@127.0.0.1:1/?s3cret"),
         Reply::redirect(302, "/elsewhere?s3cret"),
     ] {
-        // Another proxy for each, as a failure is followed by a pause.
+        // A new proxy each time, because failures are followed by a backoff.
         let mut setup = tracing_setup().await;
         setup.warm_up().await;
         setup.registry.reply(reply.clone());
-        let health = until_page(&setup, "/health", |health| health["status"] == "degraded").await;
+        let health = until_json(&setup, "/health", |health| health["status"] == "degraded").await;
         let path = format!("{CHAT}?key=s3cret-uri");
-        let answer = post_with(setup.address(), &path, &HEADERS, BODY).await;
-        assert_eq!(answer.status(), 200, "{reply:?}");
+        let response = post_with(setup.address(), &path, &HEADERS, BODY).await;
+        assert_eq!(response.status(), 200, "{reply:?}");
         assert!(!health.to_string().contains(SECRET), "{health}");
         for path in ["/health/models", "/metrics"] {
             assert!(!get(setup.address(), path).await.text().contains(SECRET));
         }
-        setup.proxy.logged(&["WARN", "catalog not refreshed"]).await;
+        setup
+            .proxy
+            .wait_for_log(&["WARN", "catalog not refreshed"])
+            .await;
         assert_clean(&setup.proxy.log());
     }
 }
 
 #[tokio::test]
-async fn no_client_forges_a_line_of_the_log() {
+async fn clients_cannot_forge_log_lines() {
     let mut setup = Setup::with(|proxy| {
         proxy.env("RUST_LOG", "trace");
     })
@@ -138,9 +145,12 @@ async fn no_client_forges_a_line_of_the_log() {
     let start = "\n2026-01-01T00:00:00Z ERROR forged \u{1b}[31m\u{9b}31m\r\0\u{2028}\u{202e}";
     let name = format!("{start}{}", "y".repeat(1 << 20));
     let body = json!({ "model": name }).to_string();
-    let answer = post_with(setup.address(), CHAT, &HEADERS[..1], body).await;
-    assert_eq!(answer.status(), 200);
-    setup.proxy.logged(&["routing to the fallback model"]).await;
+    let response = post_with(setup.address(), CHAT, &HEADERS[..1], body).await;
+    assert_eq!(response.status(), 200);
+    setup
+        .proxy
+        .wait_for_log(&["routing to the fallback model"])
+        .await;
     let log = setup.proxy.log();
     assert!(!log.lines().any(|line| line.starts_with("2026-01-01")));
     let bad = ['\u{1b}', '\u{9b}', '\r', '\0', '\u{2028}', '\u{202e}'];

@@ -1,4 +1,4 @@
-//! Flags and environment.
+//! Flags and environment variables.
 
 use tokio::net::TcpListener;
 
@@ -10,7 +10,7 @@ use test_support::{
 };
 
 #[tokio::test]
-async fn a_bad_value_is_an_error_that_names_the_variable_and_the_flag() {
+async fn errors_name_the_variable_or_the_flag() {
     for (variable, value) in [
         ("LISTEN_ADDR", ""),
         ("LISTEN_ADDR", "8080"),
@@ -34,16 +34,18 @@ async fn a_bad_value_is_an_error_that_names_the_variable_and_the_flag() {
         ("MAX_TOTAL_HELD_BYTES", "64M"),
         ("HELD_TIMEOUT_SECONDS", "0"),
         ("RUST_LOG", "proxy=loud"),
+        ("RUST_LOG", "[request{id=1}]=debug"),
+        ("LOG_FORMAT", "xml"),
     ] {
-        let remains = run(proxy().env(variable, value)).await;
+        let output = run(proxy().env(variable, value)).await;
         assert_eq!(
-            remains.status.code(),
+            output.status.code(),
             Some(2),
-            "{variable}={value}: {remains:?}"
+            "{variable}={value}: {output:?}"
         );
-        assert_eq!(remains.stdout, "");
-        assert!(remains.stderr.contains(variable), "{remains:?}");
-        assert!(!remains.stderr.contains("secret"), "{remains:?}");
+        assert_eq!(output.stdout, "");
+        assert!(output.stderr.contains(variable), "{output:?}");
+        assert!(!output.stderr.contains("secret"), "{output:?}");
     }
     for (flag, value) in [
         ("--listen", "nowhere"),
@@ -55,61 +57,57 @@ async fn a_bad_value_is_an_error_that_names_the_variable_and_the_flag() {
         ("--client-idle-timeout", ""),
         ("--drain-timeout", "inf"),
         ("--max-held-bytes", "1.5"),
-        ("--held-timeout", "for ever"),
+        ("--held-timeout", "never"),
         ("--no-such-flag", "1"),
     ] {
-        let remains = run(proxy().args([flag, value])).await;
-        assert_eq!(
-            remains.status.code(),
-            Some(2),
-            "{flag} {value}: {remains:?}"
-        );
-        assert_eq!(remains.stdout, "");
-        assert!(remains.stderr.contains(flag), "{remains:?}");
+        let output = run(proxy().args([flag, value])).await;
+        assert_eq!(output.status.code(), Some(2), "{flag} {value}: {output:?}");
+        assert_eq!(output.stdout, "");
+        assert!(output.stderr.contains(flag), "{output:?}");
     }
 }
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_value_that_is_not_text_is_an_error_that_names_the_variable() {
+async fn values_must_be_utf8() {
     use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
     for variable in ["LISTEN_ADDR", "UPSTREAM_URL", "DEFAULT_FALLBACK_MODEL"] {
-        let remains = run(proxy().env(variable, OsStr::from_bytes(b"\xff"))).await;
-        assert_eq!(remains.status.code(), Some(2), "{remains:?}");
-        assert!(remains.stderr.contains(variable), "{remains:?}");
+        let output = run(proxy().env(variable, OsStr::from_bytes(b"\xff"))).await;
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(output.stderr.contains(variable), "{output:?}");
     }
 }
 
 #[tokio::test]
-async fn a_busy_port_is_an_error_that_names_the_address() {
+async fn a_used_port_is_an_error_with_the_address() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let remains = run(proxy().args(["--listen", &address])).await;
-    assert_eq!(remains.status.code(), Some(1), "{remains:?}");
-    assert_eq!(remains.stdout, "");
-    assert!(remains.stderr.contains(&address), "{remains:?}");
+    let output = run(proxy().args(["--listen", &address])).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(output.stdout, "");
+    assert!(output.stderr.contains(&address), "{output:?}");
 }
 
 #[tokio::test]
-async fn help_lists_the_settings_but_not_their_values() {
+async fn help_lists_settings_without_values() {
     let mut command = proxy();
     command.env("UPSTREAM_URL", "http://user:secret@example.com");
-    let remains = run(command.arg("--help")).await;
-    assert!(remains.status.success(), "{remains:?}");
+    let output = run(command.arg("--help")).await;
+    assert!(output.status.success(), "{output:?}");
     for setting in [
         "--listen",
         "UPSTREAM_URL",
         "ACTIVE_MODELS_URL",
         "MODELS_TTL_SECONDS",
     ] {
-        assert!(remains.stdout.contains(setting), "{setting}");
+        assert!(output.stdout.contains(setting), "{setting}");
     }
-    assert!(!remains.stdout.contains("secret"));
+    assert!(!output.stdout.contains("secret"));
 }
 
 #[tokio::test]
-async fn a_flag_goes_before_its_variable() {
+async fn flags_take_precedence() {
     let setup = Setup::with(|proxy| {
         proxy.args(["--listen", "localhost:0"]);
         proxy.env("LISTEN_ADDR", "nonsense");
@@ -125,7 +123,7 @@ async fn a_flag_goes_before_its_variable() {
 }
 
 #[tokio::test]
-async fn the_bytes_that_are_held_have_bounds() {
+async fn held_bytes_are_limited() {
     for (variable, flag) in [
         ("MAX_HELD_BYTES", "--max-held-bytes"),
         ("MAX_TOTAL_HELD_BYTES", "--max-total-held-bytes"),
@@ -135,35 +133,38 @@ async fn the_bytes_that_are_held_have_bounds() {
         })
         .await;
         for (padding, expected) in [(50, 200), (100, 413)] {
-            let front = format!(r#"{{"a":"{}""#, "x".repeat(padding));
-            let chunks = [front.as_bytes(), br#","model":"code"}"#];
+            let prefix = format!(r#"{{"a":"{}""#, "x".repeat(padding));
+            let chunks = [prefix.as_bytes(), br#","model":"code"}"#];
             let json = [("content-type", "application/json")];
-            let answer = post_chunked(setup.address(), CHAT, &json, &chunks).await;
-            assert_eq!(answer.status(), expected, "{variable}");
+            let response = post_chunked(setup.address(), CHAT, &json, &chunks).await;
+            assert_eq!(response.status(), expected, "{variable}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_models_url_without_an_upstream_goes_with_the_demo_upstream() {
+async fn a_models_url_works_with_the_demo_upstream() {
     let registry = RegistryServer::start(models()).await;
     let mut command = proxy();
     command.args(["--models-url", &registry.url()]);
     let proxy = Process::start(&mut command).await;
-    let answer = post(
+    let response = post(
         proxy.address(),
         "/v1/chat/completions",
         r#"{"model":"code"}"#,
     )
     .await;
-    assert_eq!(answer.header("x-model-name"), Some("code"));
-    assert!(answer.text().contains("the demo upstream"), "{answer:?}");
+    assert_eq!(response.header("x-model-name"), Some("code"));
+    assert!(
+        response.text().contains("the demo upstream"),
+        "{response:?}"
+    );
 }
 
 #[tokio::test]
-async fn an_upstream_without_a_models_url_goes_with_the_production_list() {
+async fn an_upstream_uses_the_production_catalog() {
     let mut command = proxy();
-    // Answered by nobody, and so is the list.
+    // Both connections are refused.
     command.args(["--upstream", "http://127.0.0.1:9"]);
     command.env("HTTPS_PROXY", "http://127.0.0.1:9");
     let proxy = Process::start(&mut command).await;
@@ -173,4 +174,14 @@ async fn an_upstream_without_a_models_url_goes_with_the_production_list() {
     let url = "https://active.mor.org/active_models.json";
     assert_eq!(service["active_models_url"], url);
     assert_eq!(service["status"], "unhealthy");
+}
+
+#[tokio::test]
+async fn invalid_credentials_are_not_shown() {
+    for key in ["", " ", "Bearer sk-\u{e9}", "Bearer sk-1\nsk-2"] {
+        let output = run(proxy().env("UPSTREAM_AUTHORIZATION", key)).await;
+        assert_eq!(output.status.code(), Some(2), "{key:?}: {output:?}");
+        assert!(output.stderr.contains("UPSTREAM_AUTHORIZATION"));
+        assert!(!output.stderr.contains("sk-"), "{output:?}");
+    }
 }

@@ -1,10 +1,10 @@
-//! Which threads the proxy has.
+//! Worker threads.
 
 use std::{fs, num::NonZeroUsize, thread::available_parallelism};
 
 use super::{Setup, until};
 
-/// Returns the names of the workers, in order.
+/// Returns the names of the workers, sorted.
 fn threads(setup: &Setup) -> Vec<String> {
     let threads = fs::read_dir(format!("/proc/{}/task", setup.proxy.id())).unwrap();
     let mut names: Vec<_> = threads
@@ -17,11 +17,11 @@ fn threads(setup: &Setup) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn there_is_a_worker_for_each_core() {
+async fn each_core_has_a_worker() {
     let setup = Setup::new().await;
     let cores = available_parallelism().map_or(1, NonZeroUsize::get);
     let mut expected: Vec<_> = (0..cores).map(|core| format!("worker-{core}")).collect();
     expected.sort_unstable();
-    // Threads name themselves, once they run.
-    until("a thread for each", async || threads(&setup) == expected).await;
+    // Threads set their names when they start.
+    until("the workers", async || threads(&setup) == expected).await;
 }

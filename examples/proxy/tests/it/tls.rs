@@ -1,6 +1,6 @@
-//! Certificates: the proxy trusts those of `SSL_CERT_FILE`.
+//! TLS to the upstream and the registry, with the CA of `SSL_CERT_FILE`.
 
-// The environment decides about certificates on this platform only.
+// Other platforms ignore the variable.
 #![cfg(target_os = "linux")]
 
 use std::sync::Arc;
@@ -90,7 +90,7 @@ async fn https_url(registry: &RegistryServer) -> String {
 }
 
 #[tokio::test]
-async fn a_registry_with_tls_must_be_trusted() {
+async fn registries_with_tls_must_be_trusted() {
     let registry = RegistryServer::start(models()).await;
     let url = https_url(&registry).await;
     let setup = Setup::with(|proxy| {
@@ -115,7 +115,7 @@ async fn a_registry_with_tls_must_be_trusted() {
 }
 
 #[tokio::test]
-async fn an_upstream_with_tls_must_be_trusted_and_gets_http1() {
+async fn upstreams_with_tls_must_be_trusted() {
     let url = format!("https://localhost:{}", tls_upstream().await);
     let setup = Setup::with(|proxy| {
         proxy

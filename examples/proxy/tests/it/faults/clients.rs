@@ -1,4 +1,4 @@
-//! What clients, or the network to them, do wrong.
+//! Faults of clients and the network to them.
 
 use tokio::io::AsyncReadExt;
 
@@ -7,7 +7,7 @@ use super::*;
 pub(super) struct Row {
     pub(super) fault: &'static str,
     request: String,
-    /// Sent once the upstream has the head of the request.
+    /// Sent after the upstream has received the head of the request.
     rest: &'static str,
     pace: Pace,
     end: End,
@@ -21,29 +21,29 @@ pub(super) struct Row {
 enum Pace {
     AtOnce,
     ByteByByte,
-    /// With a byte more, again and again, until there is an answer.
+    /// Followed by a byte at a time, until there is a response.
     Dripping,
 }
 
-/// What the client does when it has sent it.
+/// What the client does after sending the request.
 #[derive(Clone, Copy, PartialEq)]
 enum End {
-    /// Reads so many answers.
+    /// Reads this many responses.
     Read(usize),
-    HangUp,
+    Disconnect,
     Reset,
-    /// Hangs up once the upstream has the head of the request.
-    HangUpInBody,
-    /// Hangs up once the upstream has the request, and is at work.
-    HangUpAtWork,
-    /// Hangs up in the middle of the answer.
-    HangUpInAnswer,
+    /// Disconnects after the upstream has received the head of the request.
+    DisconnectInBody,
+    /// Disconnects after the upstream has received the request.
+    DisconnectBeforeResponse,
+    /// Disconnects within the response.
+    DisconnectInResponse,
 }
 
 const BAD_REQUEST: &str = "400";
 const TIMED_OUT: &str = "408 `request_timeout`";
-const BROKEN: &str = "400 `invalid_request_body`";
-const GONE: &str = "(it has gone)";
+const INVALID_BODY: &str = "400 `invalid_request_body`";
+const DISCONNECTED: &str = "(disconnected)";
 
 fn row(fault: &'static str, request: String, client: &'static str, upstream: Sees) -> Row {
     Row {
@@ -78,7 +78,7 @@ impl Row {
 
 pub(super) fn rows() -> Vec<Row> {
     let nothing = Sees::Nothing;
-    let once = Sees::Whole(1);
+    let once = Sees::Complete(1);
     let head = |framing: &str| format!("{}{framing}\r\n\r\n", head(CHAT));
     let unknown = || format!("{}{{\"a\":\"", head("content-length: 999"));
     let known = || format!("{}{{\"model\":\"code\",", head("content-length: 999"));
@@ -102,35 +102,47 @@ pub(super) fn rows() -> Vec<Row> {
             "stalls after the model",
             known(),
             TIMED_OUT,
-            Sees::BrokenOff,
+            Sees::Incomplete,
         )
         .settings(&["--client-idle-timeout 1"]),
         row(
-            "hangs up in the head",
+            "disconnects in the head",
             "POST /v1/chat".into(),
-            GONE,
+            DISCONNECTED,
             nothing,
         )
-        .end(End::HangUp),
-        row("hangs up before the model", unknown(), GONE, nothing).end(End::HangUp),
-        row("resets before the model", unknown(), GONE, nothing).end(End::Reset),
-        row("hangs up after the model", known(), GONE, Sees::BrokenOff).end(End::HangUpInBody),
+        .end(End::Disconnect),
         row(
-            "hangs up while the upstream works, whose call ends",
+            "disconnects before the model",
+            unknown(),
+            DISCONNECTED,
+            nothing,
+        )
+        .end(End::Disconnect),
+        row("resets before the model", unknown(), DISCONNECTED, nothing).end(End::Reset),
+        row(
+            "disconnects after the model",
+            known(),
+            DISCONNECTED,
+            Sees::Incomplete,
+        )
+        .end(End::DisconnectInBody),
+        row(
+            "disconnects before the response, which cancels the upstream request",
             request(BODY),
-            GONE,
+            DISCONNECTED,
             once,
         )
-        .end(End::HangUpAtWork),
+        .end(End::DisconnectBeforeResponse),
         row(
-            "hangs up in the answer, and the upstream's call ends",
+            "disconnects in the response, which cancels the upstream request",
             request(BODY),
-            GONE,
+            DISCONNECTED,
             once,
         )
-        .end(End::HangUpInAnswer),
+        .end(End::DisconnectInResponse),
         row(
-            "pipelines a good request and a bad one",
+            "pipelines a valid request and an invalid one",
             request(BODY) + &request("{"),
             "200, then 400 `invalid_json`",
             once,
@@ -140,7 +152,7 @@ pub(super) fn rows() -> Vec<Row> {
             "pipelines two requests",
             request(BODY) + &request(BODY),
             "200, then 200",
-            Sees::Whole(2),
+            Sees::Complete(2),
         )
         .end(End::Read(2)),
         row(
@@ -153,7 +165,7 @@ pub(super) fn rows() -> Vec<Row> {
             once,
         ),
         row(
-            "hides a second request behind both",
+            "smuggles a second request behind both",
             format!(
                 "{}1d\r\n{BODY}\r\n0\r\n\r\nGET /v1/files HTTP/1.1\r\nhost: test\r\n\r\n",
                 head("content-length: 5\r\ntransfer-encoding: chunked"),
@@ -169,13 +181,13 @@ pub(super) fn rows() -> Vec<Row> {
             nothing,
         ),
         row(
-            "sends a length that is none",
+            "sends an invalid length",
             head("content-length: +29") + BODY,
             BAD_REQUEST,
             nothing,
         ),
         row(
-            "sends a transfer coding before which chunked comes",
+            "sends a transfer coding after chunked",
             format!(
                 "{}1d\r\n{BODY}\r\n0\r\n\r\n",
                 head("transfer-encoding: chunked, gzip")
@@ -184,16 +196,16 @@ pub(super) fn rows() -> Vec<Row> {
             nothing,
         ),
         row(
-            "breaks its chunks before the model",
+            "sends an invalid chunk size before the model",
             chunked("1\r\n{\r\nzz\r\n"),
-            BROKEN,
+            INVALID_BODY,
             nothing,
         ),
         row(
-            "breaks its chunks after the model",
+            "sends an invalid chunk size after the model",
             chunked("10\r\n{\"model\":\"code\",\r\n"),
-            BROKEN,
-            Sees::BrokenOff,
+            INVALID_BODY,
+            Sees::Incomplete,
         )
         .rest("zz\r\n"),
         row(
@@ -221,7 +233,7 @@ pub(super) fn rows() -> Vec<Row> {
             once,
         ),
         row(
-            "sends too large a head",
+            "sends a head that is too large",
             with(&format!("x-large: {}", "x".repeat(600 * 1024))),
             "431",
             nothing,
@@ -236,7 +248,7 @@ pub(super) fn rows() -> Vec<Row> {
 }
 
 #[tokio::test]
-async fn faults_of_clients() {
+async fn client_faults() {
     each(rows(), check).await;
 }
 
@@ -244,21 +256,21 @@ async fn check(row: Row) {
     let lab = Lab::start(row.settings).await;
     lab.warm_up().await;
     match row.end {
-        End::HangUpAtWork => lab.upstream.script(vec![Act::WaitUntilGone]),
-        End::HangUpInAnswer => {
-            let start = Act::send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc");
-            lab.upstream.script(vec![start, Act::WaitUntilGone]);
+        End::DisconnectBeforeResponse => lab.upstream.script(vec![Step::WaitForDisconnect]),
+        End::DisconnectInResponse => {
+            let start = Step::send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc");
+            lab.upstream.script(vec![start, Step::WaitForDisconnect]);
         }
         _ => {}
     }
-    let seen = row.play(&lab).await;
+    let seen = row.run(&lab).await;
     assert_eq!(seen, row.client, "the client {}", row.fault);
     lab.check(row.fault, row.upstream).await;
 }
 
 impl Row {
-    /// Does what the row says; what the client sees.
-    async fn play(&self, lab: &Lab) -> String {
+    /// Runs the row and returns what the client sees.
+    async fn run(&self, lab: &Lab) -> String {
         let mut stream = BufReader::new(connect(lab.address()).await);
         self.send(&mut stream).await;
         if !self.rest.is_empty() {
@@ -269,28 +281,31 @@ impl Row {
             End::Read(count) => {
                 let mut seen = Vec::new();
                 for _ in 0..count {
-                    let answer = match self.pace {
+                    let response = match self.pace {
                         Pace::Dripping => drip(&mut stream, &lab.upstream_link).await,
-                        _ => answer_on(&mut stream, &lab.upstream_link).await,
+                        _ => response_on(&mut stream, &lab.upstream_link).await,
                     };
-                    seen.push(client_sees(answer));
+                    seen.push(client_sees(response));
                 }
                 return seen.join(", then ");
             }
-            End::HangUp => {}
+            End::Disconnect => {}
             End::Reset => stream.get_ref().set_zero_linger().unwrap(),
-            End::HangUpInBody => drop(lab.upstream.head().await),
-            // The upstream must have all of it, or would see another row.
-            End::HangUpAtWork => {
+            End::DisconnectInBody => drop(lab.upstream.head().await),
+            // The upstream must have received all of it.
+            End::DisconnectBeforeResponse => {
                 until("a request", async || lab.upstream.has_request().await).await;
             }
-            End::HangUpInAnswer => drop(stream.read_u8().await.unwrap()),
+            End::DisconnectInResponse => drop(stream.read_u8().await.unwrap()),
         }
         drop(stream);
-        if matches!(self.end, End::HangUpAtWork | End::HangUpInAnswer) {
-            lab.upstream.until_gone().await;
+        if matches!(
+            self.end,
+            End::DisconnectBeforeResponse | End::DisconnectInResponse
+        ) {
+            lab.upstream.wait_for_disconnect().await;
         }
-        GONE.to_owned()
+        DISCONNECTED.to_owned()
     }
 
     async fn send(&self, stream: &mut BufReader<TcpStream>) {
@@ -300,7 +315,7 @@ impl Row {
             _ => request.len(),
         };
         for piece in request.chunks(step) {
-            // The server may have closed its side: it has answered already.
+            // A server that has responded already may have closed its side.
             if stream.write_all(piece).await.is_err() {
                 return;
             }
@@ -309,8 +324,8 @@ impl Row {
     }
 }
 
-/// Sends a byte of the body now and then, until there is an answer.
-async fn drip(stream: &mut BufReader<TcpStream>, link: &Link) -> Option<Answer> {
+/// Sends a byte of the body at a time, until there is a response.
+async fn drip(stream: &mut BufReader<TcpStream>, link: &Link) -> Option<Response> {
     loop {
         tokio::select! {
             biased;
@@ -321,5 +336,5 @@ async fn drip(stream: &mut BufReader<TcpStream>, link: &Link) -> Option<Answer> 
             break;
         }
     }
-    answer_on(stream, link).await
+    response_on(stream, link).await
 }

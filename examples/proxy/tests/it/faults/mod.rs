@@ -1,9 +1,7 @@
-//! Faults on every side of the running proxy: each is a row of data, and the
-//! README shows the rows.
+//! Faults of clients, upstreams and registries, as the rows of a table in FAULTS.md.
 //!
-//! A row says what the client sees and what the upstream sees. That nothing is
-//! lost is the same for all, and is checked after each: the proxy serves on, no
-//! request comes twice, and no bytes are held any more.
+//! A row has what the client sees and what the upstream sees. After each row the proxy
+//! must serve the next request, no request arrives twice, and no bytes stay held.
 
 mod clients;
 mod registry;
@@ -26,60 +24,59 @@ use tokio::{
 
 use super::{CHAT, VENICE, models, proxy, until};
 use test_support::{
-    client::{Answer, PATIENCE, get, post},
+    client::{Response, TIMEOUT, get, post},
     fault::{Fault, Link},
     process::Process,
     registry_server::RegistryServer,
-    upstream::{Act, Upstream},
-    wire::{Head, Payload},
+    upstream::{Step, Upstream},
+    wire::{Body, Head},
 };
 
 const BODY: &str = r#"{"model":"venice-uncensored"}"#;
-/// An upstream that is not there: nobody listens on port 1.
-const NOBODY: &str = "UPSTREAM_URL=http://127.0.0.1:1";
-/// The path of the request that follows each fault.
+/// An upstream that refuses connections.
+const REFUSING_UPSTREAM: &str = "UPSTREAM_URL=http://127.0.0.1:1";
+/// The path of the request after each fault.
 const AFTER: &str = "/v1/after";
 
-/// What the upstream sees of the requests.
+/// The requests that the upstream sees.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Sees {
     Nothing,
-    /// So many whole ones.
-    Whole(usize),
-    /// One that never becomes whole.
-    BrokenOff,
+    Complete(usize),
+    /// A request without its end.
+    Incomplete,
 }
 
 impl fmt::Display for Sees {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing => f.write_str("nothing"),
-            Self::Whole(1) => f.write_str("the request, once"),
-            Self::Whole(count) => write!(f, "{count} requests, each once"),
-            Self::BrokenOff => f.write_str("a body that breaks off"),
+            Self::Complete(1) => f.write_str("the request, once"),
+            Self::Complete(count) => write!(f, "{count} requests, each once"),
+            Self::Incomplete => f.write_str("an incomplete request"),
         }
     }
 }
 
-/// The proxy with a link to each side on which faults can happen.
+/// A proxy with a fault-injecting link to its upstream and its registry.
 struct Lab {
     registry: RegistryServer,
     registry_link: Link,
     upstream: Upstream,
     upstream_link: Link,
-    /// Whether the proxy is to reach the upstream, once there is no fault.
+    /// Whether the upstream is reachable after the fault.
     can_recover: bool,
     proxy: Process,
 }
 
 impl Lab {
-    /// With these flags, and variables where there is a `=`.
+    /// Starts a proxy with these flags, and variables with `=`.
     async fn start(settings: &[&str]) -> Self {
         Self::with_registry(settings, Fault::None, RegistryServer::start(models()).await).await
     }
 
     async fn with_registry(settings: &[&str], fault: Fault, registry: RegistryServer) -> Self {
-        let upstream = Upstream::with_script(good_answer()).await;
+        let upstream = Upstream::with_script(good_response()).await;
         let registry_link = Link::to(registry.address(), fault).await;
         let upstream_link = Link::to(upstream.address(), Fault::None).await;
         let models = format!("http://{}{}", registry_link.address(), RegistryServer::PATH);
@@ -101,7 +98,7 @@ impl Lab {
             registry_link,
             upstream,
             upstream_link,
-            can_recover: !settings.contains(&NOBODY),
+            can_recover: !settings.contains(&REFUSING_UPSTREAM),
             proxy,
         }
     }
@@ -110,18 +107,18 @@ impl Lab {
         self.proxy.address()
     }
 
-    /// Waits until the proxy has a list of models.
+    /// Waits until the proxy has a catalog.
     async fn warm_up(&self) {
-        until("a list", async || {
+        until("a catalog", async || {
             get(self.address(), "/v1/models").await.status() == 200
         })
         .await;
     }
 
-    /// Checks what the upstream has seen, and that nothing was lost.
+    /// Checks what the upstream has seen, and that the proxy has recovered.
     async fn check(&self, fault: &str, sees: Sees) {
         self.upstream_link.fault(Fault::None);
-        self.upstream.script(good_answer());
+        self.upstream.script(good_response());
         let after = get(self.address(), AFTER).await;
         let expected = match self.can_recover {
             true => "200",
@@ -132,36 +129,44 @@ impl Lab {
             expected,
             "{fault}: the next request"
         );
-        let (mut whole, mut broken) = (0, 0);
+        let (mut complete, mut incomplete) = (0, 0);
         let count = match sees {
             Sees::Nothing => 0,
-            Sees::Whole(count) => count,
-            Sees::BrokenOff => 1,
+            Sees::Complete(count) => count,
+            Sees::Incomplete => 1,
         };
         for _ in 0..count + usize::from(self.can_recover) {
             let request = AssertUnwindSafe(self.upstream.request())
                 .catch_unwind()
                 .await;
-            let request = request.unwrap_or_else(|_| panic!("{fault}: the upstream misses one"));
+            let request =
+                request.unwrap_or_else(|_| panic!("{fault}: the upstream misses a request"));
             let framings =
                 ["content-length", "transfer-encoding"].map(|name| request.head.all(name).len());
             assert!(framings.iter().sum::<usize>() <= 1, "{fault}: {request:?}");
-            match request.payload.is_complete {
+            match request.body.is_complete {
                 _ if request.target() == AFTER => {}
                 true => {
                     let spliced = format!(r#"{{"model":"{VENICE}"}}"#);
                     assert_eq!(request.text(), spliced, "{fault}");
-                    whole += 1;
+                    complete += 1;
                 }
-                false => broken += 1,
+                false => incomplete += 1,
             }
         }
         let expected = match sees {
-            Sees::BrokenOff => (0, 1),
+            Sees::Incomplete => (0, 1),
             _ => (count, 0),
         };
-        assert_eq!((whole, broken), expected, "{fault}: what the upstream sees");
-        assert!(!self.upstream.has_request().await, "{fault}: one too many");
+        assert_eq!(
+            (complete, incomplete),
+            expected,
+            "{fault}: what the upstream sees"
+        );
+        assert!(
+            !self.upstream.has_request().await,
+            "{fault}: a request too many"
+        );
         self.until_nothing_is_held(fault).await;
         let log = self.proxy.log();
         assert!(!log.contains("panicked"), "{fault}: {log}");
@@ -177,13 +182,13 @@ impl Lab {
     }
 }
 
-fn good_answer() -> Vec<Act> {
-    // Each row is to begin with a connection of its own.
+fn good_response() -> Vec<Step> {
+    // Each row starts with a new connection.
     let headers = "content-type: application/json\r\nconnection: close\r\n";
-    vec![Act::answer(200, headers, r#"{"ok":true}"#), Act::Close]
+    vec![Step::response(200, headers, r#"{"ok":true}"#), Step::Close]
 }
 
-/// Tries all rows, some at a time, and fails if any fails.
+/// Checks all rows, some concurrently, and fails if any fails.
 async fn each<R, F: Future<Output = ()>>(
     rows: impl IntoIterator<Item = R>,
     check: impl Fn(R) -> F,
@@ -192,42 +197,42 @@ async fn each<R, F: Future<Output = ()>>(
         .map(|row| AssertUnwindSafe(check(row)).catch_unwind())
         .buffer_unordered(4);
     let failed = tried.filter(|result| ready(result.is_err())).count().await;
-    assert_eq!(failed, 0, "rows failed, each for the reason above");
+    assert_eq!(failed, 0, "failed rows; see above");
 }
 
-/// What a client makes of an answer.
-fn client_sees(answer: Option<Answer>) -> String {
-    let Some(answer) = answer else {
+/// Describes a response as the table does.
+fn client_sees(response: Option<Response>) -> String {
+    let Some(response) = response else {
         return "a closed connection".to_owned();
     };
-    let status = answer.status();
-    if !answer.payload.is_complete {
-        return format!("{status}, visibly cut off");
+    let status = response.status();
+    if !response.body.is_complete {
+        return format!("{status}, cut off");
     }
-    if answer.payload.length == 0 {
+    if response.body.length == 0 {
         return status.to_string();
     }
     if status == 200 {
-        // What upstreams and rows send.
+        // The bodies that upstreams send here.
         assert!(
-            [r#"{"ok":true}"#, "ok", "abc"].contains(&&*answer.text()),
-            "{answer:?}"
+            [r#"{"ok":true}"#, "ok", "abc"].contains(&&*response.text()),
+            "{response:?}"
         );
         return status.to_string();
     }
-    let (status, code) = answer.error();
+    let (status, code) = response.error();
     format!("{status} `{code}`")
 }
 
-/// Reads one answer, and tells the link when its head is there.
-async fn answer_on(stream: &mut BufReader<TcpStream>, link: &Link) -> Option<Answer> {
+/// Reads a response, and lets the link continue after its head.
+async fn response_on(stream: &mut BufReader<TcpStream>, link: &Link) -> Option<Response> {
     let read = async {
         let head = Head::read(stream).await.ok()??;
         link.allow();
-        let payload = Payload::read(stream, &head, true, usize::MAX).await;
-        Some(Answer { head, payload })
+        let body = Body::read(stream, &head, true, usize::MAX).await;
+        Some(Response { head, body })
     };
-    timeout(PATIENCE, read).await.expect("an end in time")
+    timeout(TIMEOUT, read).await.expect("a response in time")
 }
 
 async fn connect(address: SocketAddr) -> TcpStream {
@@ -236,20 +241,20 @@ async fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// A POST of JSON.
+/// Returns a POST of JSON.
 fn request(body: &str) -> String {
     let length = body.len();
     format!("{}content-length: {length}\r\n\r\n{body}", head(CHAT))
 }
 
-/// The head of a POST, to be followed by its framing.
+/// Returns the head of a POST, without its framing and its end.
 fn head(path: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n")
 }
 
 #[test]
-fn the_readme_shows_the_rows() {
-    let readme = include_str!("../../../FAULTS.md");
+fn the_table_has_all_rows() {
+    let document = include_str!("../../../FAULTS.md");
     let row = |side: &str, fault: &str, client: &str, upstream: String| {
         format!("| {side} {fault} | {client} | {upstream} |\n")
     };
@@ -266,7 +271,7 @@ fn the_readme_shows_the_rows() {
         table += &row("the client", it.fault, it.client, it.upstream.to_string());
     }
     assert!(
-        readme.contains(&table),
-        "the README's table of faults is to be:\n\n{table}"
+        document.contains(&table),
+        "the table in FAULTS.md must be:\n\n{table}"
     );
 }

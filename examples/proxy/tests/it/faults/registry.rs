@@ -1,5 +1,4 @@
-//! What the registry, or the network to it, does wrong: before there is a list,
-//! and later.
+//! Faults of the registry and the network to it, before and after the first catalog.
 
 use super::*;
 use test_support::{MODELS, registry_server::Reply};
@@ -8,7 +7,7 @@ pub(super) struct Row {
     pub(super) fault: &'static str,
     link: Fault,
     reply: Option<Reply>,
-    /// Whether the list arrives all the same.
+    /// Whether the catalog arrives nevertheless.
     arrives: bool,
 }
 
@@ -40,13 +39,13 @@ impl Row {
         }
     }
 
-    /// What the client and the upstream see, as the README shows it.
+    /// Returns what the client and the upstream see, as in the table.
     pub(super) fn shown(&self) -> (&'static str, &'static str) {
         match self.arrives {
             true => ("200", "the request, once"),
             false => (
-                "200 (503 without a list yet)",
-                "the request, once (nothing without a list yet)",
+                "200 (503 before the first catalog)",
+                "the request, once (nothing before the first catalog)",
             ),
         }
     }
@@ -62,44 +61,44 @@ fn good_reply() -> Reply {
 
 pub(super) fn rows() -> Vec<Row> {
     vec![
-        row("takes the connection and closes it").link(Fault::Close),
-        row("closes it instead of answering").link(Fault::Cut(0)),
-        row("resets it instead of answering").link(Fault::Reset(0)),
-        row("never answers").link(Fault::Stall(0)),
+        row("closes new connections").link(Fault::Close),
+        row("closes instead of responding").link(Fault::Cut(0)),
+        row("resets instead of responding").link(Fault::Reset(0)),
+        row("never responds").link(Fault::Stall(0)),
         row("stops in the body").link(Fault::Stall(200)),
         row("closes in the body").link(Fault::Cut(200)),
         row("resets in the body").link(Fault::Reset(200)),
-        row("answers byte by byte")
+        row("responds byte by byte")
             .link(Fault::ByteByByte)
             .arrives(),
-        row("answers slowly but steadily")
+        row("responds slowly but steadily")
             .link(Fault::Throttle)
             .arrives(),
         row("has a bit flipped in the head").link(Fault::Corrupt(9)),
-        row("answers 500").reply(Reply::status(500)),
-        row("answers with a web page").reply(Reply::new(200, "<html>hotel WiFi</html>")),
-        row("answers with half a list").reply(Reply::new(200, &MODELS[..MODELS.len() / 2])),
-        row("answers with an empty list").reply(Reply::new(200, r#"{"models":[]}"#)),
-        row("names a length that is too long")
+        row("responds with 500").reply(Reply::status(500)),
+        row("responds with HTML").reply(Reply::new(200, "<html>maintenance</html>")),
+        row("responds with half a catalog").reply(Reply::new(200, &MODELS[..MODELS.len() / 2])),
+        row("responds with an empty catalog").reply(Reply::new(200, r#"{"models":[]}"#)),
+        row("sends a length that is too large")
             .reply(good_reply().header("content-length", "99999")),
-        row("names two lengths").reply(
+        row("sends two lengths").reply(
             good_reply()
                 .header("content-length", "2")
                 .header("content-length", "3"),
         ),
-        row("sends a chunk size that is none")
+        row("sends an invalid chunk size")
             .reply(Reply::new(200, "zz\r\n{}\r\n").header("transfer-encoding", "chunked")),
         row("redirects to itself").reply(Reply::redirect(302, RegistryServer::PATH)),
     ]
 }
 
 #[tokio::test]
-async fn faults_of_the_registry_before_there_is_a_list() {
+async fn registry_faults_before_the_first_catalog() {
     each(rows(), check_cold).await;
 }
 
 #[tokio::test]
-async fn faults_of_the_registry_when_there_is_a_list() {
+async fn registry_faults_after_the_first_catalog() {
     each(rows(), check_warm).await;
 }
 
@@ -115,12 +114,12 @@ async fn check_cold(row: Row) {
     let registry = RegistryServer::start(row.bad_reply()).await;
     let lab = Lab::with_registry(&[fetch_timeout(&row)], row.link, registry).await;
     lab.registry_link.allow();
-    let answer = post(lab.address(), CHAT, BODY).await;
-    let retry_after = answer.header("retry-after").map(str::to_owned);
-    let seen = client_sees(Some(answer));
+    let response = post(lab.address(), CHAT, BODY).await;
+    let retry_after = response.header("retry-after").map(str::to_owned);
+    let seen = client_sees(Some(response));
     if row.arrives {
         assert_eq!(seen, "200", "the registry {fault}");
-        return lab.check(fault, Sees::Whole(1)).await;
+        return lab.check(fault, Sees::Complete(1)).await;
     }
     assert_eq!(seen, UNAVAILABLE, "the registry {fault}");
     let seconds: u64 = retry_after.expect("Retry-After").parse().unwrap();
@@ -154,8 +153,15 @@ async fn check_warm(row: Row) {
         }
     })
     .await;
-    let answer = post(lab.address(), CHAT, BODY).await;
-    assert_eq!(answer.header("x-model-id"), Some(VENICE), "{fault}");
-    assert_eq!(client_sees(Some(answer)), "200", "{fault}");
-    lab.check(fault, Sees::Whole(1)).await;
+    let response = post(lab.address(), CHAT, BODY).await;
+    assert_eq!(response.header("x-model-id"), Some(VENICE), "{fault}");
+    assert_eq!(client_sees(Some(response)), "200", "{fault}");
+    lab.check(fault, Sees::Complete(1)).await;
+
+    lab.registry_link.fault(Fault::None);
+    lab.registry.reply(good_reply());
+    until(fault, async || {
+        get(lab.address(), "/health").await.json()["status"] == "healthy"
+    })
+    .await;
 }

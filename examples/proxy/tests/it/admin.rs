@@ -1,4 +1,4 @@
-//! The proxy's own pages.
+//! The admin routes.
 
 use serde_json::{Value, json};
 use tokio::{
@@ -6,8 +6,8 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{MISTRAL, Setup, VENICE, until};
-use test_support::client::{answer, get, post, send};
+use super::{CHAT, MISTRAL, Setup, VENICE, until};
+use test_support::client::{get, post, read_response, send};
 
 fn keys(value: &Value) -> Vec<&str> {
     let mut keys: Vec<_> = value
@@ -20,7 +20,7 @@ fn keys(value: &Value) -> Vec<&str> {
     keys
 }
 
-/// Every key that section 9 of the design names.
+/// The keys of the registry's statistics.
 const STATS: [&str; 14] = [
     "age_seconds",
     "ambiguous_names",
@@ -39,7 +39,7 @@ const STATS: [&str; 14] = [
 ];
 
 #[tokio::test]
-async fn the_models_are_listed_as_openai_clients_expect_them() {
+async fn models_are_listed_in_openai_format() {
     let setup = Setup::new().await;
     let list = get(setup.address(), "/v1/models").await;
     assert_eq!(list.header("content-type"), Some("application/json"));
@@ -61,17 +61,13 @@ async fn the_models_are_listed_as_openai_clients_expect_them() {
         .iter()
         .map(|model| model["id"].as_str().unwrap())
         .collect();
-    assert_eq!(
-        names.len(),
-        10,
-        "one per name, without deleted ones: {names:?}"
-    );
-    let twice: Vec<_> = data
+    assert_eq!(names.len(), 10, "{names:?}");
+    let ambiguous: Vec<_> = data
         .iter()
         .filter(|model| model["id"] == "Llama 7.1-dev")
         .collect();
-    assert_eq!(twice.len(), 1);
-    assert_eq!(twice[0]["created"], 1_742_424_888);
+    assert_eq!(ambiguous.len(), 1);
+    assert_eq!(ambiguous[0]["created"], 1_742_424_888);
     for model in data {
         assert!(
             model["owned_by"].is_string() && model["created"].is_u64(),
@@ -83,7 +79,7 @@ async fn the_models_are_listed_as_openai_clients_expect_them() {
 }
 
 #[tokio::test]
-async fn the_own_pages_can_only_be_read() {
+async fn admin_routes_are_read_only() {
     let setup = Setup::new().await;
     for path in [
         "/v1/models",
@@ -92,66 +88,38 @@ async fn the_own_pages_can_only_be_read() {
         "/health/models",
         "/metrics",
     ] {
-        let answer = post(setup.address(), path, r#"{"model":"code"}"#).await;
-        assert_eq!(answer.error(), (405, "method_not_allowed".to_owned()));
-        assert_eq!(answer.header("allow"), Some("GET, HEAD"));
+        let response = post(setup.address(), path, r#"{"model":"code"}"#).await;
+        assert_eq!(response.error(), (405, "method_not_allowed".to_owned()));
+        assert_eq!(response.header("allow"), Some("GET, HEAD"));
         let head = format!("HEAD {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
-        let answer = send(setup.address(), head).await;
-        assert_eq!(answer.status(), 200);
-        assert_eq!(answer.payload.length, 0);
-        assert_ne!(answer.header("content-length"), Some("0"));
+        let response = send(setup.address(), head).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.body.length, 0);
+        assert_ne!(response.header("content-length"), Some("0"));
     }
     assert!(!setup.upstream.has_request().await);
 }
 
 #[tokio::test]
-async fn a_model_has_a_page_of_its_own() {
+async fn single_models_are_found_by_name() {
     let setup = Setup::new().await;
     let name = "meta-llama/Llama-3.2-3B-Instruct";
     for path in ["/v1/models", "/api/v1/models"] {
-        let answer = get(setup.address(), &format!("{path}/{name}")).await.json();
+        let response = get(setup.address(), &format!("{path}/{name}")).await;
+        assert!(response.header("etag").is_some());
+        let response = response.json();
         assert_eq!(
-            (&answer["id"], &answer["object"]),
+            (&response["id"], &response["object"]),
             (&json!(name), &json!("model"))
         );
-        let answer = get(setup.address(), &format!("{path}/no-such-model")).await;
-        assert_eq!(answer.error(), (404, "model_not_found".to_owned()));
+        let response = get(setup.address(), &format!("{path}/no-such-model")).await;
+        assert_eq!(response.error(), (404, "model_not_found".to_owned()));
     }
     assert!(!setup.upstream.has_request().await);
 }
 
 #[tokio::test]
-async fn metrics_are_prometheus_text_without_names_from_clients() {
-    let setup = Setup::new().await;
-    post(
-        setup.address(),
-        "/v1/completions",
-        r#"{"model":"made-up-by-me"}"#,
-    )
-    .await;
-    let answer = get(setup.address(), "/metrics").await;
-    let content_type = answer.header("content-type").unwrap();
-    assert!(
-        content_type.starts_with("text/plain; version=0.0.4"),
-        "{content_type}"
-    );
-    let text = answer.text();
-    assert!(
-        text.lines().any(|line| line.starts_with("# TYPE ")),
-        "{text}"
-    );
-    assert!(!text.contains("made-up-by-me"), "{text}");
-    for line in text
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-    {
-        let (_, value) = line.rsplit_once(' ').unwrap();
-        assert!(value.parse::<f64>().is_ok(), "{line}");
-    }
-}
-
-#[tokio::test]
-async fn the_tasks_of_connections_are_counted_until_these_end() {
+async fn tasks_of_connections_are_counted() {
     const CONNECTIONS: usize = 20;
 
     let setup = Setup::new().await;
@@ -162,27 +130,27 @@ async fn the_tasks_of_connections_are_counted_until_these_end() {
         count.unwrap().parse::<usize>().unwrap()
     };
     setup.warm_up().await;
-    // Those of the process itself come and go, but there are few of them.
+    // The process itself has only a few.
     let many = tasks().await + CONNECTIONS / 2;
     let mut kept = Vec::new();
     for _ in 0..CONNECTIONS {
         let mut stream = BufReader::new(TcpStream::connect(setup.address()).await.unwrap());
         let request = b"GET /health HTTP/1.1\r\nhost: test\r\n\r\n";
         stream.write_all(request).await.unwrap();
-        answer(&mut stream).await.unwrap();
+        read_response(&mut stream).await.unwrap();
         kept.push(stream);
     }
     assert!(tasks().await >= many);
     drop(kept);
-    until("they have ended", async || tasks().await < many).await;
+    until("the tasks have ended", async || tasks().await < many).await;
 }
 
 #[tokio::test]
-async fn health_tells_the_state_of_the_list() {
+async fn health_reports_the_catalog() {
     let setup = Setup::new().await;
-    let answer = get(setup.address(), "/health").await;
-    assert_eq!(answer.status(), 200);
-    let health = answer.json();
+    let response = get(setup.address(), "/health").await;
+    assert_eq!(response.status(), 200);
+    let health = response.json();
     assert_eq!(health["status"], "healthy");
     let service = &health["model_service"];
     let expected = [
@@ -201,7 +169,7 @@ async fn health_tells_the_state_of_the_list() {
 }
 
 #[tokio::test]
-async fn health_of_the_models_tells_everything() {
+async fn health_of_models_has_all_details() {
     let setup = Setup::with(|proxy| {
         proxy.env("DEFAULT_FALLBACK_TTS_MODEL", "no-such-voice");
         proxy.env("DEFAULT_FALLBACK_STT_MODEL", "");
@@ -251,4 +219,36 @@ async fn health_of_the_models_tells_everything() {
         "{expiry}"
     );
     assert!(stats["age_seconds"].is_f64() && stats["seconds_until_expiry"].is_f64());
+}
+
+#[tokio::test]
+async fn metrics_have_no_text_of_clients() {
+    let setup = Setup::new().await;
+    post(setup.address(), CHAT, r#"{"model":"venice-uncensored"}"#).await;
+    post(setup.address(), CHAT, r#"{"model":"no-such-model-{}"}"#).await;
+    post(setup.address(), CHAT, r#"{"model":"a","model":"b"}"#).await;
+    let metrics = get(setup.address(), "/metrics").await;
+    assert_eq!(metrics.status(), 200);
+    let content_type = metrics.header("content-type");
+    assert_eq!(
+        content_type,
+        Some("text/plain; version=0.0.4; charset=utf-8")
+    );
+    let text = metrics.text();
+    for line in [
+        "# TYPE model_routing_requests_total counter",
+        r#"model_routing_requests_total{outcome="name",model="venice-uncensored"} 1"#,
+        r#"model_routing_requests_total{outcome="fallback",model="mistral-31-24b"} 1"#,
+        r#"model_routing_requests_total{outcome="rejected",model="unknown"} 1"#,
+        r#"model_routing_rejections_total{code="duplicate_model"} 1"#,
+        r#"model_registry_refreshes_total{result="changed"} 1"#,
+        "# TYPE model_routing_layer_seconds histogram",
+        "model_routing_layer_seconds_count 3",
+        "model_routing_held_bytes 0",
+        "model_registry_models ",
+        "model_registry_age_seconds ",
+    ] {
+        assert!(text.contains(line), "{line} is not in:\n{text}");
+    }
+    assert!(!text.contains("no-such-model"), "{text}");
 }

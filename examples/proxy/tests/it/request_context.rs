@@ -1,0 +1,134 @@
+//! Request IDs and log lines.
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Empty};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+    time::timeout,
+};
+
+use super::{CHAT, Setup, forward::h2_client, proxy};
+use test_support::{
+    client::{TIMEOUT, get, post, post_with, read_response},
+    process::run,
+    upstream::Step,
+    wire::Head,
+};
+
+const BODY: &str = r#"{"model":"code"}"#;
+const JSON: (&str, &str) = ("content-type", "application/json");
+const KEY: &str = "Bearer sk-upstream-1234";
+
+/// Returns the head of a JSON request with these lines.
+fn head(lines: &str) -> String {
+    format!("POST {CHAT} HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n{lines}\r\n")
+}
+
+#[tokio::test]
+async fn a_request_has_one_id() {
+    let setup = Setup::new().await;
+    let response = post(setup.address(), CHAT, BODY).await;
+    let id = response.header("x-request-id").unwrap().to_owned();
+    assert_eq!(id.len(), 32);
+    let request = setup.upstream.request().await;
+    assert_eq!(request.header("x-request-id"), Some(&*id));
+    let other = get(setup.address(), "/health").await;
+    assert_ne!(other.header("x-request-id"), Some(&*id));
+}
+
+#[tokio::test]
+async fn usable_ids_of_clients_are_kept() {
+    let setup = Setup::new().await;
+    let long = "x".repeat(1000);
+    for (id, is_kept) in [("client-7", true), ("a b", false), (&long, false)] {
+        let headers = [JSON, ("x-request-id", id)];
+        let response = post_with(setup.address(), CHAT, &headers, BODY).await;
+        let request = setup.upstream.request().await;
+        assert_eq!(
+            request.header("x-request-id"),
+            response.header("x-request-id")
+        );
+        assert_eq!(response.header("x-request-id") == Some(id), is_kept);
+    }
+}
+
+#[tokio::test]
+async fn json_logs_have_an_object_per_line() {
+    let mut setup = Setup::with(|proxy| {
+        proxy.args(["--log-format", "json"]);
+        proxy.env("RUST_LOG", "info,proxy=debug");
+    })
+    .await;
+    setup.warm_up().await;
+    setup.upstream.script(vec![Step::Close]);
+    let headers = [JSON, ("x-request-id", "find-me")];
+    let target = format!("{CHAT}?key=secret");
+    let response = post_with(setup.address(), &target, &headers, BODY).await;
+    assert_eq!(response.status(), 502);
+    let failed = setup
+        .proxy
+        .wait_for_log(&["upstream request failed", "find-me"])
+        .await;
+    let finished = setup
+        .proxy
+        .wait_for_log(&["\"status\":502", "find-me"])
+        .await;
+    for line in [&failed, &finished] {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["spans"][0]["request_id"], "find-me", "{line}");
+        assert_eq!(line["spans"][0]["path"], CHAT, "{line}");
+        assert!(line["timestamp"].is_string() && line["level"].is_string());
+    }
+    let finished: Value = serde_json::from_str(&finished).unwrap();
+    assert!(finished["seconds"].is_f64(), "{finished}");
+    let log = setup.proxy.log();
+    assert!(log.lines().count() > 2);
+    for line in log.lines() {
+        let line: Value = serde_json::from_str(line).expect(line);
+        assert!(line["message"].is_string(), "{line}");
+    }
+    assert!(!log.contains("secret"), "{log}");
+}
+
+#[tokio::test]
+async fn text_logs_have_the_id() {
+    let mut setup = Setup::scripted(vec![Step::Close]).await;
+    let headers = [JSON, ("x-request-id", "find-me")];
+    post_with(setup.address(), CHAT, &headers, BODY).await;
+    setup
+        .proxy
+        .wait_for_log(&["upstream failed", "find-me"])
+        .await;
+    let unknown = BODY.replace("code", "no-such-model");
+    post_with(setup.address(), CHAT, &headers, &unknown).await;
+    let parts = ["routing to the fallback model", "find-me", "no-such-model"];
+    setup.proxy.wait_for_log(&parts).await;
+}
+
+#[tokio::test]
+async fn connection_cannot_remove_the_id() {
+    let setup = Setup::new().await;
+    let headers = [JSON, ("connection", "x-request-id"), ("x-request-id", "7")];
+    post_with(setup.address(), CHAT, &headers, BODY).await;
+    let request = setup.upstream.request().await;
+    assert_eq!(request.header("x-request-id"), Some("7"));
+}
+
+#[tokio::test]
+async fn incomplete_responses_are_logged() {
+    let broken = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf";
+    let mut setup = Setup::scripted(vec![Step::send(broken), Step::Close]).await;
+    let mut stream = TcpStream::connect(setup.address()).await.unwrap();
+    let lines = format!(
+        "x-request-id: find-me\r\ncontent-length: {}\r\n",
+        BODY.len()
+    );
+    let request = head(&lines) + BODY;
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let cause = "end of file before message length reached";
+    let parts = ["WARN", "upstream response ended early", "find-me", cause];
+    setup.proxy.wait_for_log(&parts).await;
+}
