@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use benches::{
-    gateway::{Gateway, PAYLOADS, ROUTES, Reading, requests},
+    gateway::{Gateway, ROUTES, Reading, payload_names, requests},
     payloads::{Place, payload},
 };
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 fn benchmark(criterion: &mut Criterion) {
     let mut gateway = Gateway::new(Reading);
-    for name in PAYLOADS {
+    for name in payload_names() {
         let payload = payload(name, Place::Last);
         let request = requests(&payload);
         let mut group = criterion.benchmark_group(format!("layer/{name}"));
