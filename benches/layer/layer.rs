@@ -1,8 +1,6 @@
 //! The time of a request to the inner service and back, by criterion: without a layer, with this
 //! one, and with a naive one.
 
-use std::time::Duration;
-
 use benches::{
     gateway::{Gateway, ROUTES, Reading, payload_names, requests},
     payloads::{Place, payload},
@@ -33,10 +31,7 @@ fn benchmark(criterion: &mut Criterion) {
 
 criterion_group! {
     name = group;
-    config = Criterion::default()
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1));
+    config = benches::criterion();
     targets = benchmark
 }
 criterion_main!(group);
