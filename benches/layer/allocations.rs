@@ -1,4 +1,4 @@
-//! The allocations of a request on its way, as a table. They are the same in every run, so the
+//! The allocations of a request, as a table. They are the same in every run, so the
 //! targets are checked too.
 
 use allocation_counter::AllocationInfo;
