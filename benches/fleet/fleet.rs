@@ -20,10 +20,7 @@ use tower_model_routing::{
     RoutingConfig,
 };
 
-use crate::{
-    origin::{Link, Origin},
-    scenario::HOUR,
-};
+use crate::origin::{Link, Origin};
 
 pub(crate) const INSTANCES: usize = 1_000;
 /// Requests arrive in steps of this length.
@@ -96,10 +93,14 @@ impl Fleet {
         })
     }
 
-    /// Runs the steady load, an hour after a deploy.
-    pub(crate) async fn run_once(rate: f64, time: Duration) -> Result<Period, BoxError> {
+    /// Runs the load for `time`, beginning so long after a deploy.
+    pub(crate) async fn run_steady(
+        rate: f64,
+        after: Duration,
+        time: Duration,
+    ) -> Result<Period, BoxError> {
         let mut fleet = Self::new(rate, true)?;
-        fleet.run(HOUR, 0.0).await;
+        fleet.run(after, 0.0).await;
         Ok(fleet.run(time, 0.0).await)
     }
 

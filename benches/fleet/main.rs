@@ -37,12 +37,13 @@ const OTHER_RATES: [f64; 3] = [0.1, 0.3, 3.0];
 const OTHER_TIME: Duration = HOUR.saturating_mul(4);
 const QUICK_RATE: f64 = 0.5;
 const QUICK_TIME: Duration = HOUR.saturating_mul(2);
+/// Without measuring there are no targets.
+const TRIAL_TIME: Duration = Duration::from_secs(60);
 
 fn main() -> Result<ExitCode, BoxError> {
     let is_quick = env::args().any(|argument| argument == "--quick");
     if !is_measuring() {
-        // Without optimizations, one hour only, of which nothing is expected.
-        on_paused_time(Fleet::run_once(QUICK_RATE / 10.0, HOUR))?;
+        on_paused_time(Fleet::run_steady(QUICK_RATE, Duration::ZERO, TRIAL_TIME))?;
         return Ok(ExitCode::SUCCESS);
     }
     let (rate, steady_time) = match is_quick {
@@ -58,8 +59,9 @@ fn main() -> Result<ExitCode, BoxError> {
             return Ok(Report::new(join(scenario)?));
         }
         let without_jitter = run(false);
-        let others = OTHER_RATES
-            .map(|rate| scope.spawn(move || on_paused_time(Fleet::run_once(rate, OTHER_TIME))));
+        let others = OTHER_RATES.map(|rate| {
+            scope.spawn(move || on_paused_time(Fleet::run_steady(rate, HOUR, OTHER_TIME)))
+        });
         let mut report = Report::new(join(scenario)?);
         report.without_jitter = Some(join(without_jitter)?);
         for (rate, period) in OTHER_RATES.into_iter().zip(others) {

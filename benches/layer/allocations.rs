@@ -1,9 +1,9 @@
-//! The allocations of a request on its way, as a table. They are the same in every run, so the
+//! The allocations of a request, as a table. They are the same in every run, so the
 //! targets are checked too.
 
 use allocation_counter::AllocationInfo;
 use benches::{
-    gateway::{FRAME_LEN, Frames, Gateway, PAYLOADS, ROUTES, Reading, Silent, requests},
+    gateway::{FRAME_LEN, Frames, Gateway, ROUTES, Reading, Silent, payload_names, requests},
     payloads::{Place, payload},
 };
 use bytes::Bytes;
@@ -17,7 +17,7 @@ fn main() {
          | allocations before the response | bytes |"
     );
     println!("|---|---|---|---|---|---|---|");
-    for name in PAYLOADS {
+    for name in payload_names() {
         for place in [Place::First, Place::Last] {
             let payload = payload(name, place);
             let frames = payload.bodies[0].len().div_ceil(FRAME_LEN);

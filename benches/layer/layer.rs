@@ -1,17 +1,15 @@
 //! The time of a request to the inner service and back, by criterion: without a layer, with this
 //! one, and with a naive one.
 
-use std::time::Duration;
-
 use benches::{
-    gateway::{Gateway, PAYLOADS, ROUTES, Reading, requests},
+    gateway::{Gateway, ROUTES, Reading, payload_names, requests},
     payloads::{Place, payload},
 };
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 fn benchmark(criterion: &mut Criterion) {
     let mut gateway = Gateway::new(Reading);
-    for name in PAYLOADS {
+    for name in payload_names() {
         let payload = payload(name, Place::Last);
         let request = requests(&payload);
         let mut group = criterion.benchmark_group(format!("layer/{name}"));
@@ -33,10 +31,7 @@ fn benchmark(criterion: &mut Criterion) {
 
 criterion_group! {
     name = group;
-    config = Criterion::default()
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1));
+    config = benches::criterion();
     targets = benchmark
 }
 criterion_main!(group);

@@ -7,7 +7,7 @@ use benches::{
         Area, Axis, BLUE, Bars, GREEN, GREY, ORANGE, Plot, RGBColor, Result, VERMILION, draw_bars,
         figure,
     },
-    gateway::{PAYLOADS, ROUTES},
+    gateway::{ROUTES, payload_names},
     is_measuring, payloads,
 };
 use serde_json::Value;
@@ -119,8 +119,7 @@ fn draw_throughput(area: &Area<'_>, measured: &[Measurement]) -> Result<()> {
 /// Draws lines: microseconds by body size.
 fn draw_latency(area: &Area<'_>, measured: &[Measurement]) -> Result<()> {
     let find = |payload: &str, route| find(measured, &format!("layer/{payload}"), route);
-    let sizes: Result<Vec<_>> = PAYLOADS
-        .iter()
+    let sizes: Result<Vec<_>> = payload_names()
         .map(|payload| {
             let (_, size) = payload.split_once('-').unwrap_or(("", payload));
             Ok((find(payload, ROUTES[0])?.bytes, size.to_owned()))
@@ -134,8 +133,7 @@ fn draw_latency(area: &Area<'_>, measured: &[Measurement]) -> Result<()> {
         Axis::logarithmic(0.05..20_000.0).ticks(&[0.1, 1.0, 10.0, 100.0, 1_000.0, 10_000.0]),
     )?;
     for (route, (_, color)) in ROUTES.into_iter().zip(MIDDLEWARE) {
-        let points: Result<Vec<_>> = PAYLOADS
-            .iter()
+        let points: Result<Vec<_>> = payload_names()
             .map(|payload| find(payload, route).map(|it| (it.bytes, it.seconds * 1e6)))
             .collect();
         let points = points?;

@@ -8,7 +8,7 @@ use std::{
 
 use benches::{
     filters,
-    gateway::{Frames, Gateway, LIMITS, PAYLOADS, ROUTES, Reading, requests},
+    gateway::{Frames, Gateway, LIMITS, ROUTES, Reading, payload_names, requests},
     is_measuring, is_selected,
     payloads::{Payload, Place, payload},
     rounds::Rounds,
@@ -33,7 +33,7 @@ fn main() {
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
     let filters = filters();
-    for name in PAYLOADS {
+    for name in payload_names() {
         if is_selected(name, &filters) {
             for place in [Place::First, Place::Last] {
                 print_row(&mut gateway, &payload(name, place), place);

@@ -25,7 +25,7 @@ pub(crate) async fn print(upstream: &Upstream, subjects: &[Subject]) -> Result<(
     upstream.set(Arc::new(Workload::short()), true);
     let routing: Vec<_> = subjects.iter().filter(|it| it.kind.routes()).collect();
     let names: Vec<_> = routing.iter().map(|it| it.kind.name()).collect();
-    println!("What the upstream receives\n");
+    println!("### What the upstream receives\n");
     println!("| sent | {} |", names.join(" | "));
     println!("|---|{}", "---|".repeat(names.len()));
     for probe in probe::all() {

@@ -4,11 +4,11 @@
 //! Each proxy is a process of its own: the one of `examples/proxy`, a plain one of hyper's server
 //! and hyper-util's client, a naive one that parses and serializes bodies, and, where they are
 //! installed, nginx, nginx with a script in Lua that routes as the naive one does, and LiteLLM. A
-//! client and an upstream in this process use all of them in turns. CPU time and memory of a
+//! client and an upstream in this process use all of them in each round. CPU time and memory of a
 //! process are those that Linux counts.
 //!
-//! CPU time is the tenth percentile of the turns, because disturbances only ever add to it, for
-//! several turns in a row at times.
+//! CPU time is the tenth percentile of the rounds, because disturbances only ever add to it, for
+//! several rounds in a row at times.
 
 mod environment;
 mod fidelity;

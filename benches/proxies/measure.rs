@@ -1,4 +1,4 @@
-//! Measures the subjects in a scenario, in turns.
+//! Measures the subjects in a scenario, round by round.
 
 use std::{
     net::SocketAddr,
@@ -27,18 +27,18 @@ use crate::{
     workload::{Scenario, Workload},
 };
 
-/// How long a turn is at least. It begins with caches full of the others' code and data, which must
-/// not count for much.
-const TURN: Duration = Duration::from_millis(100);
-const TURNS: usize = 21;
-/// The limit of all turns of a subject. A slow one has fewer of them.
+/// How long a subject runs in a round, at least. It begins with caches full of the others' code and
+/// data, which must not count for much.
+const MOMENT: Duration = Duration::from_millis(100);
+const ROUNDS: usize = 21;
+/// The limit of a subject's time. A slow one takes part in fewer rounds.
 const MAX_SPENT: Duration = Duration::from_secs(4);
 /// How long the first requests may take, before a subject is left out.
 const FIRST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What a subject takes in a scenario.
 pub(crate) struct Figures {
-    /// CPU time per request in µs: the tenth percentile of the turns.
+    /// CPU time per request in µs: the tenth percentile of the rounds.
     pub(crate) cpu: f64,
     /// The time from a request to the end of its response, in µs.
     pub(crate) median: f64,
@@ -66,8 +66,8 @@ pub(crate) async fn measure(
     scenario: &'static Scenario,
 ) -> Result<Row, BoxError> {
     let workload = Arc::new(scenario.workload());
-    let (turns, turn, clients) = match is_measuring() {
-        true => (TURNS, TURN, scenario.clients),
+    let (rounds, moment, clients) = match is_measuring() {
+        true => (ROUNDS, MOMENT, scenario.clients),
         false => (1, Duration::ZERO, scenario.clients.min(2)),
     };
     let mut running = Vec::new();
@@ -85,10 +85,10 @@ pub(crate) async fn measure(
     }
     upstream.set(Arc::clone(&workload), false);
     let count = running.len();
-    for round in 0..turns {
+    for round in 0..rounds {
         // None always follows the same one.
         for index in (0..count).map(|index| (index + round) % count) {
-            running[index].run(upstream, &workload, turn).await?;
+            running[index].run(upstream, &workload, moment).await?;
         }
     }
     let figures = running.into_iter().map(RunningSubject::figures);
@@ -104,7 +104,7 @@ struct RunningSubject<'a> {
     process: Option<&'a Process>,
     clients: Vec<Client>,
     spent: Duration,
-    /// µs per request, by turn.
+    /// µs per request, by round.
     cpu: Vec<f64>,
     /// µs, by request.
     times: Vec<f64>,
@@ -138,12 +138,12 @@ impl<'a> RunningSubject<'a> {
         }))
     }
 
-    /// Sends requests for one turn.
+    /// Sends requests for this time, at least.
     async fn run(
         &mut self,
         upstream: &Upstream,
         workload: &Workload,
-        turn: Duration,
+        moment: Duration,
     ) -> Result<(), BoxError> {
         if self.spent > MAX_SPENT {
             return Ok(());
@@ -155,7 +155,7 @@ impl<'a> RunningSubject<'a> {
                 let sent = Instant::now();
                 client.send(upstream, workload).await?;
                 times.push(micros(sent.elapsed()));
-                if start.elapsed() >= turn {
+                if start.elapsed() >= moment {
                     return Ok::<_, BoxError>(times);
                 }
             }

@@ -14,12 +14,12 @@ pub(crate) fn print(subjects: &[Subject], rows: &[Row]) {
     let ratios = [Kind::Plain, Kind::Nginx];
     let columns = ratios.map(|kind| format!("× {} (target)", kind.name()));
     let ratios = |row: &Row| ratios.map(|kind| ratio(row, kind)).to_vec();
-    println!("CPU time per request, µs\n");
+    println!("### CPU time per request, µs\n");
     table(rows, &proxies, &|it| number(it.cpu), &columns, &ratios);
-    println!("Latency, µs: median / 99th percentile\n");
+    println!("### Latency, µs: median / 99th percentile\n");
     let latency = |it: &Figures| format!("{} / {}", number(it.median), number(it.p99));
     table(rows, &all, &latency, &[], &|_| vec![]);
-    println!("Peak memory, MiB\n");
+    println!("### Peak memory, MiB\n");
     table(rows, &proxies, &|it| number(it.peak_mib), &[], &|_| vec![]);
 }
 

@@ -24,7 +24,7 @@ use crate::hyper_proxies;
 /// How long a proxy may take until it listens.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A way to the upstream, in the order of tables.
+/// A kind of proxy, in the order of tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     This,
@@ -208,7 +208,7 @@ fn start_litellm(upstream: SocketAddr) -> io::Result<Started> {
         .arg(config)
         .args(["--host", &address.ip().to_string()])
         .args(["--port", &address.port().to_string()])
-        // Connections must outlive the turns of others.
+        // Connections are idle while the others run.
         .args(["--keepalive_timeout", "3600"])
         .env("LITELLM_MASTER_KEY", KEY)
         .env("LITELLM_LOG", "ERROR")

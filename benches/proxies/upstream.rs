@@ -78,7 +78,7 @@ impl Upstream {
         }
     }
 
-    /// Records that the client has received data with so many events.
+    /// Records that the client has received this data.
     pub(crate) fn received(&self, data: &[u8]) {
         let events = data.windows(2).filter(|it| it == b"\n\n").count();
         if let Some(current) = &*lock(&self.state.current) {

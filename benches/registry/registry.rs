@@ -1,6 +1,6 @@
 //! Lookups in catalogs of all sizes, and what a new catalog costs, by criterion.
 
-use std::{hint::black_box, time::Duration};
+use std::hint::black_box;
 
 use benches::catalogs::{
     CatalogSource, SIZES, document, name, registry, runtime, shuffled, size, venice_id,
@@ -60,10 +60,7 @@ fn swap(criterion: &mut Criterion) {
 
 criterion_group! {
     name = group;
-    config = Criterion::default()
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(1));
+    config = benches::criterion();
     targets = lookup, parse, swap
 }
 criterion_main!(group);

@@ -1,7 +1,5 @@
 //! The time of the scanner and of others by payload, by criterion.
 
-use std::time::Duration;
-
 use benches::{
     payloads::{Place, names, payload},
     scanners::SUBJECTS,
@@ -31,10 +29,7 @@ fn benchmark(criterion: &mut Criterion) {
 
 criterion_group! {
     name = group;
-    config = Criterion::default()
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1));
+    config = benches::criterion();
     targets = benchmark
 }
 criterion_main!(group);

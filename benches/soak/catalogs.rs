@@ -50,15 +50,15 @@ pub(crate) const MODELS: [Model; 24] = [
     model("text-embedding-3-small", Kind::Embedding),
     model("tts-1-hd", Kind::Tts),
     model("whisper-large-v3", Kind::Stt),
-    model("guest-a", Kind::Llm).is_temporary(),
-    model("guest-b", Kind::Llm).is_temporary(),
-    model("guest-c", Kind::Llm).is_temporary(),
-    model("Guest D", Kind::Llm).is_temporary(),
-    model("guest-e", Kind::Llm).is_temporary(),
-    model("guest-embedding", Kind::Embedding).is_temporary(),
-    model("guest-tts", Kind::Tts).is_temporary(),
-    model("guest-stt", Kind::Stt).is_temporary(),
-    model("guest-stt-b", Kind::Stt).is_temporary(),
+    model("guest-a", Kind::Llm).temporary(),
+    model("guest-b", Kind::Llm).temporary(),
+    model("guest-c", Kind::Llm).temporary(),
+    model("Guest D", Kind::Llm).temporary(),
+    model("guest-e", Kind::Llm).temporary(),
+    model("guest-embedding", Kind::Embedding).temporary(),
+    model("guest-tts", Kind::Tts).temporary(),
+    model("guest-stt", Kind::Stt).temporary(),
+    model("guest-stt-b", Kind::Stt).temporary(),
 ];
 
 const fn model(name: &'static str, kind: Kind) -> Model {
@@ -76,7 +76,7 @@ impl Model {
         self
     }
 
-    const fn is_temporary(mut self) -> Self {
+    const fn temporary(mut self) -> Self {
         self.is_temporary = true;
         self
     }

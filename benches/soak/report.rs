@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Display,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -39,96 +40,85 @@ pub(crate) struct Report {
 impl Report {
     /// Prints tables in Markdown.
     pub(crate) fn print(&self) {
+        self.print_run();
+        self.print_transits();
+        self.print_resources();
+    }
+
+    fn print_run(&self) {
         let seconds = (self.ended - self.started).as_secs_f64();
-        let categories = self.log.categories();
-        let requests: u64 = categories.values().sum();
-        println!("| {seconds:.0} s, seed {} | |\n|---|---|", self.seed);
-        println!(
-            "| requests, per second | {requests}, {:.0} of {:.0} |",
-            requests as f64 / seconds,
-            self.rate
-        );
-        let categories: Vec<_> = categories
-            .iter()
-            .map(|(category, count)| format!("{count} {category}"))
-            .collect();
-        println!("| of these | {} |", categories.join(", "));
+        let requests = self.log.ended();
+        let (rate, planned) = (requests as f64 / seconds, self.rate);
         let states = self.history.states();
-        let bad = states
-            .iter()
-            .filter(|state| state.catalog.is_none())
-            .count();
-        println!(
-            "| states of the registry, failures, catalogs, fetches | {}, {bad}, {}, {} |",
-            states.len(),
-            self.history.catalogs_served(),
-            self.fetches
-        );
+        let failures = states.iter().filter(|it| it.catalog.is_none()).count();
         let mut names = BTreeMap::new();
         for state in &states {
             *names.entry(state.name).or_insert(0) += 1;
         }
-        let names: Vec<_> = names
-            .iter()
-            .map(|(name, count)| format!("{count} {name}"))
-            .collect();
-        println!("| its states | {} |", names.join(", "));
-        for (name, kind) in [
-            ("passed through", TransitKind::Passed),
-            ("models of all catalogs", TransitKind::Permanent),
-            ("models that may be missing", TransitKind::Temporary),
-        ] {
-            println!(
-                "| client to upstream, {name} | {} |",
-                self.transit_times(kind)
-            );
-        }
+        println!("| {seconds:.0} s, seed {} | |\n|---|---|", self.seed);
+        println!("| requests | {requests}, {rate:.0} per second of {planned:.0} |");
+        println!("| their categories | {} |", counts(&self.log.categories()));
         println!(
-            "| in the layer for more than 0.5 s | {} of {} |",
-            self.late, self.inspected
+            "| states of the registry | {}, {failures} of them failures |",
+            states.len()
         );
-        let mib = |sample: &Sample| sample.memory as f64 / MIB;
-        let (early, late) = levels(&self.samples, mib);
-        let most = self.samples.iter().map(mib).fold(0.0, f64::max);
-        println!(
-            "| memory, MiB: before, early, late, peak, after | {:.1}, {early:.1}, {late:.1}, \
-             {most:.1}, {:.1} |",
-            mib(&self.before),
-            mib(&self.after)
-        );
-        for (name, of) in [
-            ("open files", (|it| it.files as u64) as fn(&Sample) -> u64),
-            ("threads", |it| it.threads),
-            ("tasks", |it| it.tasks),
-            ("held bytes", |it| it.held),
-        ] {
-            let (early, late) = levels(&self.samples, |sample| of(sample) as f64);
-            let most = self.samples.iter().map(of).max().unwrap_or_default();
-            println!(
-                "| {name}: before, early, late, peak, after | {}, {early}, {late}, {most}, {} |",
-                of(&self.before),
-                of(&self.after)
-            );
-        }
+        println!("| these were | {} |", counts(&names));
+        println!("| catalogs served | {} |", self.history.catalogs_served());
+        println!("| fetches | {} |", self.fetches);
+        let (late, inspected) = (self.late, self.inspected);
+        println!("| requests in the layer for more than 0.5 s | {late} of {inspected} |");
         println!(
             "| from SIGTERM to the exit | {:.1?} |\n",
             self.stopped_after
         );
     }
 
-    /// Returns the times of requests between the client and the upstream.
-    fn transit_times(&self, kind: TransitKind) -> String {
+    fn print_transits(&self) {
+        println!("| from the client to the upstream, ms | median | p99 | longest |");
+        println!("|---|---|---|---|");
         let transits = self.log.transits();
-        let transits = transits.iter().filter(|transit| transit.kind == kind);
-        let times: Vec<_> = transits
-            .map(|transit| transit.duration().as_secs_f64() * 1e3)
-            .collect();
-        let ms = |share| quantile(times.iter().copied(), share);
-        format!(
-            "median {:.1} ms, p99 {:.1} ms, longest {:.0} ms",
-            ms(0.5),
-            ms(0.99),
-            ms(1.0)
-        )
+        for (name, kind) in [
+            ("requests that pass through", TransitKind::Passed),
+            ("models of all catalogs", TransitKind::Permanent),
+            ("models that may be missing", TransitKind::Temporary),
+        ] {
+            let ms = |share| {
+                let transits = transits.iter().filter(|transit| transit.kind == kind);
+                quantile(transits.map(|it| it.duration().as_secs_f64() * 1e3), share)
+            };
+            let (median, p99, longest) = (ms(0.5), ms(0.99), ms(1.0));
+            println!("| {name} | {median:.1} | {p99:.1} | {longest:.0} |");
+        }
+        println!();
     }
+
+    fn print_resources(&self) {
+        println!("| medians | before | second fifth | last fifth | peak | after |");
+        println!("|---|---|---|---|---|---|");
+        for (name, of) in [
+            (
+                "memory, MiB",
+                (|it| it.memory as f64 / MIB) as fn(&Sample) -> f64,
+            ),
+            ("open files", |it| it.files as f64),
+            ("threads", |it| it.threads as f64),
+            ("tasks", |it| it.tasks as f64),
+            ("held bytes", |it| it.held as f64),
+        ] {
+            let (early, late) = levels(&self.samples, of);
+            let peak = self.samples.iter().map(of).fold(0.0, f64::max);
+            let values = [of(&self.before), early, late, peak, of(&self.after)];
+            let values = values.map(|value| match name {
+                "memory, MiB" => format!("{value:.1}"),
+                _ => format!("{value:.0}"),
+            });
+            println!("| {name} | {} |", values.join(" | "));
+        }
+        println!();
+    }
+}
+
+fn counts<N: Display>(counts: &BTreeMap<&str, N>) -> String {
+    let counts = counts.iter().map(|(name, count)| format!("{count} {name}"));
+    counts.collect::<Vec<_>>().join(", ")
 }

@@ -9,7 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, header::CONTENT_LENGTH};
+use http::{
+    HeaderValue, Request, Response,
+    header::{ACCEPT_ENCODING, CONTENT_LENGTH},
+};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full};
 use pin_project_lite::pin_project;
@@ -19,12 +22,16 @@ use tower_model_routing::{Catalog, ModelEntry, ModelRouting, RoutedBody};
 use crate::{
     catalogs::{document, layer},
     openai::sdk_request,
-    payloads::{MODELS, Payload},
+    payloads::{MODELS, Payload, is_affordable},
     scanners::ModelFinder,
 };
 
-/// The payloads that requests carry, by size.
-pub const PAYLOADS: [&str; 4] = ["chat-500B", "chat-2KB", "prose-200KB", "base64-5MB"];
+/// Returns the names of the payloads that requests carry, by size; unless measuring, of the small
+/// ones.
+pub fn payload_names() -> impl Iterator<Item = &'static str> {
+    let names = ["chat-500B", "chat-2KB", "prose-200KB", "base64-5MB"];
+    names.into_iter().filter(|name| is_affordable(name))
+}
 
 /// What a server reads at a time.
 pub const FRAME_LEN: usize = 16 * 1024;
@@ -260,7 +267,9 @@ pub fn requests(payload: &Payload) -> impl Fn(usize) -> Request<Frames> + use<> 
         let body = Frames::new(bodies[index % bodies.len()].clone());
         let len = body.remaining;
         let mut request = sdk_request(body);
-        request.headers_mut().insert(CONTENT_LENGTH, len.into());
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate"));
+        headers.insert(CONTENT_LENGTH, len.into());
         request
     }
 }

@@ -17,7 +17,9 @@ pub mod proxy;
 pub mod rounds;
 pub mod scanners;
 
-use std::env;
+use std::{env, time::Duration};
+
+use criterion::Criterion;
 
 /// Returns whether to measure, as `cargo bench` asks for, or only to check that the benchmark
 /// runs, as `cargo test --benches` does.
@@ -34,4 +36,12 @@ pub fn filters() -> Vec<String> {
 /// Returns whether `name` contains one of the `filters`, or there are none.
 pub fn is_selected(name: &str, filters: &[String]) -> bool {
     filters.is_empty() || filters.iter().any(|filter| name.contains(filter))
+}
+
+/// Returns the settings of the benchmarks by criterion.
+pub fn criterion() -> Criterion {
+    Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
 }
