@@ -308,14 +308,18 @@ async fn survives_a_failing_upstream() {
     assert_eq!(response["headers"]["content-type"], "application/json");
     assert_eq!(error_code(&response), "upstream_unavailable");
 
-    let (mut frames, body) = Channel::<_, axum::Error>::new(8);
-    let truncated = Response::builder().header("content-length", "9");
-    setup
-        .upstream
-        .respond_once(truncated.body(Body::new(body)).unwrap());
-    frames.send_data("abc".into()).await.unwrap();
-    frames.abort(axum::Error::new("truncated"));
-    let outcome = setup.invoke(event()).await;
+    let (mut frames, body) = Channel::<_, axum::Error>::new(1);
+    let truncated = Response::builder().header("content-length", "99999999");
+    let truncated = truncated.body(Body::new(body)).unwrap();
+    setup.upstream.respond_once(truncated);
+    let send = async {
+        // More than the server buffers, so that the client has received the head.
+        for _ in 0..32 {
+            frames.send_data(vec![b'x'; 1 << 16].into()).await.unwrap();
+        }
+        frames.abort(axum::Error::new("truncated"));
+    };
+    let (outcome, ()) = tokio::join!(setup.invoke(event()), send);
     assert!(outcome.is_error, "a truncated response looks complete");
 
     setup
