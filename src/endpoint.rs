@@ -14,7 +14,7 @@ use crate::registry::ModelType;
 /// use tower_model_routing::{Endpoint, RoutingConfig};
 ///
 /// let builder = RoutingConfig::builder()
-///     .endpoint("/v1/rerank", Endpoint::Embedding)
+///     .add_endpoint("/v1/rerank", Endpoint::Embedding)
 ///     .fallback(Endpoint::Embedding, "text-embedding-bge-m3");
 /// # drop(builder);
 /// assert!(Endpoint::Embedding.is_inference());

@@ -36,7 +36,8 @@ use crate::{
 /// use http_body_util::Full;
 /// use tower::{Layer, ServiceExt, service_fn};
 /// use tower_model_routing::{
-///     BoxError, Catalog, ModelRouting, ModelRoutingLayer, RoutedBody, RoutedModel, RoutingConfig,
+///     BoxError, ModelRouting, ModelRoutingLayer, RoutedBody, RoutedModel, RoutingConfig,
+///     registry::Catalog,
 ///     UnknownModel,
 /// };
 ///
