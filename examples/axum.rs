@@ -12,7 +12,7 @@ use axum::{Extension, Json, Router, routing::post};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tower_model_routing::{
-    BoxError, Catalog, ModelRoutingLayer, RoutedModel, RoutingConfigBuilder,
+    BoxError, ModelRoutingLayer, RoutedModel, RoutingConfigBuilder, registry::Catalog,
 };
 
 /// The catalog until the published one has been fetched.

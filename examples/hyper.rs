@@ -13,7 +13,9 @@ use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
-use tower_model_routing::{BoxError, Catalog, ModelRoutingLayer, RoutedBody, RoutingConfigBuilder};
+use tower_model_routing::{
+    BoxError, ModelRoutingLayer, RoutedBody, RoutingConfigBuilder, registry::Catalog,
+};
 
 /// The catalog until the published one has been fetched.
 const CATALOG: &[u8] = br#"{"models": [{

@@ -16,8 +16,8 @@ use http_body_util::{Empty, Full};
 use tokio::time::{Instant, sleep_until};
 use tower::{Layer, ServiceExt, service_fn, util::ServiceFn};
 use tower_model_routing::{
-    BoxError, ModelRouting, ModelRoutingLayer, Registry, RegistryHealth, RoutedBody, RoutedModel,
-    RoutingConfig,
+    BoxError, ModelRouting, ModelRoutingLayer, RoutedBody, RoutedModel, RoutingConfig,
+    registry::{Registry, RegistryHealth},
 };
 
 use crate::origin::{Link, Origin};
@@ -158,8 +158,8 @@ impl Fleet {
     pub(crate) fn ages_agree(&self) -> bool {
         let now = self.started.elapsed();
         self.instances.iter().all(|instance| {
-            let reported = instance.registry.stats().age_seconds.unwrap_or(0.0);
-            (reported - instance.link.age(now).as_secs_f64()).abs() < 0.002
+            let reported = instance.registry.stats().age.unwrap_or_default();
+            reported.abs_diff(instance.link.age(now)) < Duration::from_millis(2)
         })
     }
 

@@ -12,7 +12,7 @@ use std::{
 
 use fastrand::Rng;
 use tokio::time::{Instant, sleep};
-use tower_model_routing::{FetchFuture, Fetched, RegistrySource, SourceError};
+use tower_model_routing::registry::{FetchFuture, Fetched, RegistrySource, SourceError};
 
 /// The time of a fetch from the CDN, in seconds: log-normal, with a 99th percentile of 0.77 s.
 const LATENCY_MEDIAN: f64 = 0.240;

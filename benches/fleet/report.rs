@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_model_routing::RegistryPolicy;
+use tower_model_routing::registry::RegistryPolicy;
 
 use crate::{
     fleet::{INSTANCES, Period},

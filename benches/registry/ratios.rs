@@ -10,7 +10,7 @@ use benches::{
     is_measuring,
     rounds::Rounds,
 };
-use tower_model_routing::Catalog;
+use tower_model_routing::registry::Catalog;
 
 /// How long the lookups in a catalog last in a round, at least.
 const MOMENT: Duration = Duration::from_millis(20);

@@ -18,7 +18,7 @@ use benches::{
     rounds::quantile,
 };
 use futures_util::FutureExt;
-use tower_model_routing::{Catalog, Fetched, Registry};
+use tower_model_routing::registry::{Catalog, Fetched, Registry};
 
 const PERIOD: Duration = Duration::from_millis(50);
 /// Longer lookups count as ones of this many nanoseconds.

@@ -6,7 +6,7 @@ use benches::catalogs::{
     CatalogSource, SIZES, document, name, registry, runtime, shuffled, size, venice_id,
 };
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use tower_model_routing::{Catalog, Fetched};
+use tower_model_routing::registry::{Catalog, Fetched};
 
 /// Returns a name for the model with this index.
 type Naming = fn(usize) -> String;

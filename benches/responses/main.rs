@@ -24,7 +24,7 @@ use hyper::{body::Incoming, client::conn::http1::SendRequest, server::conn::http
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tower::{Layer, Service, service_fn};
-use tower_model_routing::{BoxError, ModelRoutingLayer};
+use tower_model_routing::{BoxError, ModelRoutingLayer, ResponseModel};
 
 /// How long a route is used in a round, at least.
 const MOMENT: Duration = Duration::from_millis(8);
@@ -90,8 +90,8 @@ fn main() -> Result<(), BoxError> {
 
 fn print_row(workload: &'static Workload) -> Result<(), BoxError> {
     let layers = [
-        layer(catalog().into(), false)?,
-        layer(catalog().into(), true)?,
+        layer(catalog().into(), ResponseModel::Unchanged)?,
+        layer(catalog().into(), ResponseModel::Served)?,
     ];
     let runtime = runtime();
     let mut clients = runtime.block_on(start(workload, layers))?;

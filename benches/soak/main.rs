@@ -233,7 +233,7 @@ async fn stop_under_load(
     let check = |holds, detail: String| checks.check(Check::Stop, holds, || detail);
     let violations = checks.violations() - violations_before;
     check(violations == 0, format!("{violations} violations since"));
-    let output = process.end().await;
+    let output = process.wait().await;
     let stopped_after = signaled.elapsed();
     let code = output.status.code();
     check(code == Some(0), format!("the exit code is {code:?}"));

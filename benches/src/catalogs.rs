@@ -1,10 +1,7 @@
 //! Catalogs of models, the same in every run.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -12,8 +9,8 @@ use bytes::Bytes;
 use fastrand::Rng;
 use tokio::runtime::Runtime;
 use tower_model_routing::{
-    BoxError, Catalog, FetchFuture, Fetched, ModelRoutingLayer, Registry, RegistryPolicy,
-    RegistrySource, RoutingConfig,
+    BoxError, ModelRoutingLayer, ResponseModel, RoutingConfig,
+    registry::{Catalog, FetchFuture, Fetched, Registry, RegistrySource},
 };
 
 /// A source that has one catalog after another, at once.
@@ -46,17 +43,19 @@ impl RegistrySource for CatalogSource {
 
 /// Returns a registry that keeps a catalog until it is refreshed.
 pub fn registry(source: CatalogSource) -> Registry {
-    let mut policy = RegistryPolicy::default();
-    policy.ttl = Duration::from_secs(24 * 60 * 60);
-    Registry::with_policy(Arc::new(source), policy, None)
+    let builder = Registry::builder(source).ttl(Duration::from_secs(24 * 60 * 60));
+    builder.build().expect("a TTL within bounds")
 }
 
 /// Returns a layer whose registry has fetched this document.
-pub fn layer(document: Bytes, restores_names: bool) -> Result<ModelRoutingLayer, BoxError> {
+pub fn layer(
+    document: Bytes,
+    response_model: ResponseModel,
+) -> Result<ModelRoutingLayer, BoxError> {
     let config = RoutingConfig::builder()
         .initial_catalog(Catalog::parse(&document)?)
         .source(CatalogSource::new([Fetched::document(document)]))
-        .restore_model_name(restores_names)
+        .response_model(response_model)
         .build()?;
     let layer = ModelRoutingLayer::new(config);
     // Otherwise the first request would start a refresh.

@@ -17,7 +17,10 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
-use tower_model_routing::{Catalog, ModelEntry, ModelRouting, RoutedBody};
+use tower_model_routing::{
+    ModelRouting, ResponseModel, RoutedBody,
+    registry::{Catalog, ModelEntry},
+};
 
 use crate::{
     catalogs::{document, layer},
@@ -54,9 +57,9 @@ pub struct Gateway<S> {
 
 impl<S: Clone> Gateway<S> {
     pub fn new(inner: S) -> Self {
-        let layer = layer(document(100, &MODELS), false).unwrap();
+        let layer = layer(document(100, &MODELS), ResponseModel::Unchanged).unwrap();
         let catalog = layer.registry().snapshot().unwrap();
-        let entry = Arc::clone(catalog.find(MODELS[0]).unwrap().0);
+        let entry = Arc::clone(catalog.find(MODELS[0]).unwrap().entry);
         Self {
             bare: inner.clone(),
             layered: layer.layer(inner.clone()),
@@ -199,8 +202,8 @@ impl<S: Inner> Naive<S> {
         let (mut head, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let mut value: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        let (entry, _) = self.catalog.find(value["model"].as_str().unwrap()).unwrap();
-        value["model"] = entry.id().into();
+        let found = self.catalog.find(value["model"].as_str().unwrap()).unwrap();
+        value["model"] = found.entry.id().into();
         let body = serde_json::to_vec(&value).unwrap();
         head.headers.insert(CONTENT_LENGTH, body.len().into());
         let request = Request::from_parts(head, Full::from(body));

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, hint::black_box, ops::Range};
 
-use model_scan::json::{Model, Scanner};
+use model_scan::{ModelField, ModelScanner};
 use serde::Deserialize;
 
 const ID: &str = "0xb603e5c973fae19c86079a068abdc5c119c276e6117fb418a2248f6efd95612d";
@@ -22,12 +22,12 @@ pub const SUBJECTS: [(&str, Subject); 6] = [
 
 /// This project's scanner, which reads the body to its end.
 #[derive(Debug)]
-pub struct ModelFinder(Scanner);
+pub struct ModelFinder(ModelScanner);
 
 impl ModelFinder {
     #[allow(clippy::new_without_default, reason = "one way to make it is enough")]
     pub fn new() -> Self {
-        Self(Scanner::new())
+        Self(ModelScanner::json())
     }
 
     pub fn feed(&mut self, frame: &[u8]) {
@@ -37,10 +37,10 @@ impl ModelFinder {
     /// Returns where the model's value is, with its quotes.
     pub fn finish(mut self) -> Range<usize> {
         self.0.finish().expect("valid JSON");
-        let Model::String { start, end, .. } = self.0.model() else {
-            panic!("{:?}", self.0.model());
-        };
-        start as usize..end as usize
+        match self.0.model() {
+            ModelField::String { span, .. } => span.start as usize..span.end as usize,
+            field => panic!("{field:?}"),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use serde_json::Value;
-use tower_model_routing::{Catalog, ResolvedBy};
+use tower_model_routing::registry::{Catalog, ResolvedBy};
 
 /// Parses a catalog, and asserts that it has the entries and finds the names that a naive reader
 /// has and finds.

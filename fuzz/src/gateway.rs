@@ -16,8 +16,8 @@ use http_body_util::{BodyExt, Full};
 use tokio::runtime::{self, Runtime};
 use tower::{Layer, Service, ServiceExt};
 use tower_model_routing::{
-    BoxError, FetchFuture, Fetched, ModelRoutingLayer, RegistrySource, Rejection, RoutedBody,
-    RoutingConfig, RoutingConfigBuilder, SourceError,
+    BoxError, ModelRoutingLayer, Rejection, RoutedBody, RoutingConfig, RoutingConfigBuilder,
+    registry::{FetchFuture, Fetched, RegistrySource, SourceError},
 };
 
 /// The path of an inference endpoint.

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Full};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Value, json};
 use tower::Service;
-use tower_model_routing::{ModelListService, ModelRoutingLayer};
+use tower_model_routing::{ModelListService, ModelRoutingLayer, ResponseModel};
 
 use crate::gateway::{Gateway, Source, paused_runtime};
 
@@ -39,7 +39,7 @@ async fn check_all(etag: &str, error: &str, models: &[(&str, &str)]) {
         config
             .response_headers(true)
             .id_header(HeaderName::from_static("model_id"))
-            .restore_model_name(true)
+            .response_model(ResponseModel::Served)
     });
     let layer = &gateway.layer;
     let published = layer.registry().refresh().await.is_ok();
@@ -50,18 +50,19 @@ async fn check_all(etag: &str, error: &str, models: &[(&str, &str)]) {
     );
     let stats = layer.registry().stats();
     if !published {
-        assert_eq!(stats.cached_models, 0);
+        assert_eq!(stats.models, 0);
         return;
     }
     // An ETag that no request can carry is dropped.
-    let kept = stats.last_etag.as_deref();
+    let kept = stats.etag.as_deref();
     assert!(kept.is_none_or(|kept| kept == etag && HeaderValue::from_str(kept).is_ok()));
     assert_eq!(stats.last_error, None);
 
     check_list(layer).await;
     let catalog = layer.registry().snapshot().expect("it has been fetched");
     for model in catalog.named_entries() {
-        let (found, _) = catalog.find(model.name()).expect("a name in the catalog");
+        let found = catalog.find(model.name()).expect("a name in the catalog");
+        let found = found.entry;
         check_headers(&gateway, model.name(), found.name(), found.id()).await;
     }
 
@@ -69,6 +70,7 @@ async fn check_all(etag: &str, error: &str, models: &[(&str, &str)]) {
     let refreshed = layer.registry().refresh().await;
     assert!(refreshed.is_err());
     let told = layer.registry().stats().last_error.expect("an error");
+    let told = told.report().to_string();
     assert!(!told.contains(char::is_control), "{told:?}");
     // One line, of which the end may be missing.
     let as_told = |c: char| match c {
@@ -102,7 +104,8 @@ async fn check_list(layer: &ModelRoutingLayer) {
     let listed: Vec<_> = listed.iter().map(|model| model["id"].clone()).collect();
     assert_eq!(listed, names);
     for model in catalog.named_entries() {
-        let (found, _) = catalog.find(model.name()).expect("a name in the catalog");
+        let found = catalog.find(model.name()).expect("a name in the catalog");
+        let found = found.entry;
         let name = utf8_percent_encode(model.name(), NON_ALPHANUMERIC);
         let shown = get(format!("/v1/models/{name}")).await;
         assert_eq!(shown["id"], found.name());

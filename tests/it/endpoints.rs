@@ -275,8 +275,8 @@ async fn endpoint_rejects_other_model_types() {
 async fn config_extends_the_endpoints() {
     let gateway = Gateway::with(|config| {
         config
-            .endpoint("/rerank", Endpoint::Embedding)
-            .endpoint("/messages", Endpoint::Other)
+            .add_endpoint("/rerank", Endpoint::Embedding)
+            .add_endpoint("/messages", Endpoint::Other)
     });
     for (path, sent, code, received) in [
         ("/v2/rerank", "{}", "ok", Some(r#"{"model":"0x0b"}"#)),

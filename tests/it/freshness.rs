@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, advance, sleep};
-use tower_model_routing::Catalog;
+use tower_model_routing::registry::Catalog;
 
 use crate::support::{
     gateway::{CHAT, Gateway},

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderName, Request};
 use http_body_util::Full;
-use tower_model_routing::{ResolvedBy, RoutedModel};
+use tower_model_routing::{RoutedModel, registry::ResolvedBy};
 
 use crate::support::{
     gateway::{Gateway, ReceivedRequest, ReceivedResponse},

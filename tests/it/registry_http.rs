@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tower_model_routing::{
+use tower_model_routing::registry::{
     Fetched, Refreshed, Registry, RegistryError, RegistrySource, ReqwestSource,
 };
 
@@ -69,7 +69,7 @@ async fn revalidates_with_the_last_etag() {
         assert_eq!(registry.refresh().await.unwrap(), Refreshed::Changed);
         assert!(!has(&registry, "one"));
         let stats = registry.stats();
-        assert_eq!(stats.last_etag.as_deref(), Some("\"2\""));
+        assert_eq!(stats.etag.as_deref(), Some("\"2\""));
         assert_eq!((stats.fetches, stats.refreshes_failed), (3, 0));
     }
 }
@@ -154,7 +154,7 @@ async fn failed_fetch_keeps_catalog_and_etag() {
         }
         assert!(!error.contains("DOCTYPE"), "{error}");
         assert!(has(&registry, "one"));
-        assert_eq!(registry.stats().last_etag.as_deref(), Some("\"1\""));
+        assert_eq!(registry.stats().etag.as_deref(), Some("\"1\""));
         server.set_response(two());
         assert_eq!(registry.refresh().await.unwrap(), Refreshed::Changed);
         assert!(has(&registry, "two"));

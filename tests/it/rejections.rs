@@ -38,7 +38,7 @@ async fn reject(gateway: &Gateway, path: &str, sent: &str) -> (ReceivedResponse,
 async fn each_code_has_its_status_and_param() {
     let gateway = Gateway::with(|config| {
         config
-            .fallback(Endpoint::Llm, "")
+            .without_fallback(Endpoint::Llm)
             .fallback(Endpoint::Tts, "gone")
             .fallback(Endpoint::Embedding, "m-llm")
     });

@@ -8,7 +8,8 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt, buffer::Buffer, service_fn};
 use tower_model_routing::{
-    Rejection, ResponseBody, RoutedBody, RoutedModel, RoutingConfig, RoutingConfigBuilder,
+    Rejection, ResponseBody, ResponseModel, RoutedBody, RoutedModel, RoutingConfig,
+    RoutingConfigBuilder,
 };
 
 use crate::support::{
@@ -24,7 +25,7 @@ const EVENTS: &str = "text/event-stream";
 
 /// Makes the response name the served model.
 fn served(config: RoutingConfigBuilder) -> RoutingConfigBuilder {
-    config.restore_model_name(true)
+    config.response_model(ResponseModel::Served)
 }
 
 /// Sends [`REQUEST`] through a layer around a service that returns this response.
@@ -126,7 +127,11 @@ async fn rewrites_in_every_shape() {
         let model_end = sent.find("0xb603").unwrap() + r#"0xb603""#.len();
         for expected in [rewritten.as_str(), sent] {
             let layer = layer(ScriptedSource::with_models(), |config| {
-                config.restore_model_name(expected != sent)
+                if expected == sent {
+                    config
+                } else {
+                    config.response_model(ResponseModel::Served)
+                }
             });
             for shape in Shape::all(sent.len()) {
                 let service =

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use http_body_util::Full;
-use tower_model_routing::{ModelType, ResolvedBy, RoutedModel, UnknownModel};
+use tower_model_routing::{
+    RoutedModel, UnknownModel,
+    registry::{ModelType, ResolvedBy},
+};
 
 use crate::support::{
     body::{ScriptedBody, Step, data, trailers},

@@ -16,8 +16,9 @@ use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_model_routing::{
-    Catalog, Endpoint, Fetched, ModelListService, ModelRoutingLayer, RegistrySource, Rejection,
-    ReqwestSource, RoutedBody, RoutedModel, RoutingConfig, RoutingConfigBuilder, UnknownModel,
+    Endpoint, ModelListService, ModelRoutingLayer, Rejection, ResponseModel, RoutedBody,
+    RoutedModel, RoutingConfig, RoutingConfigBuilder, UnknownModel,
+    registry::{Catalog, Fetched, RegistrySource, ReqwestSource},
 };
 
 use crate::support::{
@@ -134,7 +135,7 @@ fn configured(
     configure: impl FnOnce(RoutingConfigBuilder) -> RoutingConfigBuilder,
 ) -> ModelRoutingLayer {
     let builder = configure(RoutingConfig::builder().source(source))
-        .restore_model_name(true)
+        .response_model(ResponseModel::Served)
         .response_headers(true);
     print(&builder);
     let config = builder.build().unwrap();

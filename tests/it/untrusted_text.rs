@@ -9,7 +9,8 @@ use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_model_routing::{
-    Catalog, FetchFuture, RegistrySource, RoutedBody, SourceError, UnknownModel,
+    ResponseModel, RoutedBody, UnknownModel,
+    registry::{Catalog, FetchFuture, RegistrySource, SourceError},
 };
 
 use crate::support::{
@@ -48,7 +49,7 @@ async fn name_and_id_stay_one_json_string_and_one_header() {
         config
             .id_header(ID_HEADER)
             .response_headers(true)
-            .restore_model_name(true)
+            .response_model(ResponseModel::Served)
     });
     let expected = json!({"model": HOSTILE, "n": 1});
     for (content_type, before, after) in [

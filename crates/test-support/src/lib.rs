@@ -7,7 +7,7 @@
 )]
 
 /// A catalog with models of all types.
-pub const MODELS: &str = include_str!("../../../tests/it/support/models.json");
+pub const MODELS: &str = include_str!("models.json");
 
 pub mod client;
 pub mod encoding;

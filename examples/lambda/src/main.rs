@@ -15,14 +15,14 @@ use rustls::crypto::ring;
 use serde_json::json;
 use tokio::time::timeout;
 use tower::ServiceBuilder;
-use tower_model_routing::{ModelRoutingLayer, RoutedBody, RoutingConfigBuilder};
+use tower_model_routing::{ModelRoutingLayer, ResponseModel, RoutedBody, RoutingConfigBuilder};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let config = RoutingConfigBuilder::from_env()?
         .response_headers(true)
-        .restore_model_name(true)
+        .response_model(ResponseModel::Served)
         .build()?;
     // One layer per process, so that invocations share its catalog. Lambda freezes the process
     // between invocations; a refresh that this interrupts fails and is retried.

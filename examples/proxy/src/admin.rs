@@ -10,11 +10,11 @@ use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 use tower::ServiceExt;
 use tower_model_routing::{
-    Catalog, Endpoint, ModelListService, ModelRoutingLayer, Registry, RegistryHealth,
-    RegistryStats, RoutingConfig,
+    Endpoint, ModelListService, ModelRoutingLayer, RoutingConfig,
+    registry::{Catalog, Registry, RegistryHealth, RegistryStats},
 };
 
-use crate::{body::Body, response, tasks::TaskGauge};
+use crate::{body::Body, cache_stats, response, tasks::TaskGauge};
 
 /// How long a health response waits for a catalog that is being fetched.
 const MAX_CATALOG_WAIT: Duration = Duration::from_secs(2);
@@ -151,8 +151,8 @@ impl AdminRoutes {
             "status": status,
             "model_service": {
                 "status": status,
-                "model_count": stats.cached_models,
-                "cache_info": stats,
+                "model_count": stats.models,
+                "cache_info": cache_stats::json(stats),
                 "active_models_url": self.registry().location(),
                 "default_fallback_model": self.fallbacks.llm,
             },
@@ -175,7 +175,7 @@ impl AdminRoutes {
                 "fetch_timeout_seconds": policy.fetch_timeout.as_secs_f64(),
                 "miss_refresh_seconds": policy.miss_refresh.as_secs_f64(),
             },
-            "cache_stats": stats,
+            "cache_stats": cache_stats::json(stats),
             "model_counts": {
                 "total_models": catalog.map_or(0, Catalog::len),
                 "active_mappings": catalog.map_or(0, Catalog::name_count),
@@ -195,8 +195,8 @@ impl AdminRoutes {
             .map(|name| {
                 let found = catalog.and_then(|catalog| catalog.find(name));
                 let result = match found {
-                    Some((entry, _)) => {
-                        json!({ "status": "resolved", "blockchain_id": entry.id() })
+                    Some(found) => {
+                        json!({ "status": "resolved", "blockchain_id": found.entry.id() })
                     }
                     None => json!({ "status": "not_found", "blockchain_id": null }),
                 };

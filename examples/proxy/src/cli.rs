@@ -4,7 +4,7 @@ use std::{env, net::SocketAddr, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use http::{HeaderName, HeaderValue, Uri};
-use tower_model_routing::{ReqwestSource, RoutingConfigBuilder};
+use tower_model_routing::{RoutingConfigBuilder, registry::ReqwestSource};
 
 use crate::{forward::Timeouts, log};
 

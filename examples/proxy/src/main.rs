@@ -11,6 +11,7 @@
 mod admin;
 mod app;
 mod body;
+mod cache_stats;
 mod cli;
 mod coalesce;
 mod demo;
@@ -38,7 +39,7 @@ use std::{
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use mimalloc::MiMalloc;
 use tokio::{net::TcpListener, runtime::Handle, time::interval};
-use tower_model_routing::{BoxError, ModelRoutingLayer};
+use tower_model_routing::{BoxError, ModelRoutingLayer, ResponseModel};
 
 use crate::{
     admin::{AdminRoutes, Fallbacks},
@@ -95,7 +96,7 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
     let mut routing = settings
         .routing
         .response_headers(true)
-        .restore_model_name(true);
+        .response_model(ResponseModel::Served);
     if let Some(url) = settings.models_url {
         routing = routing.models_url(url);
     } else if is_demo {

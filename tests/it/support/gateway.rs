@@ -15,8 +15,9 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt};
 use tower_model_routing::{
-    BoxError, ModelRouting, ModelRoutingLayer, Registry, RegistryPolicy, RegistrySource, Rejection,
-    RoutedBody, RoutingConfig, RoutingConfigBuilder,
+    BoxError, ModelRouting, ModelRoutingLayer, Rejection, RoutedBody, RoutingConfig,
+    RoutingConfigBuilder,
+    registry::{Registry, RegistrySource},
 };
 
 use super::source::ScriptedSource;
@@ -209,14 +210,13 @@ pub(crate) async fn warm_layer() -> ModelRoutingLayer {
 
 /// A registry with default settings.
 pub(crate) fn registry(source: impl RegistrySource) -> Registry {
-    Registry::new(source)
+    Registry::builder(source).build().unwrap()
 }
 
 /// A registry with this fetch timeout.
 pub(crate) fn registry_with_timeout(source: impl RegistrySource, timeout: Duration) -> Registry {
-    let mut policy = RegistryPolicy::default();
-    policy.fetch_timeout = timeout;
-    Registry::with_policy(source, policy, None)
+    let builder = Registry::builder(source).fetch_timeout(timeout);
+    builder.build().unwrap()
 }
 
 /// A POST of JSON.

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use tower_model_routing::{FetchFuture, Fetched, RegistrySource, SourceError};
+use tower_model_routing::registry::{FetchFuture, Fetched, RegistrySource, SourceError};
 
 /// The outcome of a fetch.
 #[derive(Clone, Debug)]
