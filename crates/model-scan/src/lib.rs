@@ -75,6 +75,8 @@ mod multipart;
 #[cfg(any(test, feature = "oracle"))]
 #[cfg_attr(docsrs, doc(cfg(feature = "oracle")))]
 pub mod oracle;
+#[cfg(test)]
+mod random;
 pub mod rewrite;
 mod scanner;
 

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::random::{cuts, mutated, mutations};
 
 const NAME: &str = r#""venice-uncensored""#;
 const SSE: ResponseFormat = ResponseFormat::Events { parent: None };
@@ -214,18 +215,6 @@ fn document() -> impl Strategy<Value = String> {
     })
 }
 
-fn cut(bytes: &[u8], cuts: &[prop::sample::Index]) -> Vec<Vec<u8>> {
-    let mut at: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
-    at.sort_unstable();
-    let mut pieces = Vec::new();
-    let mut from = 0;
-    for to in at.into_iter().chain([bytes.len()]) {
-        pieces.push(bytes[from..to].to_vec());
-        from = to;
-    }
-    pieces
-}
-
 #[test]
 fn one_model_may_be_complete_while_the_other_is_pending() {
     for event in [
@@ -245,7 +234,7 @@ proptest! {
     #[test]
     fn nested_models_are_set_however_events_are_cut(
         events in prop::collection::vec((document(), document(), any::<bool>()), 0..4),
-        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+        cuts in cuts(),
     ) {
         let stream: String = events
             .iter()
@@ -258,19 +247,17 @@ proptest! {
             })
             .collect();
         let response = stream.replace('@', r#""0xb603""#);
-        let pieces = cut(response.as_bytes(), &cuts);
-        let out = rewrite_pieces(RESPONSES, pieces.iter().map(|piece| &piece[..]));
+        let out = rewrite_pieces(RESPONSES, cuts.frames(response.as_bytes()));
         prop_assert_eq!(String::from_utf8(out).unwrap(), stream.replace('@', NAME));
     }
 
     #[test]
     fn json_responses_change_only_in_their_model(
         document in document(),
-        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        cuts in cuts(),
     ) {
         let response = document.replace('@', r#""0xb6\u00303""#);
-        let pieces = cut(response.as_bytes(), &cuts);
-        let out = rewrite_pieces(ResponseFormat::Json, pieces.iter().map(|piece| &piece[..]));
+        let out = rewrite_pieces(ResponseFormat::Json, cuts.frames(response.as_bytes()));
         prop_assert_eq!(String::from_utf8(out).unwrap(), document.replace('@', NAME));
     }
 
@@ -285,7 +272,7 @@ proptest! {
             ),
             0..5,
         ),
-        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+        cuts in cuts(),
     ) {
         let stream: String = events
             .iter()
@@ -299,18 +286,16 @@ proptest! {
             })
             .collect();
         let response = stream.replace('@', r#""0xb603""#);
-        let pieces = cut(response.as_bytes(), &cuts);
-        let out = rewrite_pieces(SSE, pieces.iter().map(|piece| &piece[..]));
+        let out = rewrite_pieces(SSE, cuts.frames(response.as_bytes()));
         prop_assert_eq!(String::from_utf8(out).unwrap(), stream.replace('@', NAME));
     }
 
     #[test]
     fn arbitrary_streams_match_the_oracle(
         stream in "(data: ?|\\{|\\}|\"model\":|\"response\":|\"|a|\\\\|\r|\n|\n\n|,|: |\"x\"){0,40}",
-        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        cuts in cuts(),
     ) {
-        let pieces = cut(stream.as_bytes(), &cuts);
-        let frames: Vec<_> = pieces.iter().map(|piece| &piece[..]).collect();
+        let frames = cuts.frames(stream.as_bytes());
         for format in [ResponseFormat::Json, SSE, RESPONSES] {
             oracle::check(format, &frames);
         }
@@ -319,8 +304,8 @@ proptest! {
     #[test]
     fn mutated_events_match_the_oracle(
         documents in prop::collection::vec((document(), document(), any::<bool>()), 0..4),
-        noise in prop::collection::vec((any::<prop::sample::Index>(), "[\"{},:\r\n a]"), 0..3),
-        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+        mutations in mutations(b"[\"{},:\r\n a]"),
+        cuts in cuts(),
     ) {
         let mut response = String::new();
         for (outer, inner, is_nested) in documents {
@@ -328,13 +313,8 @@ proptest! {
             let inside = outer.replacen('{', &format!("{{\"response\":{value},"), 1);
             response += &format!("data: {}\n\n", inside.replace('@', "\"0xb603\""));
         }
-        let mut response = response.into_bytes();
-        for (place, bytes) in noise {
-            let at = place.index(response.len() + 1);
-            response.splice(at..at, bytes.bytes());
-        }
-        let pieces = cut(&response, &cuts);
-        let frames: Vec<_> = pieces.iter().map(|piece| &piece[..]).collect();
+        let response = mutated(response, &mutations);
+        let frames = cuts.frames(&response);
         for format in [SSE, RESPONSES] {
             oracle::check(format, &frames);
         }

@@ -1,4 +1,4 @@
-//! Random documents, mutations and cuts.
+//! Random documents.
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
@@ -194,93 +194,4 @@ pub(super) fn strict_document() -> BoxedStrategy<String> {
     let value = || prop_oneof![number(), word()].boxed();
     let model = prop_oneof![6 => literal(), 1 => value()];
     object(value(), model.boxed())
-}
-
-/// A change of a document.
-#[derive(Clone, Debug)]
-pub(super) enum Mutation {
-    Replace(prop::sample::Index, u8),
-    Insert(prop::sample::Index, u8),
-    Delete(prop::sample::Index),
-    Truncate(prop::sample::Index),
-    /// Copies the bytes between two places to a third.
-    Copy([prop::sample::Index; 3]),
-}
-
-impl Mutation {
-    pub(super) fn apply(&self, bytes: &mut Vec<u8>) {
-        if bytes.is_empty() {
-            return;
-        }
-        let len = bytes.len();
-        match self {
-            Self::Replace(at, byte) => bytes[at.index(len)] = *byte,
-            Self::Insert(at, byte) => bytes.insert(at.index(len + 1), *byte),
-            Self::Delete(at) => {
-                bytes.remove(at.index(len));
-            }
-            Self::Truncate(at) => bytes.truncate(at.index(len)),
-            Self::Copy([from, to, at]) => {
-                let (from, to) = (from.index(len), to.index(len));
-                let part = bytes[from.min(to)..from.max(to)].to_vec();
-                let at = at.index(len);
-                bytes.splice(at..at, part);
-            }
-        }
-    }
-}
-
-pub(super) fn mutation() -> impl Strategy<Value = Mutation> {
-    let place = any::<prop::sample::Index>;
-    let byte = || {
-        prop_oneof![
-            6 => select(b"\"\\{}[],:0123456789.eE+-truefalsn u \n\t\x00\x01\xef\xbb/'#Nm".to_vec()),
-            1 => any::<u8>(),
-        ]
-    };
-    prop_oneof![
-        4 => (place(), byte()).prop_map(|(at, byte)| Mutation::Replace(at, byte)),
-        4 => (place(), byte()).prop_map(|(at, byte)| Mutation::Insert(at, byte)),
-        4 => place().prop_map(Mutation::Delete),
-        1 => place().prop_map(Mutation::Truncate),
-        1 => [place(), place(), place()].prop_map(Mutation::Copy),
-    ]
-}
-
-/// Places at which to cut a document into frames.
-#[derive(Clone, Debug)]
-pub(super) enum Cuts {
-    Every(usize),
-    At(Vec<prop::sample::Index>),
-}
-
-impl Cuts {
-    pub(super) fn frames<'a>(&self, bytes: &'a [u8]) -> Vec<&'a [u8]> {
-        match self {
-            Self::Every(len) => bytes.chunks(*len).collect(),
-            Self::At(places) => {
-                let mut places: Vec<_> = places
-                    .iter()
-                    .map(|place| place.index(bytes.len() + 1))
-                    .collect();
-                places.sort_unstable();
-                let mut frames = Vec::new();
-                let mut start = 0;
-                for place in places {
-                    frames.push(&bytes[start..place]);
-                    start = place;
-                }
-                frames.push(&bytes[start..]);
-                frames
-            }
-        }
-    }
-}
-
-pub(super) fn cuts() -> impl Strategy<Value = Cuts> {
-    prop_oneof![
-        (1_usize..200).prop_map(Cuts::Every),
-        (200_usize..3_000).prop_map(Cuts::Every),
-        vec(any::<prop::sample::Index>(), 0..12).prop_map(Cuts::At),
-    ]
 }

@@ -4,11 +4,15 @@
 
 use proptest::{collection::vec, prelude::*, test_runner::Config};
 
-use super::super::JsonErrorKind;
 use super::{
+    super::JsonErrorKind,
     check, check_and_read,
-    generate::{Mutation, cuts, deep, document, long_document, mutation, strict_document},
+    generate::{deep, document, long_document, strict_document},
 };
+use crate::random::{cuts, mutated, mutations};
+
+/// The bytes of JSON, and of what is not.
+const BYTES: &[u8] = b"\"\\{}[],:0123456789.eE+-truefalsn u \n\t\x00\x01\xef\xbb/'#Nm";
 
 fn config() -> Config {
     let default = Config::default();
@@ -22,14 +26,6 @@ fn config() -> Config {
         max_shrink_iters: 20_000,
         ..default
     }
-}
-
-fn mutated(document: String, mutations: &[Mutation]) -> Vec<u8> {
-    let mut bytes = document.into_bytes();
-    mutations
-        .iter()
-        .for_each(|mutation| mutation.apply(&mut bytes));
-    bytes
 }
 
 proptest! {
@@ -52,7 +48,7 @@ proptest! {
     #[test]
     fn mutated_documents_match_the_oracle(
         document in document(),
-        mutations in vec(mutation(), 1..4),
+        mutations in mutations(BYTES),
         cuts in cuts(),
     ) {
         let document = mutated(document, &mutations);
@@ -62,7 +58,7 @@ proptest! {
     #[test]
     fn long_documents_match_the_oracle(
         document in long_document(),
-        mutations in vec(mutation(), 0..3),
+        mutations in mutations(BYTES),
         cuts in cuts(),
     ) {
         let document = mutated(document, &mutations);
@@ -72,7 +68,7 @@ proptest! {
     #[test]
     fn strict_documents_match_serde_json(
         document in strict_document(),
-        mutations in vec(mutation(), 0..3),
+        mutations in mutations(BYTES),
         cuts in cuts(),
     ) {
         let document = mutated(document, &mutations);
@@ -93,7 +89,7 @@ proptest! {
     fn deep_documents_match_the_oracle(
         depth in prop_oneof![3 => 55_usize..140, 1 => 1015_usize..1030],
         kinds in any::<u64>(),
-        mutations in vec(mutation(), 0..3),
+        mutations in mutations(BYTES),
         cuts in cuts(),
     ) {
         let document = format!("{{\"a\":{},\"model\":\"x\"}}", deep(depth, kinds));

@@ -1,9 +1,9 @@
 //! Random forms, valid and mutated, cut anywhere: the scanner agrees with the oracle.
 
-use proptest::prelude::*;
-use proptest::sample::{Index, select};
+use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::*;
+use crate::random::{cuts, mutated, mutations};
 
 const BOUNDARIES: [&str; 8] = [
     "XyZ",
@@ -70,11 +70,11 @@ fn content(boundary: &'static str) -> impl Strategy<Value = String> {
         4 => (0..near.len()).prop_map(move |len| near[..len].to_owned()),
         1 => Just("y".repeat(300)),
     ];
-    prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+    vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
 
 fn part(boundary: &'static str) -> impl Strategy<Value = String> {
-    let headers = prop::collection::vec(header(), 0..2);
+    let headers = vec(header(), 0..2);
     (
         disposition(),
         prop::option::weighted(0.3, headers),
@@ -93,7 +93,7 @@ fn form() -> impl Strategy<Value = Form> {
     select(&BOUNDARIES).prop_flat_map(|boundary| {
         let preamble = select(vec!["", "", "", "\r\n"]);
         let end = select(vec!["\r\n", "\r\n", "", "\r\n\r\n"]);
-        let parts = prop::collection::vec(part(boundary), 0..4);
+        let parts = vec(part(boundary), 0..4);
         (preamble, parts, end).prop_map(move |(preamble, parts, end)| Form {
             boundary,
             bytes: format!("{preamble}{}--{boundary}--{end}", parts.concat()).into_bytes(),
@@ -101,101 +101,41 @@ fn form() -> impl Strategy<Value = Form> {
     })
 }
 
-#[derive(Clone, Debug)]
-enum Mutation {
-    Set(Index, u8),
-    Insert(Index, u8),
-    Delete(Index, usize),
-    Truncate(Index),
-    /// Copies a stretch to another place.
-    Copy(Index, usize, Index),
-}
-
-fn mutation() -> impl Strategy<Value = Mutation> {
-    let byte = || prop_oneof![select(b"\r\n- \t\";:=\\'*mM%\0".to_vec()), any::<u8>()];
-    prop_oneof![
-        (any::<Index>(), byte()).prop_map(|(i, b)| Mutation::Set(i, b)),
-        (any::<Index>(), byte()).prop_map(|(i, b)| Mutation::Insert(i, b)),
-        (any::<Index>(), 1..9_usize).prop_map(|(i, n)| Mutation::Delete(i, n)),
-        any::<Index>().prop_map(Mutation::Truncate),
-        (any::<Index>(), 1..40_usize, any::<Index>())
-            .prop_map(|(i, n, to)| Mutation::Copy(i, n, to)),
-    ]
-}
-
-fn mutate(bytes: &mut Vec<u8>, mutation: &Mutation) {
-    if bytes.is_empty() {
-        return;
-    }
-    let end = |i: usize, n: usize| (i + n).min(bytes.len());
-    match mutation {
-        Mutation::Set(i, b) => *i.get_mut(bytes) = *b,
-        Mutation::Insert(i, b) => bytes.insert(i.index(bytes.len()), *b),
-        Mutation::Delete(i, n) => {
-            let i = i.index(bytes.len());
-            bytes.drain(i..end(i, *n));
-        }
-        Mutation::Truncate(i) => bytes.truncate(i.index(bytes.len())),
-        Mutation::Copy(i, n, to) => {
-            let (i, to) = (i.index(bytes.len()), to.index(bytes.len()));
-            let stretch = bytes[i..end(i, *n)].to_vec();
-            bytes.splice(to..to, stretch);
-        }
-    }
-}
-
-/// Returns the frames between these cuts.
-fn frames<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
-    let mut cuts: Vec<usize> = cuts.iter().map(|i| i.index(bytes.len() + 1)).collect();
-    cuts.extend([0, bytes.len()]);
-    cuts.sort_unstable();
-    cuts.windows(2)
-        .map(|pair| &bytes[pair[0]..pair[1]])
-        .collect()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig {
         failure_persistence: None,
-        ..ProptestConfig::with_cases(1000)
+        ..ProptestConfig::with_cases(2000)
     })]
 
     #[test]
     fn forms_match_the_oracle(
         form in form(),
-        cuts in prop::collection::vec(any::<Index>(), 0..12),
+        mutations in prop_oneof![
+            Just(Vec::new()),
+            mutations(b"\r\n- \t\";:=\\'*mM%\0"),
+        ],
+        cuts in cuts(),
     ) {
-        check(form.boundary, &form.bytes, &frames(&form.bytes, &cuts));
-    }
-
-    #[test]
-    fn mutated_forms_match_the_oracle(
-        mut form in form(),
-        mutations in prop::collection::vec(mutation(), 1..4),
-        cuts in prop::collection::vec(any::<Index>(), 0..12),
-    ) {
-        for mutation in &mutations {
-            mutate(&mut form.bytes, mutation);
-        }
-        check(form.boundary, &form.bytes, &frames(&form.bytes, &cuts));
+        let bytes = mutated(form.bytes, &mutations);
+        check(form.boundary, &bytes, &cuts.frames(&bytes));
     }
 
     #[test]
     fn contents_without_the_boundary_are_found(
         before in content("XyZ"),
         value in content("XyZ"),
-        cuts in prop::collection::vec(any::<Index>(), 0..12),
+        cuts in cuts(),
     ) {
         let bytes = super::form(&[(FILE.0, &before), (MODEL.0, &value), FILE]).into_bytes();
-        let (start, end) = scan_frames(BOUNDARY, frames(&bytes, &cuts)).unwrap().unwrap();
+        let (start, end) = scan_frames(BOUNDARY, cuts.frames(&bytes)).unwrap().unwrap();
         prop_assert_eq!(&bytes[start as usize..end as usize], value.as_bytes());
     }
 
     #[test]
     fn arbitrary_bytes_match_the_oracle(
-        bytes in prop::collection::vec(select(b"\r\n-a:; =\"n".to_vec()), 0..40),
-        cuts in prop::collection::vec(any::<Index>(), 0..4),
+        bytes in vec(select(b"\r\n-a:; =\"n".to_vec()), 0..40),
+        cuts in cuts(),
     ) {
-        check("a", &bytes, &frames(&bytes, &cuts));
+        check("a", &bytes, &cuts.frames(&bytes));
     }
 }
