@@ -93,7 +93,7 @@ impl Fleet {
         })
     }
 
-    /// Runs the load for `time`, beginning so long after a deploy.
+    /// Runs the load for `time`, beginning this long after a deploy.
     pub(crate) async fn run_steady(
         rate: f64,
         after: Duration,

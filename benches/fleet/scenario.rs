@@ -13,7 +13,7 @@ const SHARE_OF_NEW: f64 = 0.1;
 
 /// The fleet during each event.
 pub(crate) struct Scenario {
-    /// All caches are empty at its begin.
+    /// It begins with empty caches.
     pub(crate) deploy: Period,
     pub(crate) steady: Period,
     /// Every fetch fails.

@@ -31,7 +31,7 @@ struct Inner {
     newest_seen: u64,
     transits: Vec<Transit>,
     categories: BTreeMap<&'static str, u64>,
-    /// The number of slow requests of which that is expected.
+    /// The number of slow requests that may be slow.
     slow: u64,
 }
 

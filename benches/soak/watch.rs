@@ -24,7 +24,7 @@ use crate::{
     upstream::Upstream,
 };
 
-/// The limit of anything that is waited for.
+/// The limit of every wait.
 const TIMEOUT: Duration = Duration::from_secs(40);
 
 pub(crate) struct Watch {
@@ -142,7 +142,7 @@ impl Watch {
         }
     }
 
-    /// What the proxy takes when nothing is under transit any more.
+    /// Waits until no request is in flight, and returns a sample.
     pub(crate) async fn settled(&self, upstream: &Upstream) -> Result<Sample, BoxError> {
         let start = Instant::now();
         let mut before = self.sample().await?;
@@ -165,7 +165,7 @@ impl Watch {
         let stats = &health["model_service"]["cache_info"];
         let status = health["status"].as_str().unwrap_or_default();
         let must_be_known = history.must_be_known(before);
-        // The page was made between the two.
+        // The page was made between `before` and `after`.
         let was_good = must_be_known.is_some() && history.must_be_known(after).is_some();
         let was_bad = history.must_be_degraded(before) && history.must_be_degraded(after);
         let catalog = stats["last_hash"].as_str();

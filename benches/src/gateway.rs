@@ -224,7 +224,7 @@ struct Least<S> {
 impl<S: Inner> Least<S> {
     async fn call(&mut self, request: Request<Frames>) -> Response<Empty<Bytes>> {
         let (mut head, mut body) = request.into_parts();
-        let mut finder = ModelFinder::new();
+        let mut finder = ModelFinder::default();
         let mut held = Vec::with_capacity(body.frames.len());
         while let Some(Ok(frame)) = body.frame().await {
             let data = frame.into_data().unwrap();
