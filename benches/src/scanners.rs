@@ -24,12 +24,13 @@ pub const SUBJECTS: [(&str, Subject); 6] = [
 #[derive(Debug)]
 pub struct ModelFinder(ModelScanner);
 
-impl ModelFinder {
-    #[allow(clippy::new_without_default, reason = "one way to make it is enough")]
-    pub fn new() -> Self {
+impl Default for ModelFinder {
+    fn default() -> Self {
         Self(ModelScanner::json())
     }
+}
 
+impl ModelFinder {
     pub fn feed(&mut self, frame: &[u8]) {
         self.0.feed(frame).expect("valid JSON");
     }
@@ -45,13 +46,13 @@ impl ModelFinder {
 }
 
 fn scanner(body: &[u8]) {
-    let mut finder = ModelFinder::new();
+    let mut finder = ModelFinder::default();
     finder.feed(black_box(body));
     splice(body, finder.finish());
 }
 
 fn scanner_in_frames(body: &[u8]) {
-    let mut finder = ModelFinder::new();
+    let mut finder = ModelFinder::default();
     for frame in body.chunks(16 * 1024) {
         finder.feed(black_box(frame));
     }

@@ -20,7 +20,7 @@ const OTHER: &str = "/v1/other";
 const NAMED: &str = r#"{"model":"venice-uncensored"}"#;
 const ROUTED: &str = r#"{"model":"0xb603"}"#;
 
-/// What becomes of a POST of [`NAMED`] with these headers.
+/// The outcome of a POST of [`NAMED`] with these headers: a code, `routed` or `unchanged`.
 async fn outcome(path: &str, headers: &[(&str, &str)]) -> String {
     let gateway = Gateway::new();
     let mut request = Request::post(path);

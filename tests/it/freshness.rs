@@ -39,7 +39,7 @@ async fn send(gateway: &Gateway, json: &'static str) -> (String, Duration) {
     (outcome, start.elapsed())
 }
 
-/// Sends a request that must have this outcome after this time, to the second.
+/// Checks the outcome of a request and the time it takes.
 async fn expect(gateway: &Gateway, json: &'static str, outcome: &str, seconds: f64) {
     let (found, time) = send(gateway, json).await;
     assert_eq!(found, outcome);

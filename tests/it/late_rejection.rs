@@ -28,7 +28,7 @@ use crate::support::{
 
 const SPEECH: &str = "/v1/audio/transcriptions";
 
-/// What an inner service does when the body fails.
+/// The reaction of an inner service to a failed body.
 #[derive(Clone, Copy, Debug)]
 enum Reaction {
     Returns502,

@@ -12,7 +12,7 @@ use crate::support::{
     source::{Outcome, ScriptedSource},
 };
 
-/// Posts JSON that must be rejected, and checks what holds for every rejection.
+/// Posts JSON that must be rejected, and checks the common form of rejections.
 async fn reject(gateway: &Gateway, path: &str, sent: &str) -> (ReceivedResponse, Value) {
     let request = post(path, Full::<Bytes>::from(sent.to_owned()));
     let (response, received) = gateway.send(request).await;

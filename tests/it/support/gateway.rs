@@ -1,4 +1,4 @@
-//! The layer around an inner service that records what it receives.
+//! The layer around an inner service that records its requests.
 
 use std::{
     convert::Infallible,

@@ -1,4 +1,4 @@
-//! All ways in which a body can arrive, and a reader that checks what a body claims of itself.
+//! The shapes in which a body can arrive, and a reader that checks size hints and ends.
 
 use std::fmt::Display;
 
