@@ -155,6 +155,10 @@ fn failing_catalog_is_merely_expired_after_idling() {
     assert_eq!(failing.assess(360.0), until);
     assert_eq!(failing.assess_with(360.0, 361.0), until);
     assert_eq!(failing.assess_with(360.0, 362.0), CatalogAction::Use);
+
+    let failing = Fixture::fetched().failed_at(200.0);
+    assert_eq!(failing.assess(299.9), CatalogAction::UseAndRefresh);
+    assert_eq!(failing.assess(300.0), failing.refresh_until(302.0));
 }
 
 #[test]

@@ -48,6 +48,26 @@ async fn overdue_fetch_counts_as_failed_and_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn response_counts_until_overdue() {
+    for (time, name) in [(OVERDUE - MILLISECOND, "b"), (OVERDUE, "a")] {
+        let (source, registry) = warm().await;
+        source.returns(Outcome::Document("b"));
+        sleep(290 * SECOND).await;
+        assert_eq!(ready(&registry), "a");
+        yield_now().await;
+        advance(time).await;
+        let ended = |registry: &Registry| {
+            let stats = registry.stats();
+            stats.refreshes_changed + stats.refreshes_failed
+        };
+        while ended(&registry) == 1 {
+            yield_now().await;
+        }
+        assert_eq!(super::name(&registry.snapshot().unwrap()), name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn first_fetch_is_joined_until_overdue() {
     for (time, fetches) in [(OVERDUE - MILLISECOND, 1), (OVERDUE, 2)] {
         let source = FakeSource::new(Outcome::Document("a"));
