@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds every target and runs each for so many seconds (20), as many at a time
-# as there are cores.
+# Builds every fuzz target and runs each from fresh seeds, as many at a time as there are cores.
+#
+# usage: smoke.sh [SECONDS]   (per target; 20 by default)
 set -euo pipefail
 cd "$(dirname "$0")"
 

@@ -69,20 +69,22 @@ async fn check_all(etag: &str, error: &str, models: &[(&str, &str)]) {
     source.fail(error);
     let refreshed = layer.registry().refresh().await;
     assert!(refreshed.is_err());
-    let told = layer.registry().stats().last_error.expect("an error");
-    let told = told.report().to_string();
-    assert!(!told.contains(char::is_control), "{told:?}");
+    let reported = layer.registry().stats().last_error.expect("an error");
+    let error_shown = reported.report().to_string();
+    assert!(!error_shown.contains(char::is_control), "{error_shown:?}");
     // One line, of which the end may be missing.
-    let as_told = |c: char| match c {
+    let as_shown = |c: char| match c {
         '"' | '\'' => c.to_string(),
         _ => c.escape_debug().to_string(),
     };
-    let escaped: String = error.chars().map(as_told).collect();
-    let (_, shown) = told.split_once("a script: ").expect("source, then error");
+    let escaped: String = error.chars().map(as_shown).collect();
+    let (_, shown) = error_shown
+        .split_once("a script: ")
+        .expect("source, then error");
     if shown != escaped {
         let start = shown.strip_suffix('…').expect("all of it, or its start");
-        assert!(escaped.starts_with(start), "{told:?}");
-        assert!(told.chars().count() > 1000, "{told:?}");
+        assert!(escaped.starts_with(start), "{error_shown:?}");
+        assert!(error_shown.chars().count() > 1000, "{error_shown:?}");
     }
 }
 

@@ -234,6 +234,7 @@ impl ModelScanner {
     /// # Errors
     ///
     /// As [`decode`](Self::decode).
+    #[inline]
     pub fn is_blank(&self, raw: &[u8], escaped: bool) -> Result<bool, ScanError> {
         match (&self.0, raw) {
             // The usual case: a letter follows the quote.

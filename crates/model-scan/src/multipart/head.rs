@@ -4,7 +4,7 @@ use super::name::{Name, hides_name};
 use super::params::{Params, is_token};
 use super::{MultipartError, MultipartErrorKind, Reason};
 
-/// busboy forgets every header after the 2,000th; python-multipart refuses the ninth.
+/// busboy forgets every header after the 2,000th; python-multipart rejects the ninth.
 const MAX_HEADERS: usize = 32;
 
 const DISPOSITION: &str = "content-disposition";

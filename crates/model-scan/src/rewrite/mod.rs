@@ -139,6 +139,7 @@ impl ModelRewriter {
     }
 
     /// Returns whether no bytes are held back.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()
     }

@@ -65,8 +65,8 @@ fn part(piece: &[u8]) -> Option<(bool, &[u8], Option<usize>)> {
     let mut headers = Vec::new();
     for (_, line) in &lines[..empty] {
         let line = std::str::from_utf8(line).ok()?;
-        let odd = |c: char| (c < ' ' && c != '\t') || ('\u{7f}'..='\u{9f}').contains(&c);
-        if line.contains(odd) || line.contains(['\u{2028}', '\u{2029}']) {
+        let is_control = |c: char| (c < ' ' && c != '\t') || ('\u{7f}'..='\u{9f}').contains(&c);
+        if line.contains(is_control) || line.contains(['\u{2028}', '\u{2029}']) {
             return None;
         }
         let (name, value) = line.split_once(':')?;
