@@ -85,8 +85,8 @@ impl Clients {
         if let Err(error) = &ended {
             self.log.checks.check(Check::Status, false, || {
                 format!(
-                    "request {} ({}, {:?}, {:?}): {error:?}",
-                    plan.nonce, plan.category, plan.connection, plan.end
+                    "request {} ({}, {:?}, {:?}, {:?}): {error:?}",
+                    plan.nonce, plan.category, plan.connection, plan.action, plan.end
                 )
             });
         }
