@@ -43,6 +43,15 @@ pub struct RegistryBuilder {
     initial_catalog: Option<Arc<Catalog>>,
 }
 
+impl Registry {
+    /// Returns a builder of a registry with this source.
+    ///
+    /// An `Arc` of a source is a source too, so that several registries can share one.
+    pub fn builder(source: impl RegistrySource) -> RegistryBuilder {
+        RegistryBuilder::new(Arc::new(source))
+    }
+}
+
 impl RegistryBuilder {
     /// Returns a builder with the default policy and no initial catalog.
     pub(crate) fn new(source: Arc<dyn RegistrySource>) -> Self {

@@ -3,13 +3,13 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    builder::RegistryBuilder,
     catalog::Catalog,
     error::{RegistryError, Unavailable},
     policy::RegistryPolicy,
-    refresh::{BoxFuture, CatalogLookup, Inner},
+    refresh::{BoxFuture, CatalogLookup},
     snapshot::Refreshed,
     source::RegistrySource,
+    state::Inner,
     stats::RegistryStats,
 };
 
@@ -22,9 +22,9 @@ use super::{
 /// |---|---|---|
 /// | fresh | younger than about 80 % of the TTL | returns it |
 /// | stale | up to the TTL | returns it, and starts a refresh |
-/// | expired | past the TTL, after idling | waits for a refresh, up to [`RegistryBuilder::max_refresh_wait`], and returns the newest catalog |
+/// | expired | past the TTL, after idling | waits for a refresh, up to [`max_refresh_wait`](super::RegistryBuilder::max_refresh_wait), and returns the newest catalog |
 /// | failing | the last refresh failed | returns it, and retries after a backoff that doubles from 1 s to 60 s |
-/// | missing | not fetched yet, or older than [`RegistryBuilder::max_stale`] | waits for the fetch that all callers share |
+/// | missing | not fetched yet, or older than [`max_stale`](super::RegistryBuilder::max_stale) | waits for the fetch that all callers share |
 ///
 /// If a refresh fails, the catalog stays as it is.
 ///
@@ -71,13 +71,6 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Returns a builder of a registry with this source.
-    ///
-    /// An `Arc` of a source is a source too, so that several registries can share one.
-    pub fn builder(source: impl RegistrySource) -> RegistryBuilder {
-        RegistryBuilder::new(Arc::new(source))
-    }
-
     /// Returns a registry with a policy that is valid.
     pub(super) fn from_parts(
         source: Arc<dyn RegistrySource>,

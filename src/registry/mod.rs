@@ -36,6 +36,7 @@ mod refresh;
 mod single_flight;
 mod snapshot;
 mod source;
+mod state;
 mod stats;
 mod sync;
 

@@ -1,23 +1,15 @@
 //! Looks up the catalog for requests, which start, join and wait for refreshes.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    sync::{Arc, PoisonError},
-};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use tokio::time::Instant;
 
 use super::{
     catalog::Catalog,
-    error::{FetchFailure, RegistryError, Unavailable},
+    error::{FetchFailure, Unavailable},
     freshness::{CatalogAction, MissAction, overdue_at},
-    policy::RegistryPolicy,
-    single_flight::{RefreshResult, RefreshState, Waiter},
-    snapshot::Snapshot,
-    source::RegistrySource,
-    stats::RegistryStats,
-    sync::{ArcSwap, Mutex, MutexGuard, now, timeout_at},
+    state::{Inner, RefreshResult, Waiter},
+    sync::{now, timeout_at},
 };
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -32,51 +24,7 @@ pub(crate) enum CatalogLookup {
     Unavailable(Unavailable),
 }
 
-/// The state that all handles of a registry share.
-pub(super) struct Inner {
-    pub(super) source: Arc<dyn RegistrySource>,
-    location: Arc<str>,
-    pub(super) policy: RegistryPolicy,
-    /// Written only under the lock of `state`, read without it.
-    pub(super) snapshot: ArcSwap<Snapshot>,
-    state: Mutex<RefreshState>,
-}
-
 impl Inner {
-    pub(super) fn new(
-        source: Arc<dyn RegistrySource>,
-        policy: RegistryPolicy,
-        initial: Option<Arc<Catalog>>,
-    ) -> Self {
-        let snapshot = match initial {
-            Some(catalog) => Snapshot::seeded(catalog, &policy, now()),
-            None => Snapshot::cold(),
-        };
-        Self {
-            location: source.location().into(),
-            source,
-            policy,
-            snapshot: ArcSwap::from_pointee(snapshot),
-            state: Mutex::default(),
-        }
-    }
-
-    pub(super) fn location(&self) -> &str {
-        &self.location
-    }
-
-    pub(super) fn catalog(&self) -> Option<Arc<Catalog>> {
-        self.snapshot.load().catalog.clone()
-    }
-
-    pub(super) fn stats(&self) -> RegistryStats {
-        let state = self.lock();
-        let counters = state.counters.clone();
-        let snapshot = self.snapshot.load_full();
-        drop(state);
-        RegistryStats::new(&snapshot, &counters, &self.policy, now())
-    }
-
     /// Looks up the catalog for a request. While the catalog is fresh, or in a backoff, this is one
     /// atomic load and one read of the clock.
     pub(super) fn look_up(self: &Arc<Self>) -> CatalogLookup {
@@ -190,15 +138,6 @@ impl Inner {
             Ok(_) => Err(self.error(FetchFailure::CutOff)),
             Err(_) => Err(self.error(FetchFailure::Overdue)),
         }
-    }
-
-    pub(super) fn error(&self, failure: FetchFailure) -> RegistryError {
-        RegistryError::new(Arc::clone(&self.location), failure)
-    }
-
-    pub(super) fn lock(&self) -> MutexGuard<'_, RefreshState> {
-        // No code that can panic between two changes runs under this lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -6,69 +6,16 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     catalog::hex,
-    error::{FetchFailure, RegistryError},
+    error::FetchFailure,
     freshness::overdue_at,
-    policy::RegistryPolicy,
-    refresh::Inner,
     snapshot::{Refreshed, Snapshot, Update},
-    stats::Counters,
-    sync::{AbortHandle, Handle, MutexGuard, now, timeout},
+    state::{InFlight, Inner, RefreshResult, RefreshState, Waiter},
+    sync::{Handle, MutexGuard, now, timeout},
 };
 
 /// The counter of refreshes, by result.
 #[cfg(feature = "metrics")]
 pub(crate) const REFRESHES: &str = "model_registry_refreshes_total";
-
-/// The result of a refresh.
-pub(super) type RefreshResult = Result<Refreshed, RegistryError>;
-
-/// The fetch in flight, and the counters of those before it.
-#[derive(Default)]
-pub(super) struct RefreshState {
-    in_flight: Option<InFlight>,
-    /// The last start of a fetch by a request whose name is not in the catalog.
-    pub(super) last_miss: Option<Instant>,
-    pub(super) counters: Counters,
-}
-
-/// A fetch in flight. Dropping it, alone or with the registry, aborts its task.
-struct InFlight {
-    /// The number of fetches up to this one.
-    id: u64,
-    waiter: Waiter,
-    /// Set as soon as the task is spawned.
-    task: Option<AbortHandle>,
-}
-
-/// The receiver of the result of a fetch.
-#[derive(Clone)]
-pub(super) struct Waiter {
-    pub(super) started: Instant,
-    pub(super) result: watch::Receiver<Option<RefreshResult>>,
-}
-
-impl RefreshState {
-    /// Returns the start of the fetch in flight. One that is overdue does not count, as its task is
-    /// suspended or its runtime stopped.
-    pub(super) fn in_flight_since(&self, policy: &RegistryPolicy, now: Instant) -> Option<Instant> {
-        let started = self.in_flight.as_ref()?.waiter.started;
-        (now < overdue_at(policy, started)).then_some(started)
-    }
-
-    fn with_id(&mut self, id: u64) -> Option<&mut InFlight> {
-        self.in_flight
-            .as_mut()
-            .filter(|in_flight| in_flight.id == id)
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
-}
 
 impl Inner {
     /// Joins or starts a fetch.

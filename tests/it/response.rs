@@ -224,7 +224,7 @@ async fn digests_are_removed_from_trailers() {
 
 #[tokio::test]
 async fn debug_output_has_no_bytes_of_the_body() {
-    for (content_type, kind) in [("text/plain", "inner"), (JSON, "restoring")] {
+    for (content_type, kind) in [("text/plain", "inner"), (JSON, "rewriting")] {
         let response = rewrite(CHAT, full(content_type, "{}"), served).await;
         let printed = format!("{:?}", response.body());
         assert_eq!(printed, format!("ResponseBody {{ kind: {kind:?}, .. }}"));

@@ -3,7 +3,7 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -22,7 +22,7 @@ use tokio::{
 /// once a yield brings no more of them, after a millisecond, or at the end of a chunked
 /// response.
 #[derive(Debug)]
-pub(crate) struct CoalescingWriter<S> {
+pub(crate) struct CoalescingWriter<S: AsyncWrite + Unpin> {
     stream: BufWriter<S>,
     /// Whether there was a write since the last yield.
     dirty: bool,
@@ -30,7 +30,7 @@ pub(crate) struct CoalescingWriter<S> {
     yields: Option<(Instant, u8)>,
 }
 
-impl<S: AsyncWrite> CoalescingWriter<S> {
+impl<S: AsyncWrite + Unpin> CoalescingWriter<S> {
     /// Larger writes are not buffered: next to so many bytes a system call is cheap.
     const CAPACITY: usize = 16 * 1024;
     /// The end of a chunked body (RFC 9112, 7.1).
@@ -104,10 +104,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for CoalescingWriter<S> {
     }
 }
 
+/// hyper drops a connection whose response body fails without a flush. What it wrote before that,
+/// the head for one, is written as far as the stream takes it.
+impl<S: AsyncWrite + Unpin> Drop for CoalescingWriter<S> {
+    fn drop(&mut self) {
+        let _ = Pin::new(&mut self.stream).poll_flush(&mut Context::from_waker(Waker::noop()));
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
-
     use proptest::prelude::*;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -117,7 +123,7 @@ mod tests {
 
     use super::*;
 
-    /// Reyields what has been written.
+    /// Returns what has been written.
     fn received(peer: &mut DuplexStream) -> Vec<u8> {
         let mut bytes = vec![0; 1 << 20];
         let mut buf = ReadBuf::new(&mut bytes);
@@ -185,6 +191,15 @@ mod tests {
     fn a_flush_without_a_write_does_not_yield() {
         let (mut stream, _peer) = pair();
         assert!(spawn(stream.flush()).poll().is_ready());
+    }
+
+    #[test]
+    fn drop_writes_what_was_buffered() {
+        let (mut stream, mut peer) = pair();
+        assert!(spawn(stream.write(b"head")).poll().is_ready());
+        assert!(spawn(stream.flush()).poll().is_pending());
+        drop(stream);
+        assert_eq!(received(&mut peer), b"head");
     }
 
     #[test]

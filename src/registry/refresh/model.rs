@@ -20,7 +20,7 @@ use shuttle::{
 
 use super::*;
 use crate::registry::{
-    FetchFuture, Fetched, Registry, SourceError,
+    FetchFuture, Fetched, Registry, RegistryPolicy, RegistrySource, SourceError,
     sync::{abort_tasks, advance, reset, take_tasks},
 };
 

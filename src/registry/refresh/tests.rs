@@ -17,7 +17,10 @@ use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use super::*;
-use crate::registry::{FetchFuture, Fetched, Refreshed, Registry, RegistryHealth, SourceError};
+use crate::registry::{
+    FetchFuture, Fetched, Refreshed, Registry, RegistryHealth, RegistryPolicy, RegistrySource,
+    SourceError, sync::Mutex,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const FETCH: Duration = Duration::from_millis(240);

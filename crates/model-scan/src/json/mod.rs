@@ -13,6 +13,7 @@ mod brackets;
 mod edits;
 mod engine;
 mod error;
+mod feed;
 mod key;
 mod members;
 mod model;

@@ -1,9 +1,5 @@
 //! The automaton that defines the scanner.
 
-#[cfg(not(feature = "simd"))]
-use super::engine::Bytewise;
-#[cfg(feature = "simd")]
-use super::simd;
 use super::{
     brackets::Bracket,
     engine::Engine,
@@ -81,16 +77,6 @@ impl JsonScanner {
             insertion: None,
             error: None,
         }
-    }
-
-    /// Scans the next bytes of the document, however many.
-    ///
-    /// The error does not depend on how the document is cut, and every later call returns it again.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<(), JsonError> {
-        #[cfg(feature = "simd")]
-        return self.feed_with(bytes, simd::scan);
-        #[cfg(not(feature = "simd"))]
-        return self.feed_with(bytes, |scanner, bytes| scanner.scan(Bytewise, bytes));
     }
 
     /// [`feed`](Self::feed) with a choice of how to [`scan`](Self::scan).
