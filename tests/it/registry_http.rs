@@ -90,9 +90,18 @@ async fn fetches_outside_of_a_registry() {
 #[tokio::test]
 async fn failed_fetch_keeps_catalog_and_etag() {
     let no_catalog = "not a usable catalog";
-    let truncated = "ended early";
+    let truncated = ["the response ended early", ""];
+    let document = |document| ScriptedResponse::new(200, document);
     let html = "<!DOCTYPE html>\n<html><body>Sign in</body></html>";
-    for (response, expected) in [
+    let unusable = [
+        "",
+        "null",
+        r#"{"models":[]}"#,
+        r#"{"models":[{"Name":"no id"}]}"#,
+        r#"{"data":[{"Id":"0x1","Name":"one"}]}"#,
+        r#"[{"Id":"0x1","Name":"one"}]"#,
+    ];
+    let failures = [
         (one().status(500), ["HTTP status 500", "the server failed"]),
         (one().status(503), ["HTTP status 503", "the server failed"]),
         (one().status(404), ["HTTP status 404", "check the path"]),
@@ -107,10 +116,7 @@ async fn failed_fetch_keeps_catalog_and_etag() {
         (one().status(429), ["HTTP status 429", "TTL"]),
         (one().status(206), ["HTTP status 206", "only 200"]),
         (one().status(203), ["HTTP status 203", "only 200"]),
-        (
-            one().status(300),
-            ["HTTP status 300", "has no usable Location"],
-        ),
+        (one().status(300), ["HTTP status 300", "no usable Location"]),
         (status(204), ["HTTP status 204", "only 200"]),
         (document(html), [no_catalog, "HTML"]),
         (
