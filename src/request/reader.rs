@@ -93,7 +93,9 @@ where
     ) -> Result<Pin<Box<Self>>, Rejection> {
         let scanner = match format {
             BodyFormat::Json => ModelScanner::json(),
-            BodyFormat::Multipart { boundary } => ModelScanner::multipart(&boundary)?,
+            BodyFormat::Multipart { boundary } => {
+                ModelScanner::multipart(&boundary).map_err(Rejection::invalid_body)?
+            }
         };
         Ok(Box::pin(Self {
             remainder: Remainder::Streaming { body },
@@ -138,7 +140,9 @@ where
                 && *this.received == 0
                 && let Err(error) = this.scanner.finish()
             {
-                return Poll::Ready(Ok(Requested::EmptyBody(Box::new(error.into()))));
+                return Poll::Ready(Ok(Requested::EmptyBody(Box::new(Rejection::invalid_body(
+                    error,
+                )))));
             }
             match this.scanner.model() {
                 ModelField::String { span, .. } if span.end - span.start > MAX_NAME_LEN => {
@@ -146,7 +150,8 @@ where
                 }
                 ModelField::String { span, escaped } => {
                     let spelling = this.prefix.get(span.clone());
-                    let requested = if this.scanner.is_blank(&spelling, escaped)? {
+                    let is_blank = this.scanner.is_blank(&spelling, escaped);
+                    let requested = if is_blank.map_err(Rejection::invalid_body)? {
                         Requested::Absent
                     } else {
                         Requested::Model { span, escaped }
@@ -223,12 +228,14 @@ where
 
     /// Decodes the name of [`Requested::Model`].
     pub(crate) fn name(&self, span: &Range<u64>, escaped: bool) -> Result<Cow<'_, str>, Rejection> {
-        Ok(match self.prefix.get(span.clone()) {
-            Cow::Borrowed(spelling) => self.scanner.decode(spelling, escaped)?,
-            Cow::Owned(spelling) => {
-                Cow::Owned(self.scanner.decode(&spelling, escaped)?.into_owned())
-            }
-        })
+        let name = match self.prefix.get(span.clone()) {
+            Cow::Borrowed(spelling) => self.scanner.decode(spelling, escaped),
+            Cow::Owned(spelling) => self
+                .scanner
+                .decode(&spelling, escaped)
+                .map(|name| Cow::Owned(name.into_owned())),
+        };
+        name.map_err(Rejection::invalid_body)
     }
 
     /// Puts the ID in the model's place. Returns by how many bytes the body's length changes, or
@@ -239,7 +246,8 @@ where
     ) -> Result<Option<i64>, Rejection> {
         let this = self.project();
         let before = this.prefix.len();
-        for edit in this.scanner.edits(id)? {
+        let edits = this.scanner.edits(id).map_err(Rejection::invalid_body)?;
+        for edit in edits {
             if *this.prefix.get(edit.span.clone()) != *edit.bytes {
                 this.prefix.splice(edit);
                 *this.has_changed = true;
@@ -266,5 +274,5 @@ where
 }
 
 fn rejected(error: ScanError) -> Failure {
-    Failure::Rejected(error.into())
+    Failure::Rejected(Rejection::invalid_body(error))
 }

@@ -210,6 +210,22 @@ impl Rejection {
         )
     }
 
+    /// Not a `From` implementation, which would make [`ScanError`] part of the public API.
+    pub(crate) fn invalid_body(error: ScanError) -> Self {
+        let code = match error.kind() {
+            ScanErrorKind::DuplicateModel => RejectionCode::DuplicateModel,
+            ScanErrorKind::AmbiguousModel => RejectionCode::AmbiguousModel,
+            ScanErrorKind::InvalidJson => RejectionCode::InvalidJson,
+            ScanErrorKind::InvalidMultipart => RejectionCode::InvalidMultipart,
+            ScanErrorKind::UnsafeBoundary => return Self::unsafe_boundary(),
+            ScanErrorKind::InvalidModel => return Self::model_not_utf8(),
+        };
+        Self {
+            offset: error.offset(),
+            ..Self::new(code, format!("The request body is rejected: {error}."))
+        }
+    }
+
     pub(crate) fn unusable_boundary(reason: &str) -> Self {
         Self::new(
             RejectionCode::InvalidMultipart,
@@ -365,23 +381,6 @@ impl fmt::Display for Rejection {
 impl std::error::Error for Rejection {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_ref().map(|source| source as _)
-    }
-}
-
-impl From<ScanError> for Rejection {
-    fn from(error: ScanError) -> Self {
-        let code = match error.kind() {
-            ScanErrorKind::DuplicateModel => RejectionCode::DuplicateModel,
-            ScanErrorKind::AmbiguousModel => RejectionCode::AmbiguousModel,
-            ScanErrorKind::InvalidJson => RejectionCode::InvalidJson,
-            ScanErrorKind::InvalidMultipart => RejectionCode::InvalidMultipart,
-            ScanErrorKind::UnsafeBoundary => return Self::unsafe_boundary(),
-            ScanErrorKind::InvalidModel => return Self::model_not_utf8(),
-        };
-        Self {
-            offset: error.offset(),
-            ..Self::new(code, format!("The request body is rejected: {error}."))
-        }
     }
 }
 
