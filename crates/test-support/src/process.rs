@@ -17,7 +17,7 @@ use tokio::{
 use crate::client::TIMEOUT;
 
 /// The variables that the proxy reads.
-const VARIABLES: [&str; 23] = [
+const VARIABLES: [&str; 25] = [
     "LISTEN_ADDR",
     "LOG_FORMAT",
     "UPSTREAM_AUTHORIZATION",
@@ -40,6 +40,8 @@ const VARIABLES: [&str; 23] = [
     "http_proxy",
     "https_proxy",
     "all_proxy",
+    "NO_PROXY",
+    "no_proxy",
     "RUST_BACKTRACE",
 ];
 

@@ -46,7 +46,82 @@ fn hex(bytes: [u8; 32]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use tower_model_routing::registry::{
+        FetchFuture, Fetched, Registry, RegistrySource, SourceError,
+    };
+
     use super::*;
+
+    /// Returns these results, the last one first.
+    struct Script(Mutex<Vec<Result<Fetched, SourceError>>>);
+
+    impl RegistrySource for Script {
+        fn fetch<'a>(&'a self, _etag: Option<&'a str>) -> FetchFuture<'a> {
+            let result = self.0.lock().unwrap().pop().unwrap();
+            Box::pin(async { result })
+        }
+
+        fn location(&self) -> String {
+            "a script".to_owned()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stats_have_all_keys() {
+        let document = r#"{"models":[{"Id":"0x1","Name":"a"},{"Id":"0x2","Name":"a"}]}"#;
+        let good = Fetched::document(document).with_etag("\"1\"");
+        let failed = SourceError::new("for a test");
+        let script = Script(Mutex::new(vec![Ok(good), Err(failed)]));
+        let registry = Registry::builder(script).build().unwrap();
+        let mut expected = json!({
+            "cached_models": 0,
+            "cached_blockchain_ids": 0,
+            "cache_expiry": null,
+            "seconds_until_expiry": null,
+            "age_seconds": null,
+            "last_hash": null,
+            "last_etag": null,
+            "cache_duration": 300.0,
+            "fetches": 0,
+            "refreshes_changed": 0,
+            "refreshes_unchanged": 0,
+            "refreshes_failed": 0,
+            "last_error": null,
+            "ambiguous_names": 0,
+        });
+        assert_eq!(json(&registry.stats()), expected);
+
+        registry.refresh().await.unwrap_err();
+        let stats = json(&registry.stats());
+        let error = stats["last_error"].as_str().unwrap();
+        assert!(error.contains("for a test"), "{error}");
+        expected["fetches"] = 1.into();
+        expected["refreshes_failed"] = 1.into();
+        expected["last_error"] = error.into();
+        assert_eq!(stats, expected);
+
+        registry.refresh().await.unwrap();
+        let stats = json(&registry.stats());
+        for (key, value) in [
+            ("cached_models", json!(2)),
+            ("cached_blockchain_ids", json!(2)),
+            ("seconds_until_expiry", json!(300.0)),
+            ("age_seconds", json!(0.0)),
+            ("last_etag", json!("\"1\"")),
+            ("fetches", json!(2)),
+            ("refreshes_changed", json!(1)),
+            ("refreshes_unchanged", json!(0)),
+            ("refreshes_failed", json!(1)),
+            ("last_error", Value::Null),
+            ("ambiguous_names", json!(1)),
+        ] {
+            assert_eq!(stats[key], value, "{key}");
+        }
+        assert_eq!(stats.as_object().unwrap().len(), 14);
+        assert!(stats["cache_expiry"].is_string() && stats["last_hash"].is_string());
+    }
 
     #[test]
     fn times_are_rfc3339_in_milliseconds_up_to_its_last_year() {

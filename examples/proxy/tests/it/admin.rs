@@ -7,7 +7,11 @@ use tokio::{
 };
 
 use super::{CHAT, MISTRAL, Setup, VENICE, until};
-use test_support::client::{get, post, read_response, send};
+use test_support::{
+    MODELS,
+    client::{get, post, read_response, send},
+    registry_server::{RegistryServer, Reply},
+};
 
 fn keys(value: &Value) -> Vec<&str> {
     let mut keys: Vec<_> = value
@@ -222,8 +226,15 @@ async fn health_of_models_has_all_details() {
 }
 
 #[tokio::test]
-async fn metrics_have_no_text_of_clients() {
-    let setup = Setup::new().await;
+async fn metrics_have_no_text_of_clients_and_valid_lines() {
+    let hostile = json!("a\"} 1\nforged{b=\"\\\r\n").to_string();
+    let catalog = MODELS.replace("\"code\"", &hostile);
+    let registry = RegistryServer::start(Reply::new(200, catalog)).await;
+    let setup = Setup::with(|proxy| {
+        proxy.env("ACTIVE_MODELS_URL", registry.url());
+    })
+    .await;
+    post(setup.address(), CHAT, format!(r#"{{"model":{hostile}}}"#)).await;
     post(setup.address(), CHAT, r#"{"model":"venice-uncensored"}"#).await;
     post(setup.address(), CHAT, r#"{"model":"no-such-model-{}"}"#).await;
     post(setup.address(), CHAT, r#"{"model":"a","model":"b"}"#).await;
@@ -243,7 +254,7 @@ async fn metrics_have_no_text_of_clients() {
         r#"model_routing_rejections_total{code="duplicate_model"} 1"#,
         r#"model_registry_refreshes_total{result="changed"} 1"#,
         "# TYPE model_routing_layer_seconds histogram",
-        "model_routing_layer_seconds_count 3",
+        "model_routing_layer_seconds_count 4",
         "model_routing_held_bytes 0",
         "model_registry_models ",
         "model_registry_age_seconds ",
@@ -251,4 +262,15 @@ async fn metrics_have_no_text_of_clients() {
         assert!(text.contains(line), "{line} is not in:\n{text}");
     }
     assert!(!text.contains("no-such-model"), "{text}");
+    assert!(text.contains("forged"), "{text}");
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        if !line.starts_with('#') {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            assert!(
+                name.starts_with("model_") || name.starts_with("proxy_"),
+                "{line}"
+            );
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+        }
+    }
 }

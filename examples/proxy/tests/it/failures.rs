@@ -58,6 +58,22 @@ async fn a_response_timeout_closes_the_upstream_connection() {
 }
 
 #[tokio::test]
+async fn a_response_idle_timeout_closes_the_upstream_connection() {
+    let setup = Setup::with(|proxy| {
+        proxy.args(["--upstream-idle-timeout", "1"]);
+    })
+    .await;
+    let start = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n";
+    let script = vec![Step::send(start), Step::WaitForDisconnect];
+    setup.upstream.script(script);
+    let response = post(setup.address(), CHAT, BODY).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.body.bytes, b"abc");
+    assert!(!response.body.is_complete);
+    setup.upstream.wait_for_disconnect().await;
+}
+
+#[tokio::test]
 async fn a_tls_handshake_timeout_is_a_gateway_timeout() {
     // Connections stay in the backlog, without a TLS handshake.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -11,6 +11,7 @@ mod headers;
 mod memory;
 mod openai;
 mod registry;
+mod request_context;
 mod responses;
 mod routing;
 mod secrets;

@@ -26,6 +26,16 @@ async fn the_catalog_is_fetched_once_at_startup() {
 }
 
 #[tokio::test]
+async fn loopback_registries_are_fetched_without_the_http_proxy() {
+    let setup = Setup::with(|proxy| {
+        proxy.env("HTTP_PROXY", "http://127.0.0.1:1");
+    })
+    .await;
+    setup.warm_up().await;
+    assert_eq!(setup.registry.requests().len(), 1);
+}
+
+#[tokio::test]
 async fn unchanged_catalogs_are_revalidated() {
     let setup = Setup::with(|proxy| {
         proxy.env("MODELS_TTL_SECONDS", "0.1");

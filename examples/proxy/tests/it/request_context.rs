@@ -1,31 +1,16 @@
 //! Request IDs and log lines.
 
-use bytes::Bytes;
-use http::Request;
-use http_body_util::{BodyExt, Empty};
 use serde_json::Value;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, BufReader},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-use super::{CHAT, Setup, forward::h2_client, proxy};
+use super::{CHAT, Setup};
 use test_support::{
-    client::{TIMEOUT, get, post, post_with, read_response},
-    process::run,
+    client::{get, post, post_with},
     upstream::Step,
-    wire::Head,
 };
 
 const BODY: &str = r#"{"model":"code"}"#;
 const JSON: (&str, &str) = ("content-type", "application/json");
-const KEY: &str = "Bearer sk-upstream-1234";
-
-/// Returns the head of a JSON request with these lines.
-fn head(lines: &str) -> String {
-    format!("POST {CHAT} HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n{lines}\r\n")
-}
 
 #[tokio::test]
 async fn a_request_has_one_id() {
@@ -100,7 +85,7 @@ async fn text_logs_have_the_id() {
     post_with(setup.address(), CHAT, &headers, BODY).await;
     setup
         .proxy
-        .wait_for_log(&["upstream failed", "find-me"])
+        .wait_for_log(&["upstream request failed", "find-me"])
         .await;
     let unknown = BODY.replace("code", "no-such-model");
     post_with(setup.address(), CHAT, &headers, &unknown).await;
@@ -122,11 +107,11 @@ async fn incomplete_responses_are_logged() {
     let broken = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf";
     let mut setup = Setup::scripted(vec![Step::send(broken), Step::Close]).await;
     let mut stream = TcpStream::connect(setup.address()).await.unwrap();
-    let lines = format!(
-        "x-request-id: find-me\r\ncontent-length: {}\r\n",
+    let request = format!(
+        "POST {CHAT} HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n\
+         x-request-id: find-me\r\ncontent-length: {}\r\n\r\n{BODY}",
         BODY.len()
     );
-    let request = head(&lines) + BODY;
     stream.write_all(request.as_bytes()).await.unwrap();
     let cause = "end of file before message length reached";
     let parts = ["WARN", "upstream response ended early", "find-me", cause];

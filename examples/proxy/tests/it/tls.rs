@@ -14,16 +14,17 @@ use hyper_util::{
     server::conn::auto,
 };
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use serde_json::Value;
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{CHAT, Setup, TRUSTED, VENICE, models};
+use super::{CHAT, Setup, TRUSTED, VENICE, models, until_json};
 use test_support::{
-    client::{get, post},
-    registry_server::RegistryServer,
+    client::post,
+    registry_server::{RegistryServer, Reply},
 };
 
 /// Accepts TLS as `localhost`.
@@ -89,28 +90,72 @@ async fn https_url(registry: &RegistryServer) -> String {
     format!("https://localhost:{port}{}", RegistryServer::PATH)
 }
 
+/// Starts a proxy that trusts the CA certificates of this file.
+async fn trusting(file: &str, registry: &str) -> Setup {
+    Setup::with(|proxy| {
+        proxy
+            .env("ACTIVE_MODELS_URL", registry)
+            .env("SSL_CERT_FILE", file)
+            .env_remove("SSL_CERT_DIR");
+    })
+    .await
+}
+
+/// Waits for a failed fetch and returns its error.
+async fn last_error(setup: &Setup) -> String {
+    let error = |health: &Value| {
+        let error = health["model_service"]["cache_info"]["last_error"].as_str();
+        error.map(str::to_owned)
+    };
+    let health = until_json(setup, "/health", |health| error(health).is_some()).await;
+    assert_eq!(health["status"], "unhealthy");
+    error(&health).unwrap()
+}
+
 #[tokio::test]
 async fn registries_with_tls_must_be_trusted() {
     let registry = RegistryServer::start(models()).await;
     let url = https_url(&registry).await;
-    let setup = Setup::with(|proxy| {
-        proxy
-            .env("ACTIVE_MODELS_URL", &url)
-            .env("SSL_CERT_FILE", TRUSTED)
-            .env_remove("SSL_CERT_DIR");
-    })
-    .await;
-    setup.warm_up().await;
+    trusting(TRUSTED, &url).await.warm_up().await;
     assert_eq!(registry.requests().len(), 1);
 
     let setup = Setup::with(|proxy| {
         proxy.env("ACTIVE_MODELS_URL", &url);
     })
     .await;
-    let health = get(setup.address(), "/health").await;
-    assert_eq!(health.status(), 503);
-    let error = health.json()["model_service"]["cache_info"]["last_error"].to_string();
+    let error = last_error(&setup).await;
     assert!(error.contains("certificate"), "{error}");
+    assert_eq!(registry.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn redirects_of_registries_may_lead_to_https_but_not_back() {
+    let plain = RegistryServer::start(models()).await;
+    let secure = https_url(&plain).await;
+    let upgrade = RegistryServer::start(Reply::redirect(302, secure)).await;
+    trusting(TRUSTED, &upgrade.url()).await.warm_up().await;
+    assert_eq!(plain.requests().len(), 1);
+
+    let downgrade = RegistryServer::start(Reply::redirect(302, plain.url())).await;
+    let setup = trusting(TRUSTED, &https_url(&downgrade).await).await;
+    let error = last_error(&setup).await;
+    assert!(error.contains("from https to http"), "{error}");
+    assert_eq!(plain.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn only_https_registries_need_ca_certificates() {
+    const MISSING: &str = "/does/not/exist.pem";
+
+    let registry = RegistryServer::start(models()).await;
+    trusting(MISSING, &registry.url()).await.warm_up().await;
+
+    let secure = https_url(&registry).await;
+    let upgrade = RegistryServer::start(Reply::redirect(302, &secure)).await;
+    for url in [secure, upgrade.url()] {
+        let error = last_error(&trusting(MISSING, &url).await).await;
+        assert!(error.contains("no CA certificates were found"), "{error}");
+    }
     assert_eq!(registry.requests().len(), 1);
 }
 

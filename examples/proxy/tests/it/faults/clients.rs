@@ -128,6 +128,13 @@ pub(super) fn rows() -> Vec<Row> {
         )
         .end(End::DisconnectInBody),
         row(
+            "disconnects before the last chunk",
+            chunked("10\r\n{\"model\":\"code\"}\r\n"),
+            DISCONNECTED,
+            Sees::Incomplete,
+        )
+        .end(End::DisconnectInBody),
+        row(
             "disconnects before the response, which cancels the upstream request",
             request(BODY),
             DISCONNECTED,

@@ -147,9 +147,15 @@ async fn check_warm(row: Row) {
     until(fault, async || {
         let health = get(lab.address(), "/health").await;
         assert_eq!(health.status(), 200, "{fault}");
+        let health = health.json();
+        let service = &health["model_service"];
+        assert_eq!(service["model_count"], 11, "{fault}");
+        let is_degraded = health["status"] == "degraded";
+        let last_error = &service["cache_info"]["last_error"];
+        assert_eq!(last_error.is_string(), is_degraded, "{fault}: {health}");
         match row.arrives {
             true => lab.registry.requests().len() > fetched + 1,
-            false => health.json()["status"] == "degraded",
+            false => is_degraded,
         }
     })
     .await;
