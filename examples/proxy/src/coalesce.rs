@@ -104,8 +104,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for CoalescingWriter<S> {
     }
 }
 
-/// hyper drops a connection whose response body fails without a flush. What it wrote before that,
-/// the head for one, is written as far as the stream takes it.
+/// Writes what is buffered, such as the head, as far as the stream takes it: if a response body
+/// fails, hyper drops the connection without a flush.
 impl<S: AsyncWrite + Unpin> Drop for CoalescingWriter<S> {
     fn drop(&mut self) {
         let _ = Pin::new(&mut self.stream).poll_flush(&mut Context::from_waker(Waker::noop()));

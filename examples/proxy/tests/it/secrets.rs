@@ -36,7 +36,7 @@ fn assert_clean(text: &str) {
 }
 
 /// Starts a proxy that logs everything, with secrets in the URLs of its registry and of the
-/// HTTP proxy before that.
+/// HTTP proxy in front of the registry.
 async fn tracing_setup() -> Setup {
     let registry = test_support::registry_server::RegistryServer::start(super::models()).await;
     let http_proxy = format!("http://user:s3cret-http-proxy@{}", registry.address());
@@ -152,10 +152,12 @@ async fn secrets_of_unreachable_http_proxies_are_not_logged_or_shown() {
     })
     .await;
     assert_clean(&health.to_string());
-    setup
-        .proxy
-        .wait_for_log(&["WARN", "catalog not refreshed"])
-        .await;
+    for parts in [
+        ["reqwest::connect", "127.0.0.1:1"],
+        ["WARN", "catalog not refreshed"],
+    ] {
+        setup.proxy.wait_for_log(&parts).await;
+    }
     assert_clean(&setup.proxy.log());
 }
 

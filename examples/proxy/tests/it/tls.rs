@@ -80,7 +80,7 @@ async fn https_url(registry: &RegistryServer) -> String {
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            // A client that does not trust the certificate goes away here.
+            // A client that does not trust the certificate disconnects here.
             if let Ok(mut stream) = acceptor.accept(stream).await {
                 let mut registry = TcpStream::connect(registry).await.unwrap();
                 let _ = copy_bidirectional(&mut stream, &mut registry).await;

@@ -165,7 +165,7 @@ impl Lab {
         );
         assert!(
             !self.upstream.has_request().await,
-            "{fault}: a request too many"
+            "{fault}: one request too many"
         );
         self.until_nothing_is_held(fault).await;
         let log = self.proxy.log();
