@@ -19,7 +19,8 @@ use http::{
 };
 use http_body::Body as HttpBody;
 use hyper_util::client::legacy;
-use tower::{Service, timeout::error::Elapsed};
+use tokio::time::error::Elapsed;
+use tower::Service;
 use tower_model_routing::{BoxError, RoutedModel};
 
 use crate::{
@@ -160,7 +161,7 @@ impl Inner {
         tracing::warn!(upstream = %self.upstream, model, error = %chain, "upstream request failed");
         if error::chain(error).any(is_timeout) {
             gateway_timeout()
-        } else if error.is_connect() {
+        } else if error.is_connect() || error::chain(error).any(is_unsent) {
             bad_gateway("The upstream cannot be reached. Try again shortly.")
         } else {
             bad_gateway(
@@ -214,6 +215,13 @@ fn gateway_timeout() -> Response<Body> {
         "upstream_timeout",
         "The upstream did not respond in time.",
     )
+}
+
+/// Returns whether the connection ended before any of the request was sent.
+fn is_unsent(error: &(dyn Error + 'static)) -> bool {
+    error
+        .downcast_ref::<hyper::Error>()
+        .is_some_and(|error| error.is_canceled() || error.is_closed())
 }
 
 fn is_timeout(error: &(dyn Error + 'static)) -> bool {

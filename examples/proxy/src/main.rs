@@ -51,6 +51,7 @@ use crate::{
     server::Limits,
     signals::ShutdownSignals,
     tasks::TaskGauge,
+    upstream::Connector,
 };
 
 /// A request takes some sixty allocations, most of them freed by the same thread.
@@ -125,7 +126,7 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
     let tasks = TaskGauge::new([&[Handle::current()], &*runtimes].concat());
     let admin = Arc::new(AdminRoutes::new(layer.clone(), fallbacks, metrics, tasks));
     tracing::info!(%upstream, registry = registry.location(), "starting");
-    let connector = upstream::connector(&upstream, settings.connect_timeout)?;
+    let connector = Connector::new(&upstream, settings.connect_timeout)?;
     let workers = runtimes
         .into_iter()
         .map(|runtime| {

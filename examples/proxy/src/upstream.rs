@@ -1,7 +1,12 @@
 //! The HTTP client for the upstream: its connector and its connection pool.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
+use futures_util::future::BoxFuture;
 use http::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{
@@ -9,8 +14,8 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
-use tokio::net::TcpStream;
-use tower::{ServiceBuilder, util::BoxCloneSyncService};
+use tokio::{net::TcpStream, time::timeout};
+use tower::{Service, ServiceExt};
 use tower_model_routing::BoxError;
 
 use crate::upload::TrackedBody;
@@ -23,24 +28,44 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// For each worker.
 const POOL_MAX_IDLE: usize = 1024;
 
-/// Opens connections to the upstream.
-pub(crate) type Connector =
-    BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BoxError>;
+/// Opens connections to the upstream. Clones are cheap: the client makes two for each request.
+#[derive(Clone)]
+pub(crate) struct Connector {
+    https: Arc<HttpsConnector<HttpConnector>>,
+    timeout: Duration,
+}
 
 /// An HTTP/1.1 client with a connection pool.
 pub(crate) type UpstreamClient = Client<Connector, TrackedBody>;
 
-/// Returns a connector. Its timeout covers name resolution, TCP and TLS.
-///
-/// # Errors
-///
-/// Returns an error if the upstream is `https` and this system has no CA certificates.
-pub(crate) fn connector(upstream: &Uri, timeout: Duration) -> Result<Connector, BoxError> {
-    Ok(BoxCloneSyncService::new(
-        ServiceBuilder::new()
-            .timeout(timeout)
-            .service(https_connector(upstream, timeout)?),
-    ))
+impl Connector {
+    /// Returns a connector. Its timeout covers name resolution, TCP and TLS.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the upstream is `https` and this system has no CA certificates.
+    pub(crate) fn new(upstream: &Uri, timeout: Duration) -> Result<Self, BoxError> {
+        let https = Arc::new(https_connector(upstream, timeout)?);
+        Ok(Self { https, timeout })
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connection = timeout(
+            self.timeout,
+            HttpsConnector::clone(&self.https).oneshot(uri),
+        );
+        Box::pin(async { connection.await? })
+    }
 }
 
 /// Returns a client with a connection pool of its own, for one worker's runtime.
