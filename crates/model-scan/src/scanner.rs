@@ -1,10 +1,11 @@
 //! One interface to the scanners of both body formats.
 
-use std::{borrow::Cow, fmt, ops::Range};
+use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
 
 use crate::{
+    edit::{Edit, ValueKind},
     error::ScanError,
     json::{self, JsonScanner},
     multipart::{self, MultipartScanner},
@@ -52,39 +53,6 @@ pub enum ModelField {
     },
 }
 
-/// The types of JSON values that cannot name a model.
-///
-/// Their `Display` is [`as_str`](Self::as_str).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ValueKind {
-    /// A number.
-    Number,
-    /// `true` or `false`.
-    Boolean,
-    /// An array.
-    Array,
-    /// An object.
-    Object,
-}
-
-impl ValueKind {
-    /// The type with its article, as in "a number" and "an object".
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Number => "a number",
-            Self::Boolean => "a boolean",
-            Self::Array => "an array",
-            Self::Object => "an object",
-        }
-    }
-}
-
-impl fmt::Display for ValueKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
 /// What to put in the model's place.
 ///
 /// Both spellings are the caller's, so that a name used often is escaped only once.
@@ -95,18 +63,6 @@ pub struct Replacement<'a> {
     /// The text as a JSON string literal, with its quotes, for JSON. It is not checked.
     pub literal: &'a Bytes,
 }
-
-/// A replacement of some bytes of a body.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Edit {
-    /// The bytes to replace; empty for an insertion.
-    pub span: Range<u64>,
-    /// The new bytes.
-    pub bytes: Bytes,
-}
-
-/// At most two: a part of a form may state its own length.
-pub(crate) type Edits = [Option<Edit>; 2];
 
 impl ModelScanner {
     /// Creates a scanner of a JSON object.
@@ -440,15 +396,5 @@ mod tests {
         }
         let error = ModelScanner::multipart(b"a b ").unwrap_err();
         assert_eq!(error.kind(), ScanErrorKind::InvalidMultipart);
-    }
-
-    #[test]
-    fn value_kinds_are_padded() {
-        assert_eq!(format!("{:>10}|", ValueKind::Boolean), " a boolean|");
-        let all = [ValueKind::Number, ValueKind::Array, ValueKind::Object];
-        assert_eq!(
-            all.map(ValueKind::as_str),
-            ["a number", "an array", "an object"]
-        );
     }
 }

@@ -1,6 +1,6 @@
 //! What the scanner reports: where the model is, and where one can be inserted.
 
-use crate::scanner::ValueKind;
+use crate::edit::ValueKind;
 
 /// The top-level `model`, as far as it has been seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

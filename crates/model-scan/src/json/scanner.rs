@@ -11,7 +11,7 @@ use super::{
     skipped_string::SkippedString,
     string::{Step, ValidatedString},
 };
-use crate::scanner::ValueKind;
+use crate::edit::ValueKind;
 
 /// Finds the top-level `model` of a JSON object that is fed in pieces.
 #[derive(Clone, Debug)]

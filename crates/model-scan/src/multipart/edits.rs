@@ -4,7 +4,7 @@ use bytes::Bytes;
 use memchr::memmem;
 
 use super::{Model, MultipartScanner};
-use crate::scanner::{Edit, Edits};
+use crate::edit::{Edit, Edits};
 
 impl MultipartScanner {
     /// Returns the edits after which the model is `value`; `None` if a server could read more or

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::STEP;
 use crate::{
+    edit::ValueKind,
     json::{JsonScanner, Model},
-    scanner::ValueKind,
 };
 
 /// Finds the document's top-level `model`, and the one in the object under its top-level key

@@ -1,7 +1,7 @@
 //! A naive reader of whole JSON documents.
 
 use super::super::{Insertion, JsonErrorKind, Model, Reason};
-use crate::scanner::ValueKind;
+use crate::edit::ValueKind;
 
 type Rejected = (JsonErrorKind, usize);
 

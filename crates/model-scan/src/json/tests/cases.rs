@@ -6,7 +6,7 @@ use super::super::{
     decode_string,
 };
 use super::{SCANS, scan, scan_with};
-use crate::scanner::ValueKind;
+use crate::edit::ValueKind;
 
 fn model(document: &str) -> Model {
     let outcome = scan(&[document.as_bytes()]);

@@ -1,7 +1,7 @@
 //! The edits: of a model that is there, and of a form without one.
 
 use super::*;
-use crate::scanner::Edit;
+use crate::edit::Edit;
 
 /// The form with its model replaced, or inserted.
 fn edited(boundary: &str, form: &str, value: &str) -> Option<String> {
