@@ -29,6 +29,10 @@ use crate::{
 pin_project! {
     /// The response future of [`ModelRouting`](crate::ModelRouting).
     ///
+    /// # Panics
+    ///
+    /// Panics if it has to wait in a Tokio runtime without a timer.
+    ///
     /// # Cancel safety
     ///
     /// When the future is dropped, the request's body and the call to the inner service are dropped

@@ -24,7 +24,7 @@ use crate::{
 /// let builder = RoutingConfig::builder().unknown_model(UnknownModel::Reject);
 /// # drop(builder);
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum UnknownModel {
     /// Route to the endpoint's fallback model.

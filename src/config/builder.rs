@@ -107,8 +107,8 @@ impl fmt::Debug for Source {
 impl RoutingConfigBuilder {
     /// Sets the registry that the layer resolves names by, in place of one of its own.
     ///
-    /// Layers that share a registry share its catalog, its fetches and its TTL. Variables of the
-    /// environment that concern the registry are ignored.
+    /// Layers that share a registry share its catalog, its fetches and its TTL. Valid
+    /// environment variables of the registry are ignored.
     ///
     /// # Examples
     ///
@@ -223,6 +223,7 @@ impl RoutingConfigBuilder {
     }
 
     /// Removes the fallback model for this kind of endpoint, so that unknown names are a 404.
+    /// [`Endpoint::Other`] shares [`Endpoint::Llm`]'s.
     pub fn without_fallback(mut self, endpoint: Endpoint) -> Self {
         self.policy.fallbacks.set(endpoint, None);
         self

@@ -69,7 +69,12 @@ fn defaults() {
             assert_eq!(config.fallback(endpoint), Some(fallback));
         }
         assert_eq!(config.fallback(Endpoint::Other), Some("mistral-31-24b"));
-        assert_eq!(config.registry().policy(), &RegistryPolicy::default());
+        let policy = config.registry().policy();
+        assert_eq!(policy.ttl, Duration::from_secs(300));
+        assert_eq!(policy.fetch_timeout, Duration::from_secs(10));
+        assert_eq!(policy.miss_refresh, Duration::from_secs(10));
+        assert_eq!(policy.max_refresh_wait, Duration::from_secs(2));
+        assert_eq!(policy.max_stale, None);
         assert_eq!(config.policy.unknown, UnknownModel::Fallback);
         assert_eq!(config.max_held_bytes, 64 * 1024 * 1024);
         assert_eq!(config.max_total_held_bytes, 512 * 1024 * 1024);

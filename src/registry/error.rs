@@ -9,8 +9,7 @@ use std::{
 };
 
 use super::catalog::CatalogError;
-
-type BoxError = Box<dyn Error + Send + Sync>;
+use crate::body::BoxError;
 
 /// The error of a request for which there is no usable catalog.
 #[derive(Debug, Clone)]

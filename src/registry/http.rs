@@ -42,8 +42,8 @@ const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VE
 /// use tower_model_routing::registry::{Registry, ReqwestSource};
 ///
 /// let source = ReqwestSource::new("https://active.mor.org/active_models.json")?;
-/// let registry = Registry::builder(source).build();
-/// # Ok::<(), tower_model_routing::registry::InvalidRegistryUrl>(())
+/// let registry = Registry::builder(source).build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct ReqwestSource {
     url: Url,
@@ -188,7 +188,7 @@ impl fmt::Debug for ReqwestSource {
     }
 }
 
-/// The error of [`ReqwestSource::new`]. Does not repeat the URL, which may contain a password.
+/// The error of [`ReqwestSource::new`] and [`ReqwestSource::with_client`]. Does not repeat the URL, which may contain a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidRegistryUrl(Option<url::ParseError>);
 
@@ -378,6 +378,20 @@ mod tests {
         let none = NoCertificates(rustls::Error::General("none".to_owned()));
         let refused = refusal(&urls(&["http://a/"]), &next, Some(&none)).unwrap();
         assert!(refused.to_string().contains("CA certificates"), "{refused}");
+    }
+
+    #[test]
+    fn loopback_urls_are_recognized() {
+        for (url, expected) in [
+            ("http://localhost/", true),
+            ("http://127.0.0.2/", true),
+            ("http://[::1]:8080/", true),
+            ("http://example.com/", false),
+            ("http://10.0.0.1/", false),
+            ("http://[::2]/", false),
+        ] {
+            assert_eq!(is_loopback(&Url::parse(url).unwrap()), expected, "{url}");
+        }
     }
 
     #[test]

@@ -126,7 +126,12 @@ fn unresolved_message_says_what_to_do() {
             ModelNotFound,
             ["no model", "Send \"model\""],
         ),
-        (mismatch, Some("a"), ModelTypeMismatch, ["\"A\"", "TTS"]),
+        (
+            mismatch,
+            Some("a"),
+            ModelTypeMismatch,
+            ["\"A\" has the type TTS", "llm endpoint"],
+        ),
         (
             missing(),
             Some("a"),
