@@ -20,7 +20,7 @@ pub enum ValueKind {
 }
 
 impl ValueKind {
-    /// The type with its article, as in "a number" and "an object".
+    /// Returns the type with its article, as in "a number" and "an object".
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Number => "a number",
@@ -46,7 +46,7 @@ pub struct Edit {
     pub bytes: Bytes,
 }
 
-/// At most two: a part of a form may state its own length.
+/// The edits of one body: at most two, as a part may state its own length.
 pub(crate) type Edits = [Option<Edit>; 2];
 
 #[cfg(test)]

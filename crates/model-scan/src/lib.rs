@@ -40,7 +40,7 @@
 //! # Ok::<_, model_scan::ScanError>(())
 //! ```
 //!
-//! # What is accepted
+//! # Accepted bodies
 //!
 //! A body is rejected wherever two parsers could disagree about which model it names.
 //!

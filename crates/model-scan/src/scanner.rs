@@ -11,7 +11,7 @@ use crate::{
     multipart::{self, MultipartScanner},
 };
 
-/// Finds the model of a request body that is fed to it frame by frame.
+/// An incremental scanner that finds the model of a request body.
 ///
 /// See the [crate's page](crate) for an example, for what is accepted, and for the cost.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ enum Scanner {
 pub enum ModelField {
     /// No model so far; none at all once the body has ended.
     Unseen,
-    /// The model's key or part head has been scanned, its value not to the end.
+    /// The model's key or part head has been scanned, but its value is not complete.
     Pending,
     /// A string.
     String {
@@ -53,7 +53,7 @@ pub enum ModelField {
     },
 }
 
-/// What to put in the model's place.
+/// The text that replaces the model.
 ///
 /// Both spellings are the caller's, so that a name used often is escaped only once.
 #[derive(Clone, Copy, Debug)]
@@ -189,7 +189,7 @@ impl ModelScanner {
     ///
     /// # Errors
     ///
-    /// As [`decode`](Self::decode).
+    /// Returns the errors of [`decode`](Self::decode).
     #[inline]
     pub fn is_blank(&self, raw: &[u8], escaped: bool) -> Result<bool, ScanError> {
         match (&self.0, raw) {
@@ -205,10 +205,10 @@ impl ModelScanner {
     /// order: applied one after the other, each leaves the spans of the next as they are.
     ///
     /// A string or `null` is replaced, and so is the `Content-Length` of its part in a form. If the
-    /// model is [`Unseen`](ModelField::Unseen), a member or part is inserted at the front: call
-    /// this only once the body has ended, because a model that follows would be a second one. There
-    /// are no edits while the model is [`Pending`](ModelField::Pending), for a value that is not a
-    /// string, and before the first byte of an object or form.
+    /// model is [`Unseen`](ModelField::Unseen), a member or part is inserted at the
+    /// beginning: call this only once the body has ended, because a model that follows would be a
+    /// second one. There are no edits while the model is [`Pending`](ModelField::Pending), for a
+    /// value that is not a string, and before the first byte of an object or form.
     ///
     /// # Errors
     ///

@@ -8,8 +8,8 @@ use crate::{
     json::{JsonScanner, Model},
 };
 
-/// Finds the document's top-level `model`, and the one in the object under its top-level key
-/// `parent`, if there is such a key.
+/// A finder of the document's top-level `model`, and of the one in the object under its top-level
+/// key `parent`, if there is such a key.
 #[derive(Debug)]
 pub(super) struct Finder {
     read: u64,

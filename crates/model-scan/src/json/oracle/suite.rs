@@ -261,7 +261,7 @@ const STRINGS: &[(&[u8], bool)] = &[
     (b"\xfc\x83\xbf\xbf\xbf\xbf", false),
 ];
 
-/// UTF-16, UTF-32 and byte order marks; none is accepted.
+/// Returns documents in UTF-16, in UTF-32 and with byte order marks; none is accepted.
 fn other_encodings() -> Vec<Case> {
     let text = r#"{"model":"m"}"#;
     let utf16 =
@@ -290,7 +290,7 @@ fn other_encodings() -> Vec<Case> {
     .into()
 }
 
-/// Nesting, which may be 1,024 deep with the object that is the document.
+/// Returns nested documents. Nesting may be 1,024 deep, with the object that is the document.
 fn deep_ones() -> Vec<Case> {
     let nested = |open: &str, close: &str, times: usize| {
         let (open, close) = (open.repeat(times), close.repeat(times));

@@ -3,7 +3,7 @@
 use super::*;
 use crate::edit::Edit;
 
-/// The form with its model replaced, or inserted.
+/// Returns the form with its model replaced, or inserted.
 fn edited(boundary: &str, form: &str, value: &str) -> Option<String> {
     let mut scanner = MultipartScanner::new(boundary.as_bytes()).unwrap();
     scanner.feed(form.as_bytes()).unwrap();
