@@ -68,7 +68,7 @@ pin_project! {
     }
 }
 
-/// What is needed of an inspected request once its head and body are gone.
+/// The part of an inspected request that outlives its head and body.
 #[derive(Debug)]
 pub(crate) struct RequestContext {
     telemetry: RequestTelemetry,

@@ -12,7 +12,7 @@ use crate::{
     text::sanitize_for_log,
 };
 
-/// What to do with a name that is not in the catalog.
+/// The policy for a name that is not in the catalog.
 ///
 /// # Examples
 ///
@@ -176,7 +176,7 @@ impl Default for Fallbacks {
     }
 }
 
-/// What a request's name resolves to.
+/// The result of resolving a request's name.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Route(RoutedModel),
@@ -184,7 +184,7 @@ pub(crate) enum Outcome {
     Forward,
 }
 
-/// Why no model can serve a request.
+/// The reason why no model can serve a request.
 #[derive(Debug, PartialEq)]
 pub(crate) enum ResolveError {
     NotFound {
@@ -203,7 +203,7 @@ pub(crate) enum ResolveError {
     },
 }
 
-/// Resolves what the catalog decides alone: a name in it, and the fallback for a missing name.
+/// Resolves a name by the catalog alone, and a missing name to the fallback.
 ///
 /// Returns `None` if a newer catalog could decide otherwise: for an unknown name, and for a
 /// missing one whose fallback is unknown.
@@ -294,8 +294,8 @@ fn use_fallback(
     })))
 }
 
-/// Longer names, in bytes, get no suggestions: the cost of a comparison grows with the length,
-/// which the client chooses.
+/// The longest name, in bytes, that gets suggestions: the cost of a comparison grows with the
+/// length, which the client chooses.
 const MAX_COMPARED_LEN: usize = 256;
 /// The number of catalog entries that a name is compared with, limited for the same reason.
 const MAX_COMPARED_ENTRIES: usize = 2_000;

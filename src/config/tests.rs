@@ -1,4 +1,4 @@
-//! What the settings are, and which values are refused.
+//! Tests of the settings: defaults, environment, bounds.
 
 use std::{future::pending, time::Duration};
 
@@ -20,7 +20,7 @@ impl RegistrySource for Nowhere {
     }
 }
 
-/// The config that these variables make.
+/// Returns the config that these variables make.
 fn from(variables: &[(&str, &str)]) -> Result<RoutingConfig, ConfigError> {
     let get = |name: &'static str| {
         let found = variables.iter().find(|(known, _)| *known == name);
@@ -44,7 +44,7 @@ fn build(
     configure(RoutingConfig::builder().source(Nowhere)).build()
 }
 
-/// The setting that the error names, in its field and in its message.
+/// Returns the setting that the error names, in its field and in its message.
 fn setting_in_error(result: Result<RoutingConfig, ConfigError>) -> &'static str {
     let error = result.unwrap_err();
     assert!(error.to_string().starts_with(error.setting()), "{error}");

@@ -15,7 +15,7 @@ fn catalog(models: &[(&str, &str)]) -> Catalog {
     Catalog::parse(json!({ "models": models }).to_string().as_bytes()).unwrap()
 }
 
-/// One model of each type, each the default fallback.
+/// Returns one model of each type, each the default fallback.
 fn fallbacks() -> Catalog {
     catalog(&[
         ("mistral-31-24b", "LLM"),
@@ -60,7 +60,7 @@ fn routed(
     }
 }
 
-/// The serving model's name and the reason; `None` for [`Outcome::Forward`].
+/// Returns the serving model's name and the reason; `None` for [`Outcome::Forward`].
 fn served(
     catalog: &Catalog,
     policy: &Policy,

@@ -152,7 +152,7 @@ impl Rejection {
         self.code.status()
     }
 
-    /// Returns what is wrong with the request, and how to correct it.
+    /// Returns the problem with the request, and its remedy.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -213,6 +213,8 @@ impl Rejection {
         )
     }
 
+    /// Returns the rejection of a body by its scanner.
+    ///
     /// Not a `From` implementation, which would make [`ScanError`] part of the public API.
     pub(crate) fn invalid_body(error: ScanError) -> Self {
         let code = match error.kind() {
@@ -350,7 +352,7 @@ impl Rejection {
             let names: Vec<_> = suggestions.iter().map(|name| format!("{name:?}")).collect();
             format!("Did you mean {}?", names.join(", "))
         } else if requested.is_some() {
-            "Check its spelling against the list of models.".into()
+            "Check its spelling against the active models.".into()
         } else {
             "Send \"model\".".to_owned()
         };

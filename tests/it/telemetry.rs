@@ -18,8 +18,10 @@ fn span_has_opentelemetry_fields() {
     assert_logged(
         &log,
         &[
-            r#"route_model{gen_ai.operation.name="chat" gen_ai.request.model="VENICE-uncensored" gen_ai.response.model="venice-uncensored"}"#,
-            r#"route_model{gen_ai.operation.name="embeddings" gen_ai.response.model="text-embedding-bge-m3"}"#,
+            "route_model{gen_ai.operation.name=\"chat\" gen_ai.request.model=\"VENICE-uncensored\" \
+             gen_ai.response.model=\"venice-uncensored\"}",
+            "route_model{gen_ai.operation.name=\"embeddings\" \
+             gen_ai.response.model=\"text-embedding-bge-m3\"}",
             r#"route_model{gen_ai.operation.name="text_completion""#,
         ],
     );
