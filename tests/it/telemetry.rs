@@ -1,9 +1,7 @@
 //! Spans, logs and metrics.
 
-use http_body_util::Full;
-
 use crate::support::{
-    gateway::{CHAT, Gateway, post},
+    gateway::{CHAT, Gateway},
     log::{assert_logged, capture},
 };
 
@@ -43,6 +41,7 @@ fn fallback_is_a_warning() {
 mod metrics {
     use std::time::Duration;
 
+    use http_body_util::Full;
     use metrics_util::{
         CompositeKey, MetricKind,
         debugging::{DebugValue, DebuggingRecorder},
@@ -51,7 +50,10 @@ mod metrics {
 
     use super::*;
     use crate::{
-        support::body::{ScriptedBody, Step},
+        support::{
+            body::{ScriptedBody, Step},
+            gateway::post,
+        },
         untrusted_text::{HOSTILE, hostile_source},
     };
 
