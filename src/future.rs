@@ -29,6 +29,10 @@ use crate::{
 pin_project! {
     /// The response future of [`ModelRouting`](crate::ModelRouting).
     ///
+    /// # Panics
+    ///
+    /// Panics if it has to wait in a Tokio runtime without a timer.
+    ///
     /// # Cancel safety
     ///
     /// When the future is dropped, the request's body and the call to the inner service are dropped
@@ -64,7 +68,7 @@ pin_project! {
     }
 }
 
-/// What is needed of an inspected request once its head and body are gone.
+/// The part of an inspected request that outlives its head and body.
 #[derive(Debug)]
 pub(crate) struct RequestContext {
     telemetry: RequestTelemetry,

@@ -9,7 +9,7 @@ use crate::{
     shared::Shared,
 };
 
-/// Applies [`ModelRouting`] to services.
+/// A layer that applies [`ModelRouting`] to services.
 ///
 /// Clones, and all services that they make, share one registry and one limit on held bytes.
 ///

@@ -40,8 +40,8 @@
 //!   `model`, a `Model`, a comment, a bad escape) is rejected, and the inner service never sees it
 //!   complete.
 //! - **Freshness.** Requests refresh the catalog, in tasks of their own; under steady traffic no
-//!   request waits for one. If the registry fails, the last good catalog is used. A name that is not
-//!   in the catalog refreshes it first, so that a model published a moment ago is found.
+//!   request waits for one. If the registry fails, the last good catalog is used. A name that is
+//!   not in the catalog refreshes it first, so that a model published a moment ago is found.
 //! - **No silent fallback.** A request that another model serves is logged, marked in
 //!   [`RoutedModel`], and in a response header
 //!   [if enabled](RoutingConfigBuilder::response_headers).
@@ -86,7 +86,7 @@
 //! # Runtime
 //!
 //! Refreshes of the catalog are Tokio tasks. The response futures must be polled within a Tokio
-//! runtime with time enabled. Without a runtime they use the catalog at hand or return a 503, and
+//! runtime with time enabled. Without a runtime they use the current catalog or return a 503, and
 //! do not time out bodies. In a runtime without time they panic.
 //!
 //! # Cargo features

@@ -110,8 +110,8 @@ impl ModelListService {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         } else {
             head.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            // The server leaves the body of an answer to HEAD out, and needs it
-            // for the Content-Length (RFC 9110, 9.3.2).
+            // HEAD: the server drops the body, but derives Content-Length from it
+            // (RFC 9110, 9.3.2).
             *response.body_mut() = ModelListBody::new(body);
         }
         response
@@ -173,7 +173,7 @@ fn model(entry: &ModelEntry) -> Value {
     })
 }
 
-/// Returns what follows `/models/`; `None` for the model list.
+/// Returns the name after `/models/`; `None` for the model list.
 fn requested_name(path: &str) -> Option<String> {
     let (_, name) = path.split_once("/models/")?;
     let name = percent_decode_str(name).decode_utf8_lossy().into_owned();
@@ -197,7 +197,7 @@ fn matches_etag(headers: &HeaderMap, etag: &str) -> bool {
 }
 
 fn method_not_allowed() -> Response<ModelListBody> {
-    let message = "The list of models is read-only. Use GET.";
+    let message = "The model list is read-only. Use GET.";
     let status = StatusCode::METHOD_NOT_ALLOWED;
     let mut response = error_response(status, "method_not_allowed", None, message);
     let allowed = HeaderValue::from_static("GET, HEAD");
@@ -236,7 +236,8 @@ mod tests {
     }
 
     const DOCUMENT: &str = r#"{"models":[
-        {"Id":"0x1","Name":"Llama 3.2 3B","CreatedAt":7,"Owner":"0xab","Tags":["t"],"ModelType":"LLM"},
+        {"Id":"0x1","Name":"Llama 3.2 3B","CreatedAt":7,"Owner":"0xab","Tags":["t"],
+         "ModelType":"LLM"},
         {"Id":"0x2","Name":"meta-llama/Llama-3"}
     ]}"#;
 

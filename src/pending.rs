@@ -27,7 +27,7 @@ pub(crate) struct PendingRequest<S, B> {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// What the request needs next.
+/// The next step of a pending request.
 pub(crate) enum NextStep {
     Wait(Requested, CatalogWait),
     /// Call the inner service for this model, or with the request unchanged.
@@ -42,7 +42,7 @@ pub(crate) enum CatalogWait {
     Miss(Pin<Box<dyn Future<Output = Arc<Catalog>> + Send>>),
 }
 
-/// What is needed once the inner service has been called.
+/// The changes to the response, and the receiver of a late rejection.
 pub(crate) struct ForwardPlan {
     /// `None` if the request is forwarded unchanged.
     pub(crate) rewrite: Option<ResponseRewrite>,
@@ -54,7 +54,7 @@ impl<S, B> PendingRequest<S, B>
 where
     B: Body<Data: Buf, Error: Into<BoxError>>,
 {
-    /// Starts to resolve what the body asks for.
+    /// Starts to resolve the requested model.
     pub(crate) fn start(&mut self, requested: Requested) -> Result<NextStep, Rejection> {
         let needs_model = self.target.endpoint.is_inference();
         match requested {

@@ -37,8 +37,7 @@ use crate::{
 /// use tower::{Layer, ServiceExt, service_fn};
 /// use tower_model_routing::{
 ///     BoxError, ModelRouting, ModelRoutingLayer, RoutedBody, RoutedModel, RoutingConfig,
-///     registry::Catalog,
-///     UnknownModel,
+///     UnknownModel, registry::Catalog,
 /// };
 ///
 /// # #[cfg(feature = "reqwest")]

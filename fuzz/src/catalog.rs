@@ -55,7 +55,7 @@ pub(crate) fn check(input: &[u8]) {
         ] {
             let found = catalog
                 .find(&spelling)
-                .map(|(e, by)| (e.id(), e.name(), by));
+                .map(|found| (found.entry.id(), found.entry.name(), found.resolved_by));
             let expected = find(&entries, &spelling).map(|(e, by)| (&*e.id, &*e.name, by));
             assert_eq!(found, expected, "{spelling:?}");
         }

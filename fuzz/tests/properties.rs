@@ -157,11 +157,7 @@ fn only_accepted_documents_of_the_suite_are_forwarded() {
             false => &["invalid_json"],
         };
         assert!(expected.contains(&code), "{code}: {shown}");
-        assert_eq!(
-            seen.is_some_and(|seen| seen.body.is_ok()),
-            code == "ok",
-            "{shown}"
-        );
+        assert_eq!(seen.is_some(), code == "ok", "{shown}");
         let head = format!("POST {CHAT}\ncontent-type: application/json\n\n");
         for lengths in [[0; 5], [1; 5], [0x0c, 3, 64, 1, 0]] {
             request(&[&lengths[..], head.as_bytes(), &document].concat());

@@ -23,11 +23,11 @@ use crate::{
     response::{Rejection, RejectionHook, ResponseModel},
 };
 
-/// Where the production catalog of the Morpheus marketplace is published.
+/// The URL of the Morpheus marketplace's production catalog.
 #[cfg(feature = "reqwest")]
 const DEFAULT_MODELS_URL: &str = "https://active.mor.org/active_models.json";
 
-/// Headers that say how to read a request, so that none of them can carry an ID.
+/// The headers that frame a request, none of which can carry an ID.
 const FRAMING_HEADERS: [HeaderName; 6] = [
     CONNECTION,
     CONTENT_ENCODING,
@@ -37,7 +37,7 @@ const FRAMING_HEADERS: [HeaderName; 6] = [
     TRANSFER_ENCODING,
 ];
 
-/// Builds a [`RoutingConfig`].
+/// A builder of a [`RoutingConfig`].
 ///
 /// The settings of the registry (its source, its policy, its initial catalog) are those of
 /// [`RegistryBuilder`], for layers with a registry of their own; [`registry`](Self::registry) takes
@@ -107,8 +107,8 @@ impl fmt::Debug for Source {
 impl RoutingConfigBuilder {
     /// Sets the registry that the layer resolves names by, in place of one of its own.
     ///
-    /// Layers that share a registry share its catalog, its fetches and its TTL. Variables of the
-    /// environment that concern the registry are ignored.
+    /// Layers that share a registry share its catalog, its fetches and its TTL. Valid
+    /// environment variables of the registry are ignored.
     ///
     /// # Examples
     ///
@@ -223,12 +223,13 @@ impl RoutingConfigBuilder {
     }
 
     /// Removes the fallback model for this kind of endpoint, so that unknown names are a 404.
+    /// [`Endpoint::Other`] shares [`Endpoint::Llm`]'s.
     pub fn without_fallback(mut self, endpoint: Endpoint) -> Self {
         self.policy.fallbacks.set(endpoint, None);
         self
     }
 
-    /// Sets what becomes of a name that is not in the catalog. The default is
+    /// Sets the policy for a name that is not in the catalog. The default is
     /// [`UnknownModel::Fallback`].
     pub fn unknown_model(mut self, policy: UnknownModel) -> Self {
         self.policy.unknown = policy;
@@ -290,7 +291,7 @@ impl RoutingConfigBuilder {
         self
     }
 
-    /// Sets what a response names as its `model`. The default is [`ResponseModel::Unchanged`].
+    /// Sets the model that a response names. The default is [`ResponseModel::Unchanged`].
     ///
     /// This concerns the top-level `model` of JSON and of every server-sent event, and
     /// `response.model` and `message.model` in the events of `/responses` and `/messages`.
@@ -361,7 +362,7 @@ impl RoutingConfigBuilder {
                 .iter()
                 .any(|framing| is_cgi_equivalent(framing, name))
         {
-            let reason = format!("is {name:?}, which says how to read the request");
+            let reason = format!("is {name:?}, which frames the request");
             return Err(ConfigError::new("id_header", reason));
         }
         let mut endpoints = EndpointTable::default();

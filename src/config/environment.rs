@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl RoutingConfigBuilder {
-    /// Returns the defaults with what the environment sets.
+    /// Returns the default settings, overridden by the environment.
     ///
     /// | variable | meaning | default |
     /// |---|---|---|

@@ -1,12 +1,12 @@
-//! The error of settings that do not hold.
+//! The error of settings whose values are not allowed.
 
 use std::fmt;
 
 use crate::registry::PolicyError;
 
-/// A setting has a value that is not allowed.
+/// The error of a setting whose value is not allowed.
 ///
-/// Its message names the setting and says which values are.
+/// Its message names the setting and the allowed values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     setting: &'static str,

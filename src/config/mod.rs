@@ -61,7 +61,7 @@ impl RoutingConfig {
         RoutingConfigBuilder::default()
     }
 
-    /// Returns the defaults with what the environment sets.
+    /// Returns the default settings, overridden by the environment.
     ///
     /// [`RoutingConfigBuilder::from_env`] lists the variables.
     ///

@@ -1,4 +1,4 @@
-//! What the settings are, and which values are refused.
+//! Tests of the settings: defaults, environment, bounds.
 
 use std::{future::pending, time::Duration};
 
@@ -20,7 +20,7 @@ impl RegistrySource for Nowhere {
     }
 }
 
-/// The config that these variables make.
+/// Returns the config that these variables make.
 fn from(variables: &[(&str, &str)]) -> Result<RoutingConfig, ConfigError> {
     let get = |name: &'static str| {
         let found = variables.iter().find(|(known, _)| *known == name);
@@ -44,7 +44,7 @@ fn build(
     configure(RoutingConfig::builder().source(Nowhere)).build()
 }
 
-/// The setting that the error names, in its field and in its message.
+/// Returns the setting that the error names, in its field and in its message.
 fn setting_in_error(result: Result<RoutingConfig, ConfigError>) -> &'static str {
     let error = result.unwrap_err();
     assert!(error.to_string().starts_with(error.setting()), "{error}");
@@ -69,7 +69,12 @@ fn defaults() {
             assert_eq!(config.fallback(endpoint), Some(fallback));
         }
         assert_eq!(config.fallback(Endpoint::Other), Some("mistral-31-24b"));
-        assert_eq!(config.registry().policy(), &RegistryPolicy::default());
+        let policy = config.registry().policy();
+        assert_eq!(policy.ttl, Duration::from_secs(300));
+        assert_eq!(policy.fetch_timeout, Duration::from_secs(10));
+        assert_eq!(policy.miss_refresh, Duration::from_secs(10));
+        assert_eq!(policy.max_refresh_wait, Duration::from_secs(2));
+        assert_eq!(policy.max_stale, None);
         assert_eq!(config.policy.unknown, UnknownModel::Fallback);
         assert_eq!(config.max_held_bytes, 64 * 1024 * 1024);
         assert_eq!(config.max_total_held_bytes, 512 * 1024 * 1024);

@@ -9,7 +9,7 @@ use super::{
     source::RegistrySource,
 };
 
-/// Builds a [`Registry`].
+/// A builder of a [`Registry`].
 ///
 /// # Examples
 ///

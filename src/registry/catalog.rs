@@ -9,10 +9,8 @@ use super::entry::ModelEntry;
 
 use self::index::fold_id;
 pub use self::parse::CatalogError;
-pub(crate) use self::{
-    index::slug,
-    parse::{hex, sha256},
-};
+pub(super) use self::parse::sha256;
+pub(crate) use self::{index::slug, parse::hex};
 
 /// An immutable snapshot of a registry's active models, indexed for lookup.
 ///

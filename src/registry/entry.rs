@@ -65,7 +65,7 @@ impl ModelEntry {
     }
 
     /// Returns when the model was published, in seconds since the Unix epoch, or 0 if the document
-    /// does not say.
+    /// has no date.
     pub fn created_at(&self) -> u64 {
         self.created_at
     }

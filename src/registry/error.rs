@@ -9,8 +9,7 @@ use std::{
 };
 
 use super::catalog::CatalogError;
-
-type BoxError = Box<dyn Error + Send + Sync>;
+use crate::body::BoxError;
 
 /// The error of a request for which there is no usable catalog.
 #[derive(Debug, Clone)]
@@ -186,7 +185,7 @@ pub struct SourceError {
 }
 
 impl SourceError {
-    /// Returns an error with this message, which should say what to check.
+    /// Returns an error with this message, which should name what to check.
     pub fn new(message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             message: message.into(),
@@ -214,7 +213,7 @@ impl Error for SourceError {
     }
 }
 
-/// Displays an error and its causes in one line, joined by colons.
+/// The display of an error and its causes in one line, joined by colons.
 struct Report<'a>(&'a dyn Error);
 
 impl fmt::Display for Report<'_> {
@@ -230,7 +229,7 @@ impl fmt::Display for Report<'_> {
     }
 }
 
-/// Escapes text and truncates it, so that it is one line of bounded length.
+/// A writer that escapes text and truncates it, so that it is one line of bounded length.
 struct OneLineWriter<'a, 'f> {
     f: &'a mut fmt::Formatter<'f>,
     /// The number of characters that still fit.

@@ -150,7 +150,7 @@ impl Freshness {
         now < next_check && validity.usable(now)
     }
 
-    /// Returns what a request does. `in_flight_since` is the start of the refresh in flight.
+    /// Returns the action of a request. `in_flight_since` is the start of the refresh in flight.
     pub(super) fn assess(
         &self,
         policy: &RegistryPolicy,
@@ -192,8 +192,8 @@ impl Freshness {
         }
     }
 
-    /// Returns what a request does if its name is not in the catalog. `last_miss` is when such a
-    /// request last started a refresh.
+    /// Returns the action of a request if its name is not in the catalog. `last_miss` is when such
+    /// a request last started a refresh.
     pub(super) fn assess_miss(
         &self,
         policy: &RegistryPolicy,

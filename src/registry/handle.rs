@@ -93,6 +93,10 @@ impl Registry {
     ///
     /// Returns an error if there is no usable catalog and the last fetch failed.
     ///
+    /// # Panics
+    ///
+    /// Panics if it has to wait in a Tokio runtime without a timer.
+    ///
     /// # Cancel safety
     ///
     /// Dropping the future does not stop the fetch, which runs in a task of its own.
@@ -113,6 +117,10 @@ impl Registry {
     /// # Errors
     ///
     /// Returns an error if the fetch failed. The last catalog stays in use.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it has to wait in a Tokio runtime without a timer.
     ///
     /// # Cancel safety
     ///

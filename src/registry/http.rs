@@ -42,8 +42,8 @@ const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VE
 /// use tower_model_routing::registry::{Registry, ReqwestSource};
 ///
 /// let source = ReqwestSource::new("https://active.mor.org/active_models.json")?;
-/// let registry = Registry::builder(source).build();
-/// # Ok::<(), tower_model_routing::registry::InvalidRegistryUrl>(())
+/// let registry = Registry::builder(source).build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct ReqwestSource {
     url: Url,
@@ -188,7 +188,9 @@ impl fmt::Debug for ReqwestSource {
     }
 }
 
-/// The error of [`ReqwestSource::new`]. Does not repeat the URL, which may contain a password.
+/// The error of [`ReqwestSource::new`] and [`ReqwestSource::with_client`].
+///
+/// It does not repeat the URL, which may contain a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidRegistryUrl(Option<url::ParseError>);
 
@@ -206,7 +208,7 @@ impl Error for InvalidRegistryUrl {
 
 /// The reason why a redirect was not followed.
 #[derive(Debug, thiserror::Error)]
-enum RefusedRedirect {
+enum RejectedRedirect {
     #[error("more than {MAX_REDIRECTS} redirects")]
     TooMany,
     #[error("it leads from https to http")]
@@ -260,8 +262,8 @@ fn build_client(url: &Url) -> Result<Client, SourceError> {
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
 
     let redirects = Policy::custom(move |attempt| {
-        match refusal(attempt.previous(), attempt.url(), no_certificates.as_ref()) {
-            Some(refused) => attempt.error(refused),
+        match check_redirect(attempt.previous(), attempt.url(), no_certificates.as_ref()) {
+            Some(rejected) => attempt.error(rejected),
             None => attempt.follow(),
         }
     });
@@ -281,24 +283,24 @@ fn build_client(url: &Url) -> Result<Client, SourceError> {
         .map_err(|error| failed(error.without_url().into()))
 }
 
-/// Returns why a redirect to `next` is not followed, if it is not. `previous` begins with the
-/// registry's URL.
-fn refusal(
+/// Returns the reason why a redirect to `next` is not followed, or `None` if it is. `previous`
+/// begins with the registry's URL.
+fn check_redirect(
     previous: &[Url],
     next: &Url,
     no_certificates: Option<&NoCertificates>,
-) -> Option<RefusedRedirect> {
+) -> Option<RejectedRedirect> {
     let secure = previous.iter().any(|url| url.scheme() == "https");
     match next.scheme() {
-        _ if previous.len() > MAX_REDIRECTS => Some(RefusedRedirect::TooMany),
+        _ if previous.len() > MAX_REDIRECTS => Some(RejectedRedirect::TooMany),
         // The HTTP client would write them to its trace log.
         _ if !next.username().is_empty() || next.password().is_some() => {
-            Some(RefusedRedirect::Credentials)
+            Some(RejectedRedirect::Credentials)
         }
-        "http" if secure => Some(RefusedRedirect::Downgrade),
+        "http" if secure => Some(RejectedRedirect::Downgrade),
         "http" => None,
-        "https" => no_certificates.cloned().map(RefusedRedirect::from),
-        _ => Some(RefusedRedirect::Scheme),
+        "https" => no_certificates.cloned().map(RejectedRedirect::from),
+        _ => Some(RejectedRedirect::Scheme),
     }
 }
 
@@ -330,45 +332,45 @@ mod tests {
         urls.iter().map(|url| Url::parse(url).unwrap()).collect()
     }
 
-    fn refused(previous: &[&str], next: &str) -> Option<String> {
+    fn rejected(previous: &[&str], next: &str) -> Option<String> {
         let next = Url::parse(next).unwrap();
-        refusal(&urls(previous), &next, None).map(|refused| refused.to_string())
+        check_redirect(&urls(previous), &next, None).map(|rejected| rejected.to_string())
     }
 
     #[test]
-    fn redirect_from_https_to_http_is_refused() {
-        assert_eq!(refused(&["http://a/"], "http://b/"), None);
-        assert_eq!(refused(&["http://a/"], "https://b/"), None);
-        assert_eq!(refused(&["https://a/"], "https://b/"), None);
+    fn redirect_from_https_to_http_is_rejected() {
+        assert_eq!(rejected(&["http://a/"], "http://b/"), None);
+        assert_eq!(rejected(&["http://a/"], "https://b/"), None);
+        assert_eq!(rejected(&["https://a/"], "https://b/"), None);
         for previous in [&["https://a/"][..], &["http://a/", "https://b/"]] {
-            let refused = refused(previous, "http://c/").unwrap();
-            assert!(refused.contains("from https to http"), "{refused}");
+            let rejected = rejected(previous, "http://c/").unwrap();
+            assert!(rejected.contains("from https to http"), "{rejected}");
         }
     }
 
     #[test]
-    fn fourth_redirect_is_refused() {
+    fn fourth_redirect_is_rejected() {
         let mut previous = vec!["http://a/"; 3];
-        assert_eq!(refused(&previous, "http://b/"), None);
+        assert_eq!(rejected(&previous, "http://b/"), None);
         previous.push("http://a/");
-        assert!(refused(&previous, "http://b/").unwrap().contains("3"));
+        assert!(rejected(&previous, "http://b/").unwrap().contains("3"));
     }
 
     #[test]
-    fn redirect_to_another_scheme_is_refused() {
-        assert!(refused(&["http://a/"], "ftp://b/").is_some());
+    fn redirect_to_another_scheme_is_rejected() {
+        assert!(rejected(&["http://a/"], "ftp://b/").is_some());
     }
 
     #[test]
-    fn redirect_to_credentials_is_refused() {
+    fn redirect_to_credentials_is_rejected() {
         for next in [
             "http://user@b/",
             "http://user:secret@b/",
             "http://:secret@b/",
         ] {
-            let refused = refused(&["http://a/"], next).unwrap();
-            assert!(refused.contains("password"), "{refused}");
-            assert!(!refused.contains("secret"), "{refused}");
+            let rejected = rejected(&["http://a/"], next).unwrap();
+            assert!(rejected.contains("password"), "{rejected}");
+            assert!(!rejected.contains("secret"), "{rejected}");
         }
     }
 
@@ -376,8 +378,25 @@ mod tests {
     fn redirect_to_https_needs_certificates() {
         let next = Url::parse("https://b/").unwrap();
         let none = NoCertificates(rustls::Error::General("none".to_owned()));
-        let refused = refusal(&urls(&["http://a/"]), &next, Some(&none)).unwrap();
-        assert!(refused.to_string().contains("CA certificates"), "{refused}");
+        let rejected = check_redirect(&urls(&["http://a/"]), &next, Some(&none)).unwrap();
+        assert!(
+            rejected.to_string().contains("CA certificates"),
+            "{rejected}"
+        );
+    }
+
+    #[test]
+    fn loopback_urls_are_recognized() {
+        for (url, expected) in [
+            ("http://localhost/", true),
+            ("http://127.0.0.2/", true),
+            ("http://[::1]:8080/", true),
+            ("http://example.com/", false),
+            ("http://10.0.0.1/", false),
+            ("http://[::2]/", false),
+        ] {
+            assert_eq!(is_loopback(&Url::parse(url).unwrap()), expected, "{url}");
+        }
     }
 
     #[test]

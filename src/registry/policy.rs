@@ -53,7 +53,8 @@ impl Default for RegistryPolicy {
     }
 }
 
-/// A setting of a [`RegistryBuilder`](super::RegistryBuilder) is out of its bounds.
+/// The error of a setting of a [`RegistryBuilder`](super::RegistryBuilder) that is out of its
+/// bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyError {
     setting: &'static str,
@@ -66,7 +67,7 @@ impl PolicyError {
         self.setting
     }
 
-    /// Returns what is wrong with the value; the setting's name goes before it in a message.
+    /// Returns the problem with the value, which follows the setting's name in a message.
     pub(crate) fn into_reason(self) -> String {
         self.reason
     }

@@ -100,7 +100,7 @@ impl Inner {
         let mut state = self.lock();
         let snapshot = self.snapshot.load_full();
         // Another fetch may have replaced this one. And if the process was suspended, neither a
-        // failure nor a response says anything about the source as it is now.
+        // failure nor a response is evidence of the source as it is now.
         let current = state.with_id(id).is_some();
         let discarded = !current || arrived >= overdue_at(&self.policy, started);
         let (next, result) = match fetched {
@@ -167,7 +167,7 @@ impl Inner {
     }
 }
 
-/// Completes the fetch on drop, so that every end of its task does.
+/// A guard that completes the fetch on drop, so that every end of its task does.
 struct CompletionGuard {
     inner: Weak<Inner>,
     id: u64,

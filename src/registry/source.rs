@@ -11,9 +11,8 @@ use super::{catalog::Catalog, error::SourceError};
 /// With the feature `reqwest` there is `ReqwestSource` for HTTP and HTTPS. Another source can read
 /// a file, call a contract or serve a test.
 ///
-/// The registry calls a source from a task of its own, with at most one fetch in flight. It drops
-/// the future after [`RegistryBuilder::fetch_timeout`](super::RegistryBuilder::fetch_timeout), and
-/// when the last handle of the registry is dropped. A panic in a source is a failed fetch.
+/// The registry calls a source from a task of its own, with at most one fetch in flight. A
+/// panic in a source is a failed fetch.
 ///
 /// # Examples
 ///
@@ -47,6 +46,12 @@ pub trait RegistrySource: Send + Sync + 'static {
     /// # Errors
     ///
     /// Returns an error if the fetch failed. The registry's catalog stays in use.
+    ///
+    /// # Cancel safety
+    ///
+    /// The registry drops the future after
+    /// [`fetch_timeout`](super::RegistryBuilder::fetch_timeout), and when its last handle is
+    /// dropped.
     fn fetch<'a>(&'a self, etag: Option<&'a str>) -> FetchFuture<'a>;
 
     /// Returns the name of this source in logs, errors and health pages: a URL or a path, without

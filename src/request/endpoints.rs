@@ -16,7 +16,7 @@ struct Row {
     target: Target,
 }
 
-/// The endpoint of a path, and what follows from it.
+/// The endpoint of a path and its consequences.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Target {
     pub(crate) endpoint: Endpoint,
@@ -150,7 +150,7 @@ fn is_normal(path: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// The default rows, and some of an operator's.
+    /// Returns the default rows, and some of an operator's.
     fn extended_table() -> EndpointTable {
         let mut table = EndpointTable::default();
         for (suffix, endpoint) in [

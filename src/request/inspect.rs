@@ -5,7 +5,7 @@ use http::{HeaderMap, Method, header::CONTENT_ENCODING, request::Parts};
 use super::{EndpointTable, Target, content_type::ContentType};
 use crate::response::Rejection;
 
-/// What the layer does with a request, decided by its head.
+/// The handling of a request, decided by its head.
 #[derive(Debug)]
 pub(crate) enum Inspection {
     /// Forwards it unchanged.
@@ -76,7 +76,7 @@ mod tests {
     const CHAT: &str = "/v1/chat/completions?model=x";
     const OTHER: &str = "/v1/files";
 
-    /// The inspection in a word.
+    /// Returns the inspection in a word.
     fn inspection(method: &str, path: &str, headers: &[(&str, &str)]) -> String {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {

@@ -70,7 +70,7 @@ pin_project! {
     }
 }
 
-/// Why there is no next frame.
+/// The reason why there is no next frame.
 pub(super) enum Failure {
     Body(BoxError),
     /// The body must not be forwarded.

@@ -20,7 +20,7 @@ const OTHER: &str = "/v1/other";
 const NAMED: &str = r#"{"model":"venice-uncensored"}"#;
 const ROUTED: &str = r#"{"model":"0xb603"}"#;
 
-/// The outcome of a POST of [`NAMED`] with these headers: a code, `routed` or `unchanged`.
+/// Returns the outcome of a POST of [`NAMED`] with these headers: a code, `routed` or `unchanged`.
 async fn outcome(path: &str, headers: &[(&str, &str)]) -> String {
     let gateway = Gateway::new();
     let mut request = Request::post(path);
@@ -163,7 +163,7 @@ async fn encoded_body_is_415_where_it_would_be_inspected() {
     assert!(message.contains("tower_http::decompression::RequestDecompressionLayer"));
 }
 
-/// A POST of this text, compressed by gzip.
+/// Returns a POST of this text, compressed by gzip.
 async fn gzipped(text: String) -> Request<Full<Bytes>> {
     // tower-http compresses responses only.
     let echo = service_fn(async |request: Request<_>| {

@@ -102,7 +102,7 @@ fn oracle(document: &str, is_inference: bool, rejects_unknown: bool) -> Expected
     }
 }
 
-/// `value` is a slice of the document.
+/// Replaces the model, of which `value` is the slice of the document.
 fn replace(document: &str, value: &str, is_inference: bool, rejects_unknown: bool) -> Change {
     let start = value.as_ptr() as usize - document.as_ptr() as usize;
     let range = start..start + value.len();
@@ -165,7 +165,7 @@ fn space() -> impl Strategy<Value = String> {
     prop_oneof![6 => Just(String::new()), 1 => "[ \t\r\n]{1,5}"]
 }
 
-/// A text as a JSON string, with some of its characters escaped.
+/// Returns a text as a JSON string, with some of its characters escaped.
 fn json_string(text: &str, escapes: &[Index]) -> String {
     let escaped: Vec<_> = escapes
         .iter()
@@ -227,7 +227,7 @@ fn value() -> impl Strategy<Value = String> {
     })
 }
 
-/// A key that is not `model` in any case.
+/// Generates a key that is not `model` in any case.
 fn key() -> impl Strategy<Value = String> {
     let text = prop_oneof![
         4 => text(),
@@ -263,7 +263,8 @@ fn model_value() -> impl Strategy<Value = String> {
         "gpt-9",
         "0x11",
     ]);
-    prop_oneof![8 => json_strings(name.prop_map(String::from)), 1 => json_strings(text()), 2 => value()]
+    let name = name.prop_map(String::from);
+    prop_oneof![8 => json_strings(name), 1 => json_strings(text()), 2 => value()]
 }
 
 fn document() -> impl Strategy<Value = String> {
@@ -290,7 +291,7 @@ fn document() -> impl Strategy<Value = String> {
         })
 }
 
-/// How a document is sent.
+/// The way in which a document is sent.
 #[derive(Clone, Debug)]
 struct Framing {
     /// Ends of frames, and whether a `Pending` follows.

@@ -23,7 +23,7 @@ async fn warm() -> Gateway {
     Gateway::warm(|config| config).await
 }
 
-/// The catalog with one more model, `name`.
+/// Returns the catalog with one more model, `name`.
 fn catalog_with(name: &str) -> Outcome {
     Outcome::Catalog(models_and(name, "0xfe"))
 }

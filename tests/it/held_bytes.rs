@@ -96,7 +96,7 @@ struct Call {
 }
 
 impl Call {
-    fn start(layer: &ModelRoutingLayer, front: &str) -> Self {
+    fn start(layer: &ModelRoutingLayer, prefix: &str) -> Self {
         let echo = service_fn(async |request: Request<RoutedBody<ChannelBody>>| {
             let body = request.into_body().collect().await;
             let body = body.map(|body| body.to_bytes()).unwrap_or_default();
@@ -106,7 +106,7 @@ impl Call {
         let mut service = layer.layer(BoxCloneService::new(echo));
         let future = task::spawn(service.call(post(CHAT, body)));
         let mut call = Self { sender, future };
-        assert_eq!(call.send(front), None);
+        assert_eq!(call.send(prefix), None);
         call
     }
 

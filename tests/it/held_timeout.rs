@@ -34,7 +34,7 @@ async fn default_gateway() -> Gateway {
     Gateway::warm(|config| config).await
 }
 
-/// A body of these frames, each after its pause.
+/// Returns a body of these frames, each after its pause.
 fn paced(frames: impl IntoIterator<Item = (Duration, Bytes), IntoIter: Send + 'static>) -> BoxBody {
     let frames = stream::iter(frames).then(|(pause, frame)| async move {
         sleep(pause).await;
@@ -43,7 +43,7 @@ fn paced(frames: impl IntoIterator<Item = (Duration, Bytes), IntoIter: Send + 's
     StreamBody::new(frames).map_err(Into::into).boxed_unsync()
 }
 
-/// `start` at once, then `frame` every second.
+/// Returns a body of `start` at once, then `frame` every second.
 fn paced_from(start: &'static str, frame: impl Into<Bytes>) -> BoxBody {
     let frames = iter::repeat((seconds(1), frame.into()));
     paced(iter::once((Duration::ZERO, start.into())).chain(frames))

@@ -48,7 +48,7 @@ const REACTIONS: [Reaction; 6] = [
     Reaction::ReadsInATaskAndHangs,
 ];
 
-/// An inner service. `complete` is set if it ever takes a body for complete.
+/// Returns an inner service. `complete` is set if it ever takes a body for complete.
 fn inner(
     reaction: Reaction,
     complete: Arc<AtomicBool>,
@@ -137,7 +137,7 @@ async fn late_rejection_replaces_any_inner_response() {
 
     let layer = warm_layer().await;
     let json = r#"{"model":"m""#;
-    for (front, rest, code) in [
+    for (first, rest, code) in [
         (json, r#","model":"x"}"#, "duplicate_model"),
         (json, r#","mod\u0065l":"x"}"#, "duplicate_model"),
         (json, r#","MODEL":"x"}"#, "ambiguous_model"),
@@ -151,11 +151,11 @@ async fn late_rejection_replaces_any_inner_response() {
         for reaction in REACTIONS {
             for size in [1, 3, 100] {
                 for hint in [Hint::Exact, Hint::Unknown] {
-                    let frames: Vec<_> = std::iter::once(front.as_bytes())
+                    let frames: Vec<_> = std::iter::once(first.as_bytes())
                         .chain(rest.as_bytes().chunks(size))
                         .collect();
                     let body = ScriptedBody::pending_between(&frames).hint(hint);
-                    let request = match front {
+                    let request = match first {
                         FORM => post_form(SPEECH, body),
                         _ => post(CHAT, body),
                     };
@@ -173,7 +173,7 @@ async fn truncated_body_never_looks_complete() {
     const FORM: &str = "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n\
                         --b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nx\r\n--b--";
 
-    /// Whether the body has a size hint, and whether the request has a `Content-Length`.
+    /// The cases: whether the body has a size hint, and the request a `Content-Length`.
     const LENGTHS: [(bool, bool); 4] = [(false, false), (true, false), (false, true), (true, true)];
 
     let layer = warm_layer().await;
@@ -183,8 +183,8 @@ async fn truncated_body_never_looks_complete() {
             for cut in (0..=end).step_by(step) {
                 for (has_hint, has_header) in LENGTHS {
                     for tail in [vec![], vec![Step::Trailers(trailers())], vec![data("")]] {
-                        let (front, back) = truncated.split_at(cut);
-                        let steps = [data(front), Step::Pending, data(back)];
+                        let (first, rest) = truncated.split_at(cut);
+                        let steps = [data(first), Step::Pending, data(rest)];
                         let hint = if has_hint { Hint::Exact } else { Hint::Unknown };
                         let body = ScriptedBody::new(steps.into_iter().chain(tail))
                             .hint(hint)

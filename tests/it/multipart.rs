@@ -19,7 +19,7 @@ const FILE: &str =
     "Content-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\nContent-Type: audio/wav";
 const LANGUAGE: &str = "Content-Disposition: form-data; name=\"language\"";
 
-/// A form of these parts: heads and contents.
+/// Returns a form of these parts: heads and contents.
 fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
     let mut form = Vec::new();
     for (head, content) in parts {
@@ -31,7 +31,7 @@ fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
     form
 }
 
-/// 512 KiB of every byte, with many prefixes of a delimiter.
+/// Returns 512 KiB of every byte, with many prefixes of a delimiter.
 fn audio() -> Vec<u8> {
     let mut audio: Vec<u8> = (0..1_u32 << 19)
         .map(|n| (n.wrapping_mul(n) >> 7) as u8)

@@ -107,14 +107,14 @@ async fn replaces_the_model_in_every_shape() {
 async fn accepts_non_contiguous_data() {
     let ring = |data: Bytes| {
         let mut ring = VecDeque::with_capacity(data.len() + 1);
-        let (front, back) = data.split_at(data.len() / 2);
-        ring.extend(back);
-        front.iter().rev().for_each(|byte| ring.push_front(*byte));
+        let (first, rest) = data.split_at(data.len() / 2);
+        ring.extend(rest);
+        first.iter().rev().for_each(|byte| ring.push_front(*byte));
         ring
     };
     let chain = |data: Bytes| {
-        let (front, back) = (data.slice(..data.len() / 2), data.slice(data.len() / 2..));
-        front.chain(Bytes::new()).chain(back)
+        let (first, rest) = (data.slice(..data.len() / 2), data.slice(data.len() / 2..));
+        first.chain(Bytes::new()).chain(rest)
     };
     let in_rings = move |body: ScriptedBody| body.map_frame(move |frame| frame.map_data(ring));
     check_all_shapes(in_rings, false, 7).await;
@@ -138,7 +138,7 @@ where
             .enter(|cx, body| body.get_mut().as_mut().poll_frame(cx))
     }
 
-    /// The data of the next frame, which must be ready.
+    /// Returns the data of the next frame, which must be ready.
     fn next(&mut self) -> String {
         match self.poll() {
             Poll::Ready(Some(Ok(frame))) => {
@@ -154,7 +154,7 @@ async fn calls_the_inner_service_once_the_model_is_complete() {
     let (service, mut handle) = mock::pair::<_, Response<String>>();
     let (sender, body) = channel();
     let mut call = task::spawn(warm_layer().await.layer(service).oneshot(post(CHAT, body)));
-    for front in [
+    for frame in [
         "",
         " {",
         r#""a":[1"#,
@@ -162,7 +162,7 @@ async fn calls_the_inner_service_once_the_model_is_complete() {
         r#"el":"#,
         r#""venice-unce"#,
     ] {
-        sender.data(front);
+        sender.data(frame);
         assert!(call.poll().is_pending());
         assert_pending!(handle.poll_request());
     }
@@ -175,7 +175,7 @@ async fn calls_the_inner_service_once_the_model_is_complete() {
 
     // The held frames come first, unchanged around the replacement.
     let mut body = PolledBody::new(request);
-    for front in [
+    for frame in [
         " {",
         r#""a":[1"#,
         r#"],"mod"#,
@@ -183,7 +183,7 @@ async fn calls_the_inner_service_once_the_model_is_complete() {
         r#""0xb603""#,
         r#", "b":"#,
     ] {
-        assert_eq!(body.next(), front);
+        assert_eq!(body.next(), frame);
     }
     assert_pending!(body.poll());
     for rest in ["1", "", ",\"c\":", "2} "] {
@@ -231,8 +231,8 @@ async fn inner_service_may_respond_after_any_frame() {
             },
         ));
         // The unread rest is invalid.
-        let front = [r#"{"a":1,"#, r#""model":"flux","#, r#""b":2,"#];
-        let body = ScriptedBody::pending_between(&front.map(str::as_bytes));
+        let prefix = [r#"{"a":1,"#, r#""model":"flux","#, r#""b":2,"#];
+        let body = ScriptedBody::pending_between(&prefix.map(str::as_bytes));
         let alive = body.alive();
         let response = service.oneshot(post(CHAT, body)).await.unwrap();
         assert_eq!(response.status(), 200, "{frames}");

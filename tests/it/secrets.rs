@@ -38,7 +38,7 @@ thread_local! {
     static PRINTED: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// The logs of a scenario and all that it printed. Panics if there is a secret in it.
+/// Returns the logs of a scenario and all that it printed. Panics if there is a secret in it.
 fn output_of(scenario: impl AsyncFn()) -> String {
     let output = capture(scenario) + &PRINTED.take();
     for line in output.lines() {
@@ -66,7 +66,7 @@ fn print_error(error: &(dyn Error + 'static)) {
     }
 }
 
-/// A request with secrets in its URI and its headers.
+/// Returns a request with secrets in its URI and its headers.
 fn request<B>(content_type: &'static str, body: B) -> Request<B> {
     let mut request = Request::post(format!("{CHAT}?key=s3cret-uri"));
     for (name, value) in [
@@ -249,12 +249,12 @@ async fn send_requests_of_every_outcome() {
     let sent = send(&unavailable, &unknown).await;
     assert_eq!(sent, "model_registry_unavailable");
     let full = configured(models(), |config| config.max_total_held_bytes(40));
-    let front = r#"{"messages":"s3cret-body""#;
-    let held = ScriptedBody::new([data(front), Step::Hang]);
+    let prefix = r#"{"messages":"s3cret-body""#;
+    let held = ScriptedBody::new([data(prefix), Step::Hang]);
     let mut service = full.layer(service_fn(inner));
     let mut holding = tokio_test::task::spawn(service.call(request("application/json", held)));
     assert!(holding.poll().is_pending());
-    assert_eq!(send(&full, &[front, "}"]).await, "overloaded");
+    assert_eq!(send(&full, &[prefix, "}"]).await, "overloaded");
 }
 
 #[test]

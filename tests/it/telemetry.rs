@@ -1,9 +1,7 @@
 //! Spans, logs and metrics.
 
-use http_body_util::Full;
-
 use crate::support::{
-    gateway::{CHAT, Gateway, post},
+    gateway::{CHAT, Gateway},
     log::{assert_logged, capture},
 };
 
@@ -18,8 +16,10 @@ fn span_has_opentelemetry_fields() {
     assert_logged(
         &log,
         &[
-            r#"route_model{gen_ai.operation.name="chat" gen_ai.request.model="VENICE-uncensored" gen_ai.response.model="venice-uncensored"}"#,
-            r#"route_model{gen_ai.operation.name="embeddings" gen_ai.response.model="text-embedding-bge-m3"}"#,
+            "route_model{gen_ai.operation.name=\"chat\" gen_ai.request.model=\"VENICE-uncensored\" \
+             gen_ai.response.model=\"venice-uncensored\"}",
+            "route_model{gen_ai.operation.name=\"embeddings\" \
+             gen_ai.response.model=\"text-embedding-bge-m3\"}",
             r#"route_model{gen_ai.operation.name="text_completion""#,
         ],
     );
@@ -41,6 +41,7 @@ fn fallback_is_a_warning() {
 mod metrics {
     use std::time::Duration;
 
+    use http_body_util::Full;
     use metrics_util::{
         CompositeKey, MetricKind,
         debugging::{DebugValue, DebuggingRecorder},
@@ -49,7 +50,10 @@ mod metrics {
 
     use super::*;
     use crate::{
-        support::body::{ScriptedBody, Step},
+        support::{
+            body::{ScriptedBody, Step},
+            gateway::post,
+        },
         untrusted_text::{HOSTILE, hostile_source},
     };
 

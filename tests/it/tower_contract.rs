@@ -74,7 +74,7 @@ where
     service.ready().await?.call(request).await
 }
 
-/// A request of each kind that the layer handles.
+/// Returns a request of each kind that the layer handles.
 fn requests() -> [Request<Full<Bytes>>; 6] {
     let text = Request::post(CHAT).header("content-type", "text/plain");
     [
@@ -202,7 +202,7 @@ async fn slow_inner(
     Ok(Response::new(Full::from(body)))
 }
 
-/// The layer with a limit of one request and a buffer, on either side of it.
+/// Returns the layer with a limit of one request and a buffer, on either side of it.
 fn stacks(layer: &ModelRoutingLayer) -> [(&'static str, Stack); 4] {
     let status = |response: Response<_>| response.status();
     let limit = || ConcurrencyLimitLayer::new(1);
@@ -249,7 +249,7 @@ fn stacks(layer: &ModelRoutingLayer) -> [(&'static str, Stack); 4] {
     ]
 }
 
-/// A request in small frames, for a model that needs a refresh.
+/// Returns a request in small frames, for a model that needs a refresh.
 fn framed_request() -> Request<ScriptedBody> {
     let frames = [
         r#"{"a":1,"mo"#,

@@ -19,11 +19,12 @@ use crate::support::{
     source::{Outcome, ScriptedSource},
 };
 
-/// Ends strings, lines, labels and escape sequences of every kind.
-pub(crate) const HOSTILE: &str = "a\"}],'\\\r\nx-evil: 1\n\n2026-01-01T00:00:00Z ERROR forged\u{1b}[31m\u{9b}31m\u{7}\u{2028}\
+/// A text that ends strings, lines, labels and escape sequences of every kind.
+pub(crate) const HOSTILE: &str = "a\"}],'\\\r\nx-evil: 1\n\n\
+     2026-01-01T00:00:00Z ERROR forged\u{1b}[31m\u{9b}31m\u{7}\u{2028}\
      \u{2029}\u{202e}\u{0}\u{7f}%0d%0a{model=\"x\"} 1\ndata: x\n\nz";
 
-/// A registry with a model whose every text is [`HOSTILE`], and the fallback.
+/// Returns a registry with a model whose every text is [`HOSTILE`], and the fallback.
 pub(crate) fn hostile_source() -> ScriptedSource {
     let models = json!({"models": [
         {"Id": HOSTILE, "Name": HOSTILE, "ModelType": "LLM", "Tags": [HOSTILE], "Owner": HOSTILE},
@@ -36,7 +37,7 @@ fn is_visible_ascii(text: &str) -> bool {
     text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
-/// Whether a terminal or a log viewer acts on it or ends the line at it.
+/// Returns whether a terminal or a log viewer acts on the character or ends the line at it.
 fn is_unsafe(c: char) -> bool {
     c.is_control() || ('\u{2028}'..='\u{202e}').contains(&c)
 }

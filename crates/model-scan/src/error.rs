@@ -7,10 +7,10 @@ use crate::{
     multipart::{MultipartError, MultipartErrorKind},
 };
 
-/// Why a body was rejected, and at which byte.
+/// The reason why a body was rejected, with the byte's offset.
 ///
-/// Its `Display` says what is wrong, where, and how to mend it, in words that a client of an API
-/// can be shown: it holds nothing of the body.
+/// Its `Display` names the problem, its place and the remedy. It contains nothing of the body, so
+/// it can be shown to clients.
 ///
 /// # Examples
 ///
@@ -61,7 +61,7 @@ impl ScanError {
     pub(crate) const UNSAFE_BOUNDARY: Self = Self(Repr::UnsafeBoundary);
     pub(crate) const INVALID_MODEL: Self = Self(Repr::InvalidModel);
 
-    /// The kind of the error.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> ScanErrorKind {
         match self.0 {
             Repr::Json(error) => match error.kind() {
@@ -79,8 +79,8 @@ impl ScanError {
         }
     }
 
-    /// The offset of the first byte that no acceptable body could have there, or of the key or part
-    /// name that must not be there; the body's length if it ended too early. For an invalid
+    /// Returns the offset of the first byte that no acceptable body could have there, or of the key
+    /// or part name that must not be there; the body's length if it ended too early. For an invalid
     /// boundary, an index into the boundary.
     ///
     /// Returns `None` if the error is not at one place of the body: for

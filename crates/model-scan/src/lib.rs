@@ -40,7 +40,7 @@
 //! # Ok::<_, model_scan::ScanError>(())
 //! ```
 //!
-//! # What is accepted
+//! # Accepted bodies
 //!
 //! A body is rejected wherever two parsers could disagree about which model it names.
 //!
@@ -69,6 +69,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod edit;
 mod error;
 mod json;
 mod multipart;
@@ -80,8 +81,9 @@ mod random;
 pub mod rewrite;
 mod scanner;
 
+pub use edit::{Edit, ValueKind};
 pub use error::{ScanError, ScanErrorKind};
-pub use scanner::{Edit, ModelField, ModelScanner, Replacement, ValueKind};
+pub use scanner::{ModelField, ModelScanner, Replacement};
 
 /// The README's example is a test too.
 #[cfg(doctest)]

@@ -17,7 +17,7 @@ pub(crate) enum Mutation {
     Copy([Index; 3]),
 }
 
-/// Up to three changes, with bytes that are mostly of these.
+/// Returns up to three changes, with bytes that are mostly of these.
 pub(crate) fn mutations(usual: &'static [u8]) -> impl Strategy<Value = Vec<Mutation>> {
     let place = any::<Index>;
     let byte = || prop_oneof![6 => select(usual), 1 => any::<u8>()];

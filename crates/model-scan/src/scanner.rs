@@ -1,16 +1,17 @@
 //! One interface to the scanners of both body formats.
 
-use std::{borrow::Cow, fmt, ops::Range};
+use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
 
 use crate::{
+    edit::{Edit, ValueKind},
     error::ScanError,
     json::{self, JsonScanner},
     multipart::{self, MultipartScanner},
 };
 
-/// Finds the model of a request body that is fed to it frame by frame.
+/// An incremental scanner that finds the model of a request body.
 ///
 /// See the [crate's page](crate) for an example, for what is accepted, and for the cost.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ enum Scanner {
 pub enum ModelField {
     /// No model so far; none at all once the body has ended.
     Unseen,
-    /// The model's key or part head has been scanned, its value not to the end.
+    /// The model's key or part head has been scanned, but its value is not complete.
     Pending,
     /// A string.
     String {
@@ -52,40 +53,7 @@ pub enum ModelField {
     },
 }
 
-/// The types of JSON values that cannot name a model.
-///
-/// Their `Display` is [`as_str`](Self::as_str).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ValueKind {
-    /// A number.
-    Number,
-    /// `true` or `false`.
-    Boolean,
-    /// An array.
-    Array,
-    /// An object.
-    Object,
-}
-
-impl ValueKind {
-    /// The type with its article, as in "a number" and "an object".
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Number => "a number",
-            Self::Boolean => "a boolean",
-            Self::Array => "an array",
-            Self::Object => "an object",
-        }
-    }
-}
-
-impl fmt::Display for ValueKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// What to put in the model's place.
+/// The text that replaces the model.
 ///
 /// Both spellings are the caller's, so that a name used often is escaped only once.
 #[derive(Clone, Copy, Debug)]
@@ -95,18 +63,6 @@ pub struct Replacement<'a> {
     /// The text as a JSON string literal, with its quotes, for JSON. It is not checked.
     pub literal: &'a Bytes,
 }
-
-/// A replacement of some bytes of a body.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Edit {
-    /// The bytes to replace; empty for an insertion.
-    pub span: Range<u64>,
-    /// The new bytes.
-    pub bytes: Bytes,
-}
-
-/// At most two: a part of a form may state its own length.
-pub(crate) type Edits = [Option<Edit>; 2];
 
 impl ModelScanner {
     /// Creates a scanner of a JSON object.
@@ -233,7 +189,7 @@ impl ModelScanner {
     ///
     /// # Errors
     ///
-    /// As [`decode`](Self::decode).
+    /// Returns the errors of [`decode`](Self::decode).
     #[inline]
     pub fn is_blank(&self, raw: &[u8], escaped: bool) -> Result<bool, ScanError> {
         match (&self.0, raw) {
@@ -249,10 +205,10 @@ impl ModelScanner {
     /// order: applied one after the other, each leaves the spans of the next as they are.
     ///
     /// A string or `null` is replaced, and so is the `Content-Length` of its part in a form. If the
-    /// model is [`Unseen`](ModelField::Unseen), a member or part is inserted at the front: call
-    /// this only once the body has ended, because a model that follows would be a second one. There
-    /// are no edits while the model is [`Pending`](ModelField::Pending), for a value that is not a
-    /// string, and before the first byte of an object or form.
+    /// model is [`Unseen`](ModelField::Unseen), a member or part is inserted at the
+    /// beginning: call this only once the body has ended, because a model that follows would be a
+    /// second one. There are no edits while the model is [`Pending`](ModelField::Pending), for a
+    /// value that is not a string, and before the first byte of an object or form.
     ///
     /// # Errors
     ///
@@ -440,15 +396,5 @@ mod tests {
         }
         let error = ModelScanner::multipart(b"a b ").unwrap_err();
         assert_eq!(error.kind(), ScanErrorKind::InvalidMultipart);
-    }
-
-    #[test]
-    fn value_kinds_are_padded() {
-        assert_eq!(format!("{:>10}|", ValueKind::Boolean), " a boolean|");
-        let all = [ValueKind::Number, ValueKind::Array, ValueKind::Object];
-        assert_eq!(
-            all.map(ValueKind::as_str),
-            ["a number", "an array", "an object"]
-        );
     }
 }

@@ -1,3 +1,5 @@
+//! Tests of the catalog: lookup, aliases, documents.
+
 use std::error::Error;
 
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! Tests of the freshness of catalogs: actions, backoff, bounds.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -17,7 +19,7 @@ fn policy() -> RegistryPolicy {
     RegistryPolicy::default()
 }
 
-/// The state after a first fetch.
+/// Returns the state after a first fetch.
 fn validated(policy: &RegistryPolicy, now: Instant, chance: f64) -> Freshness {
     Freshness::cold().validated(policy, now, chance)
 }
@@ -287,8 +289,8 @@ fn miss_respects_the_backoff() {
     assert_eq!(failing.miss(None, None, 251.0), start);
 }
 
-/// A policy, the chance of a fetch at zero seconds, then failures (seconds since the last one,
-/// chance), a refresh in flight (seconds before the request), and the seconds until a request.
+/// Generates a policy, the chance of a fetch at zero seconds, then failures (seconds since the last
+/// one, chance), a refresh in flight (seconds before the request), and the seconds until a request.
 fn histories() -> impl Strategy<Value = (RegistryPolicy, f64, Vec<(f64, f64)>, Option<f64>, f64)> {
     let policy = (
         0.01..1000.0_f64,
@@ -354,7 +356,7 @@ proptest! {
         }
     }
 
-    /// The rules of the table at `Registry`, stated as properties.
+    /// Checks the rules of the table at `Registry`.
     #[test]
     fn action_follows_from_the_state(
         (policy, chance, failures, in_flight, look) in histories(),

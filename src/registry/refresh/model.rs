@@ -211,7 +211,7 @@ async fn poll_and_drop<F: Future>(future: F) -> Option<F::Output> {
     None
 }
 
-/// A registry that may have an initial catalog.
+/// Returns a registry that may have an initial catalog.
 fn registry(source: &Arc<Source>) -> Registry {
     let initial = one_in(2).then(|| match document(0) {
         Fetched::Document { body, .. } => Catalog::parse(&body).unwrap(),

@@ -164,7 +164,7 @@ fn seeded(source: &Arc<FakeSource>, name: &str) -> Registry {
     builder.initial_catalog(parsed(name)).build().unwrap()
 }
 
-/// A registry with a short TTL, which the builder might reject.
+/// Returns a registry with a short TTL, which the builder might reject.
 fn with_ttl(source: &Arc<FakeSource>, ttl: Duration) -> Registry {
     let policy = RegistryPolicy {
         ttl,
@@ -173,7 +173,7 @@ fn with_ttl(source: &Arc<FakeSource>, ttl: Duration) -> Registry {
     Registry::from_parts(source.clone(), policy, None)
 }
 
-/// A registry that has just fetched the catalog `a`.
+/// Returns a registry that has just fetched the catalog `a`.
 async fn warm() -> (Arc<FakeSource>, Registry) {
     let source = FakeSource::new(Outcome::Document("a"));
     let registry = cold(&source);
@@ -181,7 +181,7 @@ async fn warm() -> (Arc<FakeSource>, Registry) {
     (source, registry)
 }
 
-/// The one name in the catalog.
+/// Returns the one name in the catalog.
 fn name(catalog: &Catalog) -> String {
     catalog.entries().next().unwrap().name().to_owned()
 }

@@ -56,7 +56,7 @@ impl From<BodyError> for tower_model_routing::BoxError {
 }
 
 impl ScriptedBody {
-    /// A body without a size hint that reports its end.
+    /// Returns a body without a size hint that reports its end.
     pub(crate) fn new(steps: impl IntoIterator<Item = Step>) -> Self {
         Self {
             steps: steps.into_iter().collect(),
@@ -66,7 +66,7 @@ impl ScriptedBody {
         }
     }
 
-    /// These frames, with a `Pending` before each and before the end.
+    /// Returns a body of these frames, with a `Pending` before each and before the end.
     pub(crate) fn pending_between(frames: &[impl AsRef<[u8]>]) -> Self {
         let steps = frames
             .iter()
@@ -79,13 +79,13 @@ impl ScriptedBody {
         self
     }
 
-    /// Whether `is_end_stream` is true at the end.
+    /// Sets whether `is_end_stream` is true at the end.
     pub(crate) fn reports_end(mut self, reports_end: bool) -> Self {
         self.reports_end = reports_end;
         self
     }
 
-    /// A handle that can be upgraded until the body is dropped.
+    /// Returns a handle that can be upgraded until the body is dropped.
     pub(crate) fn alive(&self) -> Weak<()> {
         Arc::downgrade(&self.alive)
     }
@@ -103,7 +103,7 @@ pub(crate) fn data(bytes: impl AsRef<[u8]>) -> Step {
     Step::Data(Bytes::copy_from_slice(bytes.as_ref()))
 }
 
-/// The trailers `x-sum: 7`.
+/// Returns the trailers `x-sum: 7`.
 pub(crate) fn trailers() -> HeaderMap {
     HeaderMap::from_iter([(
         http::HeaderName::from_static("x-sum"),
@@ -195,7 +195,7 @@ impl Body for ChannelBody {
     }
 }
 
-/// A body that is not `Unpin` and whose data is a non-contiguous `Buf`.
+/// Returns a body that is not `Unpin` and whose data is a non-contiguous `Buf`.
 pub(crate) fn pinned_halves(
     text: &'static str,
 ) -> impl Body<Data = bytes::buf::Chain<&'static [u8], &'static [u8]>, Error = BodyError> + Send {
@@ -204,8 +204,8 @@ pub(crate) fn pinned_halves(
     let frames = stream::unfold(Some(text), |text| async move {
         let text = text?.as_bytes();
         tokio::task::yield_now().await;
-        let (front, back) = text.split_at(text.len() / 2);
-        Some((Ok(Frame::data(front.chain(back))), None))
+        let (first, rest) = text.split_at(text.len() / 2);
+        Some((Ok(Frame::data(first.chain(rest))), None))
     });
     StreamBody::new(frames)
 }

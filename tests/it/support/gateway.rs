@@ -57,7 +57,7 @@ impl ReceivedResponse {
         self.head.status.as_u16()
     }
 
-    /// The rejection's code, or `"ok"` for the inner service's response.
+    /// Returns the rejection's code, or `"ok"` for the inner service's response.
     pub(crate) fn code(&self) -> &'static str {
         let rejection = self.head.extensions.get::<Rejection>();
         rejection.map_or("ok", |rejection| rejection.code().as_str())
@@ -68,7 +68,8 @@ impl ReceivedResponse {
     }
 }
 
-/// Reads and records the whole request, then echoes its body, or returns 502 if the body failed.
+/// A service that reads and records the whole request, then echoes its body, or returns 502 if the
+/// body failed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recorder(Arc<Mutex<Vec<ReceivedRequest>>>);
 
@@ -146,7 +147,7 @@ impl Gateway {
         }
     }
 
-    /// A gateway whose catalog has been fetched.
+    /// Returns a gateway whose catalog has been fetched.
     pub(crate) async fn warm(
         configure: impl FnOnce(RoutingConfigBuilder) -> RoutingConfigBuilder,
     ) -> Self {
@@ -196,30 +197,30 @@ pub(crate) fn layer(
     ModelRoutingLayer::new(configure(builder).build().unwrap())
 }
 
-/// A layer with default settings and [`MODELS`](super::source::MODELS).
+/// Returns a layer with default settings and [`MODELS`](super::source::MODELS).
 pub(crate) fn default_layer() -> ModelRoutingLayer {
     layer(ScriptedSource::with_models(), |config| config)
 }
 
-/// A [`default_layer`] whose catalog has been fetched.
+/// Returns a [`default_layer`] whose catalog has been fetched.
 pub(crate) async fn warm_layer() -> ModelRoutingLayer {
     let layer = default_layer();
     layer.registry().refresh().await.unwrap();
     layer
 }
 
-/// A registry with default settings.
+/// Returns a registry with default settings.
 pub(crate) fn registry(source: impl RegistrySource) -> Registry {
     Registry::builder(source).build().unwrap()
 }
 
-/// A registry with this fetch timeout.
+/// Returns a registry with this fetch timeout.
 pub(crate) fn registry_with_timeout(source: impl RegistrySource, timeout: Duration) -> Registry {
     let builder = Registry::builder(source).fetch_timeout(timeout);
     builder.build().unwrap()
 }
 
-/// A POST of JSON.
+/// Returns a POST of JSON.
 pub(crate) fn post<B>(path: &str, body: B) -> Request<B> {
     Request::post(path)
         .header("content-type", "application/json")
@@ -227,7 +228,7 @@ pub(crate) fn post<B>(path: &str, body: B) -> Request<B> {
         .unwrap()
 }
 
-/// A POST of a form with the boundary `b`.
+/// Returns a POST of a form with the boundary `b`.
 pub(crate) fn post_form<B>(path: &str, body: B) -> Request<B> {
     Request::post(path)
         .header("content-type", "multipart/form-data; boundary=b")

@@ -13,8 +13,8 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-/// The log output of all crates at all levels, as text and as JSON, from every thread of the
-/// runtime that runs `scenario`.
+/// Returns the log output of all crates at all levels, as text and as JSON, from every thread of
+/// the runtime that runs `scenario`.
 pub(crate) fn capture(scenario: impl AsyncFn()) -> String {
     let output = Output::default();
     let subscriber = tracing_subscriber::registry()

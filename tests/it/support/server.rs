@@ -141,7 +141,7 @@ pub(crate) struct ScriptedResponse {
     delivery: Delivery,
 }
 
-/// How the body is sent.
+/// The way in which the body is sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Delivery {
     Complete,
@@ -167,7 +167,7 @@ impl ScriptedResponse {
         }
     }
 
-    /// A catalog with one model.
+    /// Returns a catalog with one model.
     pub(crate) fn catalog(name: &str, id: &str) -> Self {
         let document = format!(r#"{{"models":[{{"Id":"{id}","Name":"{name}"}}]}}"#);
         Self::new(200, document)
@@ -262,7 +262,7 @@ impl ScriptedResponse {
     }
 }
 
-/// A server on localhost whose certificate no client trusts. It takes one connection.
+/// Starts a server on localhost whose certificate no client trusts. It takes one connection.
 pub(crate) fn start_untrusted_https_server() -> SocketAddr {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let certificate = CertificateDer::from(&include_bytes!("../tls/localhost.crt.der")[..]);

@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 
 use super::body::{Hint, ScriptedBody, Step, data, trailers};
 
-/// How a body arrives.
+/// The way in which a body arrives.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
     /// The body is cut after this many bytes; past the end, every byte is a frame.
@@ -25,7 +25,7 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// Every shape of a body of this length.
+    /// Returns every shape of a body of this length.
     pub(crate) fn all(len: usize) -> impl Iterator<Item = Self> {
         (0..=len + 1).flat_map(move |cut| {
             (0_usize..64).map(move |bits| {
@@ -49,12 +49,12 @@ impl Shape {
         })
     }
 
-    /// A body of this text in this shape. An error is `gone`.
+    /// Returns a body of this text in this shape. An error is `gone`.
     pub(crate) fn body(self, text: &str) -> ScriptedBody {
         let bytes = text.as_bytes();
         let frames: Vec<&[u8]> = match bytes.split_at_checked(self.cut) {
-            Some((front, _)) if self.fails => vec![front],
-            Some((front, back)) => vec![front, back],
+            Some((first, _)) if self.fails => vec![first],
+            Some((first, rest)) => vec![first, rest],
             None => bytes.chunks(1).collect(),
         };
         let mut steps = Vec::new();

@@ -37,7 +37,7 @@ impl ScriptedSource {
         })))
     }
 
-    /// A source that serves [`MODELS`].
+    /// Returns a source that serves [`MODELS`].
     pub(crate) fn with_models() -> Self {
         Self::new(Outcome::Catalog(MODELS.into()))
     }
@@ -50,7 +50,7 @@ impl ScriptedSource {
         self.0.lock().unwrap().delay = delay;
     }
 
-    /// The number of fetches started.
+    /// Returns the number of fetches started.
     pub(crate) fn fetches(&self) -> usize {
         self.0.lock().unwrap().fetches
     }
@@ -93,7 +93,7 @@ pub(crate) const MODELS: &str = r#"{"models":[
     {"Id":"0x000000000000000000000000000000000000000000000000000000000000abcd","Name":"m"}
 ]}"#;
 
-/// [`MODELS`] with one more LLM of this name and ID.
+/// Returns [`MODELS`] with one more LLM of this name and ID.
 pub(crate) fn models_and(name: &str, id: &str) -> String {
     MODELS.replace(
         "\"models\":[",

@@ -151,7 +151,7 @@ mod tests {
             }
         }
 
-        /// Open brackets, and a block in which most closing brackets match.
+        /// Generates open brackets, and a block in which most closing brackets match.
         fn brackets_and_block() -> impl Strategy<Value = (Brackets, Vec<(bool, Bracket)>)> {
             let block = vec((weighted(0.4), weighted(0.5), weighted(0.98)), 0..=64);
             (vec(any::<bool>(), 0..140), block).prop_map(|(open, block)| {

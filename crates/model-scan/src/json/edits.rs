@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{Insertion, JsonScanner, Model};
-use crate::scanner::Edit;
+use crate::edit::Edit;
 
 impl JsonScanner {
     /// Returns the edit after which the model is this string literal.

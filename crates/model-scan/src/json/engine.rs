@@ -5,7 +5,7 @@ use super::{
     skipped_string::SkippedString,
 };
 
-/// Skips the bulk of a document, which takes nearly all of the time.
+/// A way to skip the bulk of a document, which takes nearly all of the time.
 ///
 /// All engines return the same results.
 pub(super) trait Engine: Copy {
@@ -16,7 +16,7 @@ pub(super) trait Engine: Copy {
     /// string is plain ASCII without escapes. May return `None` for any string.
     fn plain_string(self, window: &mut Self::Window, bytes: &[u8], at: usize) -> Option<usize>;
 
-    /// As [`plain_string`](Self::plain_string), for strings of which most are short.
+    /// Does the same as [`plain_string`](Self::plain_string), for strings of which most are short.
     fn short_string(self, window: &mut Self::Window, bytes: &[u8], at: usize) -> Option<usize>;
 
     /// See [`SkippedString::skip`].
@@ -26,7 +26,7 @@ pub(super) trait Engine: Copy {
     fn nested(self, nested: &mut Nested, bytes: &[u8], at: usize) -> NestedEnd;
 }
 
-/// Scans byte by byte, and by `memchr` in strings.
+/// The engine that scans byte by byte, and by `memchr` in strings.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bytewise;
 

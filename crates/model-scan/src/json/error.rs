@@ -1,8 +1,8 @@
-//! Why a document is rejected.
+//! The reasons why a document is rejected.
 
 use std::fmt;
 
-/// Why a document was rejected, and at which byte.
+/// The reason why a document was rejected, with the byte's offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct JsonError {
     kind: JsonErrorKind,
@@ -14,7 +14,7 @@ impl JsonError {
         Self { kind, offset }
     }
 
-    /// Returns what is wrong.
+    /// Returns the reason why the document is invalid.
     pub(crate) fn kind(&self) -> JsonErrorKind {
         self.kind
     }
@@ -63,7 +63,7 @@ impl From<Reason> for JsonErrorKind {
     }
 }
 
-/// What makes a document invalid.
+/// The reason why a document is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
     UnexpectedByte,
@@ -102,7 +102,7 @@ impl Reason {
         }
     }
 
-    /// Returns what is wrong, and how to mend it.
+    /// Returns the problem, and its remedy.
     fn texts(self) -> (&'static str, &'static str) {
         match self {
             Self::UnexpectedByte => (

@@ -1,4 +1,4 @@
-//! Feeds the scanner by the best engine at hand.
+//! Feeds the scanner by the best available engine.
 
 #[cfg(not(feature = "simd"))]
 use super::engine::Bytewise;

@@ -1,4 +1,4 @@
-//! Compares top-level keys with the one that is looked for.
+//! Compares top-level keys with the target key.
 
 /// The result of comparing a key with the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub(super) enum KeyMatch {
 /// The target in requests.
 pub(super) const TARGET: &[u8] = b"model";
 
-/// Compares a key with the target while the key is decoded, so that no key is collected.
+/// A comparison of a key with the target while the key is decoded, so that no key is collected.
 ///
 /// Parsers that ignore letter case fold differently: Go's `encoding/json` folds by Unicode, where
 /// `K` (the Kelvin sign) is a `k` and `ſ` (the long s) is an `s`. No character beyond ASCII folds

@@ -209,7 +209,7 @@ mod tests {
         }
     }
 
-    /// The index just past a number, by the automaton.
+    /// Returns the index just past a number, by the automaton.
     fn number_by_bytes(bytes: &[u8]) -> Option<usize> {
         let mut number = Number::start(bytes[0])?;
         for (at, &byte) in bytes.iter().enumerate().skip(1) {

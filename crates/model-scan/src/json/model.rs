@@ -1,6 +1,6 @@
-//! What the scanner reports: where the model is, and where one can be inserted.
+//! The results of the scanner: the model's place, and the place for an insertion.
 
-use crate::scanner::ValueKind;
+use crate::edit::ValueKind;
 
 /// The top-level `model`, as far as it has been seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(crate) enum Model {
     Other { start: u64, kind: ValueKind },
 }
 
-/// Where a member can be inserted: just past the top-level object's opening brace.
+/// The place where a member can be inserted: just past the top-level object's opening brace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Insertion {
     pub(super) at: u64,

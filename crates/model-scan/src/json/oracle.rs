@@ -68,7 +68,7 @@ pub fn check(document: &[u8], frames: &[&[u8]]) {
     check_and_read(document, frames);
 }
 
-/// [`check`], and the naive reader's verdict.
+/// Runs [`check`], and returns the naive reader's verdict.
 pub(super) fn check_and_read(document: &[u8], frames: &[&[u8]]) -> Verdict {
     let verdict = read(document);
     let whole = scan(&[document]);

@@ -11,9 +11,9 @@ use super::{
     skipped_string::SkippedString,
     string::{Step, ValidatedString},
 };
-use crate::scanner::ValueKind;
+use crate::edit::ValueKind;
 
-/// Finds the top-level `model` of a JSON object that is fed in pieces.
+/// An incremental scanner that finds the top-level `model` of a JSON object.
 #[derive(Clone, Debug)]
 pub(crate) struct JsonScanner {
     pub(super) target: &'static [u8],
@@ -79,7 +79,7 @@ impl JsonScanner {
         }
     }
 
-    /// [`feed`](Self::feed) with a choice of how to [`scan`](Self::scan).
+    /// Feeds the scanner by this `scan`.
     #[inline(always)]
     pub(super) fn feed_with(
         &mut self,
@@ -203,7 +203,7 @@ impl JsonScanner {
                 (State::AfterKey, b':') => self.state = State::BeforeValue,
                 (State::AfterValue, b',') => self.state = State::NextKey,
                 (State::AfterValue, b'}') => self.state = State::End,
-                (state, _) => return Err(state.reject(byte).into()),
+                (state, _) => return Err(state.unexpected(byte).into()),
             },
         }
         Ok(at + 1)
@@ -318,7 +318,7 @@ impl JsonScanner {
 
 impl State {
     /// Returns why the byte is not allowed in this state.
-    fn reject(&self, byte: u8) -> Reason {
+    fn unexpected(&self, byte: u8) -> Reason {
         match (self, byte) {
             (State::Start, 0xef | 0xfe | 0xff) => Reason::ByteOrderMark,
             (State::Start, 0 | b'/' | b'#') => Reason::of_unexpected(byte),

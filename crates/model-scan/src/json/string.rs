@@ -15,7 +15,7 @@ pub(super) enum Step {
     End,
 }
 
-/// Stands for any raw character beyond ASCII.
+/// The unit that stands for any raw character beyond ASCII.
 pub(super) const NOT_ASCII: u16 = 0xfffd;
 
 /// A string that is validated in full, byte by byte, from just past its opening quote.

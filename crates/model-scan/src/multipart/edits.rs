@@ -4,7 +4,7 @@ use bytes::Bytes;
 use memchr::memmem;
 
 use super::{Model, MultipartScanner};
-use crate::scanner::{Edit, Edits};
+use crate::edit::{Edit, Edits};
 
 impl MultipartScanner {
     /// Returns the edits after which the model is `value`; `None` if a server could read more or
@@ -30,7 +30,7 @@ impl MultipartScanner {
         })
     }
 
-    /// A whole `model` part: delimiter line, head, content, CRLF.
+    /// Returns a whole `model` part: delimiter line, head, content, CRLF.
     fn insert_part(&self, at: u64, value: &str) -> Edit {
         let part = [
             self.delimiter.needle(),
@@ -44,7 +44,7 @@ impl MultipartScanner {
         }
     }
 
-    /// Whether the value has no control character and no `--boundary` in it.
+    /// Returns whether the value has no control character and no `--boundary` in it.
     fn is_safe_content(&self, value: &str) -> bool {
         !value.chars().any(char::is_control)
             && memmem::find(value.as_bytes(), self.delimiter.needle()).is_none()

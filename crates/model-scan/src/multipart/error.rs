@@ -1,8 +1,8 @@
-//! Why a form is rejected.
+//! The reasons why a form is rejected.
 
 use std::fmt;
 
-/// Why a form was rejected, and at which byte.
+/// The reason why a form was rejected, with the byte's offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MultipartError {
     kind: MultipartErrorKind,
@@ -18,7 +18,7 @@ impl MultipartError {
         Self::new(MultipartErrorKind::Invalid(reason), offset)
     }
 
-    /// Returns what is wrong.
+    /// Returns the reason why the form is invalid.
     pub(crate) fn kind(&self) -> MultipartErrorKind {
         self.kind
     }
@@ -52,7 +52,7 @@ pub(crate) enum MultipartErrorKind {
 }
 
 impl MultipartErrorKind {
-    /// Returns what is wrong, and how to mend it.
+    /// Returns the problem, and its remedy.
     fn text(self) -> (&'static str, &'static str) {
         match self {
             Self::DuplicateModel => (
@@ -68,7 +68,7 @@ impl MultipartErrorKind {
     }
 }
 
-/// What makes a form invalid, or ambiguous.
+/// The reason why a form is invalid, or ambiguous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
     /// The boundary is empty, too long, or has a character that RFC 2046 does not allow.

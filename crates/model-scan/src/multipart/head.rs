@@ -168,7 +168,7 @@ impl Head {
 }
 
 impl Disposition {
-    /// `form-data` with a name (RFC 7578, section 4.2).
+    /// Parses `form-data` with a name (RFC 7578, section 4.2).
     fn parse(value: &str, at: u64) -> Result<Self, MultipartError> {
         let kind = value.bytes().take_while(|&b| is_token(b)).count();
         // Letter case should not matter (RFC 2183, section 2), but every client sends it in lower

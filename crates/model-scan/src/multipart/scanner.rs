@@ -21,7 +21,7 @@ pub(crate) enum Model {
     Value { start: u64, end: u64 },
 }
 
-/// Finds the `model` part of a form that is fed in pieces.
+/// An incremental scanner that finds the `model` part of a form.
 ///
 /// Memory: the boundary, at most 16 KiB of an unfinished header line, and as many bytes of content
 /// as the boundary has. Time: linear; that of one substring search for content.
@@ -323,7 +323,7 @@ impl MultipartScanner {
     }
 
     /// Carries the end of the content over to the next frame: a possible start of `--boundary`, and
-    /// the two bytes before it. `search` has appended the front of `bytes` already.
+    /// the two bytes before it. `search` has appended the first of `bytes` already.
     fn carry_over(&mut self, bytes: &[u8]) {
         let needle = self.delimiter.needle().len();
         let keep = needle + 1;
@@ -380,7 +380,7 @@ impl MultipartScanner {
     }
 }
 
-/// RFC 2046, section 5.1.1: `boundary := 0*69<bchars> bcharsnospace`.
+/// Checks the boundary: `0*69<bchars> bcharsnospace` (RFC 2046, section 5.1.1).
 fn check_boundary(boundary: &[u8]) -> Result<(), MultipartError> {
     let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(b);
     let bad = match boundary.iter().position(|b| !allowed(b)) {

@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use super::STEP;
 use crate::{
+    edit::ValueKind,
     json::{JsonScanner, Model},
-    scanner::ValueKind,
 };
 
-/// Finds the document's top-level `model`, and the one in the object under its top-level key
-/// `parent`, if there is such a key.
+/// A finder of the document's top-level `model`, and of the one in the object under its top-level
+/// key `parent`, if there is such a key.
 #[derive(Debug)]
 pub(super) struct Finder {
     read: u64,

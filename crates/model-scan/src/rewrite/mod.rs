@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 
 use self::{events::Events, finder::Finder};
 
-/// Documents are scanned in steps of this many bytes. A model field that begins in one step and
+/// The number of bytes by which documents are scanned. A model field that begins in one step and
 /// goes on in the next frame is held back from that step on.
 const STEP: usize = 4 << 10;
 /// The most bytes that are held back for a model field that does not end.
@@ -35,7 +35,7 @@ pub enum ResponseFormat {
     },
 }
 
-/// Sets the `model` of a response, and changes nothing else.
+/// An incremental rewriter that sets the `model` of a response and changes nothing else.
 ///
 /// Every piece comes out at once, except for a model field that is not complete yet: at most 16 KiB
 /// are held back. A `model` that is absent or not a string is left alone, and so is everything
@@ -81,7 +81,7 @@ enum Reader {
     Events(Events),
 }
 
-/// What to do with the bytes read so far; offsets count from the beginning of the response.
+/// The edits of the bytes read so far; offsets count from the beginning of the response.
 #[derive(Debug, Default)]
 struct Edits {
     /// The string literals to replace, in ascending order.

@@ -124,7 +124,8 @@ fn model_under_the_parent_key_is_set() {
     let event = |model: &str| {
         format!(
             "data: {{\"type\":\"response.created\",\"a\":{{\"response\":{{\"model\":\"x\"}}}},\
-             \"response\":{{\"id\":1,\"b\":{{\"model\":\"x\"}},\"model\":\"{model}\"}},\"n\":2}}\n\n\
+             \"response\":{{\"id\":1,\"b\":{{\"model\":\"x\"}},\"model\":\"{model}\"}},\
+             \"n\":2}}\n\n\
              data: {{\"response\":{{\"model\":\"{model}\"}},\"model\":\"{model}\"}}\n\n\
              data: {{\"model\":\"{model}\",\"response\":{{\"model\":\"{model}\"}}}}\n\n\
              data: {{\"response\":[{{\"model\":\"x\"}}]}}\n\n\
@@ -191,12 +192,12 @@ fn unchanged_bytes_are_not_copied() {
 
 #[test]
 fn model_may_be_cut_at_the_end_of_a_large_frame() {
-    let front = format!("{{\"text\":\"{}\",\"model\":\"0x", "x".repeat(100_000));
-    let out = rewrite_pieces(ResponseFormat::Json, [front.as_bytes(), b"b603\",\"n\":1}"]);
+    let first = format!("{{\"text\":\"{}\",\"model\":\"0x", "x".repeat(100_000));
+    let out = rewrite_pieces(ResponseFormat::Json, [first.as_bytes(), b"b603\",\"n\":1}"]);
     assert!(out.ends_with(b"\",\"model\":\"venice-uncensored\",\"n\":1}"));
 }
 
-/// A JSON object with a top-level `model`, whose value is `@`.
+/// Generates a JSON object with a top-level `model`, whose value is `@`.
 fn document() -> impl Strategy<Value = String> {
     let space = "[ \t]{0,2}";
     let value = prop_oneof![
@@ -208,9 +209,9 @@ fn document() -> impl Strategy<Value = String> {
     ];
     let member = (any::<u8>(), value, space).prop_map(|(n, v, s)| format!("\"k{n}\"{s}:{s}{v}"));
     let members = prop::collection::vec(member, 0..4);
-    (members.clone(), members, space).prop_map(|(front, back, space)| {
+    (members.clone(), members, space).prop_map(|(before, after, space)| {
         let model = format!("\"model\"{space}:{space}@");
-        let all: Vec<_> = front.into_iter().chain([model]).chain(back).collect();
+        let all: Vec<_> = before.into_iter().chain([model]).chain(after).collect();
         format!("{{{}}}", all.join(","))
     })
 }
@@ -222,8 +223,8 @@ fn one_model_may_be_complete_while_the_other_is_pending() {
         r#"data: {"response":{"model":"0xb603"},"model":"0xb603"}"#,
     ] {
         for at in 0..event.len() {
-            let (front, back) = event.as_bytes().split_at(at);
-            let out = rewrite_pieces(RESPONSES, [front, back]);
+            let (first, rest) = event.as_bytes().split_at(at);
+            let out = rewrite_pieces(RESPONSES, [first, rest]);
             let out = String::from_utf8(out).unwrap();
             assert_eq!(out, event.replace("\"0xb603\"", NAME), "{at}");
         }
@@ -292,7 +293,8 @@ proptest! {
 
     #[test]
     fn arbitrary_streams_match_the_oracle(
-        stream in "(data: ?|\\{|\\}|\"model\":|\"response\":|\"|a|\\\\|\r|\n|\n\n|,|: |\"x\"){0,40}",
+        stream in "(data: ?|\\{|\\}|\"model\":|\"response\":|\"|a|\\\\|\r|\n|\n\n|,|: |\"x\")\
+                   {0,40}",
         cuts in cuts(),
     ) {
         let frames = cuts.frames(stream.as_bytes());

@@ -10,7 +10,7 @@ use super::*;
 const OVERDUE: Duration = Duration::from_secs(15);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// A warm registry whose refresh was suspended for an hour and then ends so.
+/// Returns a warm registry whose refresh was suspended for an hour and then ends so.
 async fn with_suspended_refresh(outcome: Outcome) -> (Arc<FakeSource>, Registry) {
     let (source, registry) = warm().await;
     sleep(290 * SECOND).await;

@@ -1,7 +1,7 @@
 //! A naive reader of whole JSON documents.
 
 use super::super::{Insertion, JsonErrorKind, Model, Reason};
-use crate::scanner::ValueKind;
+use crate::edit::ValueKind;
 
 type Rejected = (JsonErrorKind, usize);
 
@@ -196,7 +196,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// One or more digits.
+    /// Reads one or more digits.
     fn digits(&mut self) -> Result<(), Rejected> {
         match self.peek() {
             None => return self.unexpected(),
@@ -209,7 +209,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// An array or object with `outer` levels around it.
+    /// Reads an array or object with `outer` levels around it.
     fn nested(&mut self, outer: usize) -> Result<(), Rejected> {
         let open = self.bytes[self.at];
         if outer == 1024 {
@@ -237,7 +237,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The rest of a string that is not validated.
+    /// Reads the rest of a string that is not validated.
     fn loose_string(&mut self) -> Result<(), Rejected> {
         loop {
             match self.peek() {
@@ -253,7 +253,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The rest of a string that is validated, decoded.
+    /// Reads and decodes the rest of a string that is validated.
     fn strict_string(&mut self, is_key: bool) -> Result<String, Rejected> {
         let mut decoded = String::new();
         loop {
@@ -309,7 +309,7 @@ impl Reader<'_> {
         }
     }
 
-    /// An escape without its backslash.
+    /// Reads an escape without its backslash.
     fn escape(&mut self, is_key: bool) -> Result<char, Rejected> {
         let Some(byte) = self.peek() else {
             return self.unexpected();
@@ -347,7 +347,7 @@ impl Reader<'_> {
         Ok(char::from_u32(0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00)).unwrap())
     }
 
-    /// The `u` and the digits of an escape.
+    /// Reads the `u` and the digits of an escape.
     fn unicode(&mut self) -> Result<u32, Rejected> {
         self.at += 1;
         let mut unit = 0;

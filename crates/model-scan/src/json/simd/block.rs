@@ -154,8 +154,8 @@ mod tests {
 
     use super::*;
 
-    /// The masks of a block of this byte only: numbers, breaks, letters, opening, closing and curly
-    /// brackets.
+    /// Returns the masks of a block of this byte only: numbers, breaks, letters, opening, closing
+    /// and curly brackets.
     #[inline(always)]
     fn masks<S: Simd>(simd: S, byte: u8) -> [u64; 6] {
         let block = Block::load(simd, &[byte; BLOCK], 0);

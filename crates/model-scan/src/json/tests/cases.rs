@@ -6,7 +6,7 @@ use super::super::{
     decode_string,
 };
 use super::{SCANS, scan, scan_with};
-use crate::scanner::ValueKind;
+use crate::edit::ValueKind;
 
 fn model(document: &str) -> Model {
     let outcome = scan(&[document.as_bytes()]);
@@ -15,7 +15,7 @@ fn model(document: &str) -> Model {
     outcome.model
 }
 
-/// The text of the model's value, quotes and all.
+/// Returns the text of the model's value, with its quotes.
 fn literal(document: &str) -> &str {
     match model(document) {
         Model::String { start, end, .. } | Model::Null { start, end } => {
@@ -378,10 +378,10 @@ fn long_strings_may_be_cut_around_their_first_escape() {
         assert_eq!(whole.result, Ok(()));
         for &way in SCANS {
             for len in [1, 63, 64, 100, 2_000] {
-                for first in 2_950..3_050 {
-                    let (front, rest) = document.as_bytes().split_at(first);
-                    let frames: Vec<_> = std::iter::once(front).chain(rest.chunks(len)).collect();
-                    assert_eq!(scan_with(way, &frames), whole, "{first} {len}");
+                for cut in 2_950..3_050 {
+                    let (first, rest) = document.as_bytes().split_at(cut);
+                    let frames: Vec<_> = std::iter::once(first).chain(rest.chunks(len)).collect();
+                    assert_eq!(scan_with(way, &frames), whole, "{cut} {len}");
                 }
             }
         }

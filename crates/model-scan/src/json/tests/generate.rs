@@ -2,12 +2,12 @@
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
-/// White space, mostly none.
+/// Generates white space, mostly none.
 fn space() -> impl Strategy<Value = String> {
     prop_oneof![6 => Just(String::new()), 1 => Just(" ".into()), 1 => "[ \t\r\n]{1,9}"]
 }
 
-/// The inside of a valid string literal.
+/// Generates the inside of a valid string literal.
 fn text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         4 => "[ -!#-\\[\\]-~]{0,12}",
@@ -37,7 +37,7 @@ fn word() -> impl Strategy<Value = String> {
     select(vec!["true", "false", "null"]).prop_map(String::from)
 }
 
-/// An array or object.
+/// Generates an array or object.
 fn nested() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![literal(), number(), word()];
     let integers = vec(0_u32..100_000, 0..60).prop_map(|list| format!("{list:?}"));
@@ -59,7 +59,7 @@ fn nested() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Nested brackets of random kinds, with other bytes between them.
+/// Returns nested brackets of random kinds, with other bytes between them.
 pub(super) fn deep(depth: usize, kinds: u64) -> String {
     let is_array = |level: usize| kinds.rotate_left(level as u32 * 7) & 1 == 0;
     let filler = |level: usize| match kinds.rotate_right(level as u32) % 23 {
@@ -89,7 +89,7 @@ fn member_key() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A spelling of `model`, now and then with a letter in upper case.
+/// Generates a spelling of `model`, now and then with a letter in upper case.
 fn model_key() -> impl Strategy<Value = String> {
     let letter = |c: char| {
         prop_oneof![
@@ -107,7 +107,7 @@ fn model_key() -> impl Strategy<Value = String> {
     (m, o, d, e, l).prop_map(|(m, o, d, e, l)| format!("\"{m}{o}{d}{e}{l}\""))
 }
 
-/// An object with mostly one model among other members.
+/// Generates an object with mostly one model among other members.
 fn object(value: BoxedStrategy<String>, model: BoxedStrategy<String>) -> BoxedStrategy<String> {
     let member = |key: BoxedStrategy<String>, value: BoxedStrategy<String>| {
         (key, value, [space(), space(), space(), space()])
@@ -135,14 +135,14 @@ fn object(value: BoxedStrategy<String>, model: BoxedStrategy<String>) -> BoxedSt
         .boxed()
 }
 
-/// Any acceptable document, and some with two models or an ambiguous one.
+/// Generates any acceptable document, and some with two models or an ambiguous one.
 pub(super) fn document() -> BoxedStrategy<String> {
     let value = || prop_oneof![2 => literal(), 2 => number(), 1 => word(), 4 => nested()].boxed();
     let model = prop_oneof![9 => literal(), 1 => value()];
     object(value(), model.boxed())
 }
 
-/// A document with long strings and arrays, in which blocks are skipped.
+/// Generates a document with long strings and arrays, in which blocks are skipped.
 pub(super) fn long_document() -> BoxedStrategy<String> {
     let repeat = |units: &'static [&'static str], times: usize| {
         vec((select(units), 1..times), 0..6).prop_map(|parts| {
@@ -189,7 +189,7 @@ pub(super) fn long_document() -> BoxedStrategy<String> {
     )
 }
 
-/// A document without nested values, and without strings except keys and the model.
+/// Generates a document without nested values, and without strings except keys and the model.
 pub(super) fn strict_document() -> BoxedStrategy<String> {
     let value = || prop_oneof![number(), word()].boxed();
     let model = prop_oneof![6 => literal(), 1 => value()];

@@ -1,9 +1,9 @@
 //! The edits: of a model that is there, and of a form without one.
 
 use super::*;
-use crate::scanner::Edit;
+use crate::edit::Edit;
 
-/// The form with its model replaced, or inserted.
+/// Returns the form with its model replaced, or inserted.
 fn edited(boundary: &str, form: &str, value: &str) -> Option<String> {
     let mut scanner = MultipartScanner::new(boundary.as_bytes()).unwrap();
     scanner.feed(form.as_bytes()).unwrap();

@@ -2,12 +2,12 @@
 
 use super::*;
 
-/// A `model` part with another header.
+/// Returns a `model` part with another header.
 fn model_with(header: &str) -> String {
     form(&[(&format!("{}\r\n{header}", MODEL.0), MODEL.1), FILE])
 }
 
-/// A file with another header, then a model.
+/// Returns a file with another header, then a model.
 fn file_with(header: &str) -> String {
     form(&[(&format!("{}\r\n{header}", FILE.0), FILE.1), MODEL])
 }

@@ -61,7 +61,7 @@ fn header() -> impl Strategy<Value = &'static str> {
     ])
 }
 
-/// Content with line ends, dashes and pieces of the boundary.
+/// Generates content with line ends, dashes and pieces of the boundary.
 fn content(boundary: &'static str) -> impl Strategy<Value = String> {
     let near = format!("\r\n--{boundary}");
     let piece = prop_oneof![

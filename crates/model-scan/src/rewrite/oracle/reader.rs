@@ -3,12 +3,12 @@
 use std::ops::Range;
 
 use crate::{
+    edit::ValueKind,
     json::{
         Model,
         oracle::{Verdict, read, read_key},
     },
     rewrite::ResponseFormat,
-    scanner::ValueKind,
 };
 
 /// A string literal that names a model.
