@@ -151,7 +151,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 
 fn unavailable() -> Response<Either<Incoming, Full<Bytes>>> {
     let error = json!({ "error": {
-        "message": "The server behind this gateway cannot be reached. Try again shortly.",
+        "message": "The upstream cannot be reached. Try again shortly.",
         "type": "server_error",
         "param": null,
         "code": "upstream_unavailable",
