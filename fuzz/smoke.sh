@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 seconds=${1:-20}
-cargo run -q -p seeds
+cargo run -q --locked -p seeds
 cargo fuzz build -s none
 cargo fuzz list | xargs -P "$(nproc)" -I{} bash -c '
     if ! log=$(cargo fuzz run -s none {} -- -max_total_time='"$seconds"' -max_len=4096 -timeout=10 -dict=dictionary.txt 2>&1); then

@@ -1,4 +1,4 @@
-//! What happens to the fleet, one event after the other.
+//! The events of the fleet, one after the other.
 
 use std::time::Duration;
 

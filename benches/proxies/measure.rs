@@ -36,7 +36,7 @@ const MAX_SPENT: Duration = Duration::from_secs(4);
 /// How long the first requests may take, before a subject is left out.
 const FIRST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What a subject takes in a scenario.
+/// The figures of one subject in a scenario.
 pub(crate) struct Figures {
     /// CPU time per request in µs: the tenth percentile of the rounds.
     pub(crate) cpu: f64,
@@ -47,7 +47,7 @@ pub(crate) struct Figures {
     pub(crate) peak_mib: f64,
 }
 
-/// What all subjects take in a scenario.
+/// The figures of all subjects in a scenario.
 pub(crate) struct Row {
     pub(crate) scenario: &'static Scenario,
     figures: Vec<(Kind, Figures)>,

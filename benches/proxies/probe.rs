@@ -117,7 +117,7 @@ impl Probe {
         Self::new(name, &body, Part::Text(path))
     }
 
-    /// Describes what the upstream has received.
+    /// Compares the received body with the sent one.
     pub(crate) fn compare(&self, received: &Received) -> String {
         let Ok(text) = std::str::from_utf8(&received.body) else {
             return "not UTF-8".to_owned();

@@ -77,7 +77,8 @@ pub(crate) struct Subject {
 
 /// The path at which nginx returns its version of Lua.
 pub(crate) const LUA_VERSION_PATH: &str = "/lua-version";
-const LUA_VERSION: &str = "location = /lua-version { access_by_lua_block { return } content_by_lua_block { \
+const LUA_VERSION: &str = "location = /lua-version { access_by_lua_block { return } \
+     content_by_lua_block { \
      ngx.print(string.format(\"%d.%d.%d\", ngx.config.ngx_lua_version / 1000000, \
      ngx.config.ngx_lua_version / 1000 % 1000, ngx.config.ngx_lua_version % 1000), \
      \" with cjson \", require(\"cjson\")._VERSION) } }";

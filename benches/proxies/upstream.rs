@@ -30,7 +30,7 @@ struct State {
     received: Mutex<Option<Received>>,
 }
 
-/// What the upstream responds with now.
+/// The current response.
 struct Current {
     workload: Arc<Workload>,
     keeps_requests: bool,

@@ -1,5 +1,5 @@
-//! What setting the model of responses costs a proxy, as a table. Arguments select responses by a
-//! part of their names.
+//! The CPU time of setting the model of responses, as a table. Arguments select responses by a part
+//! of their names.
 //!
 //! A client, an upstream and three proxies are in one thread, and their CPU time is measured
 //! together. That of the client and the upstream is measured without a proxy, and subtracted.

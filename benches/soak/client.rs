@@ -49,7 +49,7 @@ pub(crate) struct Clients {
     timings: Mutex<Vec<f64>>,
 }
 
-/// What a client has received.
+/// A response.
 struct Response {
     status: StatusCode,
     headers: HeaderMap,

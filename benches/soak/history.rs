@@ -1,4 +1,4 @@
-//! What the registry has served, and hence which catalogs the proxy may and must have.
+//! The catalogs served so far, and hence those the proxy may and must have.
 
 use std::{
     collections::HashMap,
@@ -33,7 +33,7 @@ struct Inner {
     served: HashMap<String, u64>,
 }
 
-/// What the registry does from an instant on.
+/// The registry's behaviour from an instant on.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
     pub(crate) since: Instant,
@@ -89,7 +89,7 @@ impl History {
         served.is_some_and(|served| served.iter().all(Option::is_none))
     }
 
-    /// Returns what was served in that time. `None` if the history is shorter.
+    /// Returns the catalogs served in that time. `None` if the history is shorter.
     fn served_until(&self, at: Instant) -> Option<Vec<Option<u64>>> {
         let inner = self.inner();
         let from = at.checked_sub(ALLOWED)?;

@@ -19,7 +19,7 @@ pub(crate) struct Plan {
     pub(crate) body: Bytes,
     pub(crate) delivery: Delivery,
     pub(crate) connection: Connection,
-    /// What surrounds the ID that must arrive. `None` without a model.
+    /// The bytes around the expected ID. `None` without a model.
     pub(crate) routed: Option<Routed>,
     /// Whether the complete body may arrive.
     pub(crate) may_be_complete: bool,
@@ -56,7 +56,7 @@ pub(crate) enum Connection {
     Http2,
 }
 
-/// What the upstream does.
+/// The upstream's action.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Action {
     /// Responds with a document of this size.
@@ -75,7 +75,7 @@ pub(crate) enum Action {
     Abort,
 }
 
-/// What the client does and gets.
+/// The client's last action, and its response.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum End {
     /// The response that follows from the upstream's action.
@@ -116,7 +116,7 @@ impl Plan {
             && self.delivery == Delivery::AtOnce
     }
 
-    /// Returns what has been sent of the body at this stage.
+    /// Returns the part of the body sent at this stage.
     pub(crate) fn sent_at(&self, stage: Stage) -> Bytes {
         let before = self.routed.as_ref().map_or(0, |routed| routed.before.len());
         let after = self.routed.as_ref().map_or(0, |routed| routed.after.len());

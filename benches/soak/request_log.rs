@@ -157,8 +157,8 @@ impl RequestLog {
             .len();
         let is_unchanged = match body.get(routed.before.len()..id_end) {
             None => {
-                let front = body.len().min(routed.before.len());
-                routed.before.starts_with(&body[..front]) && !is_complete
+                let prefix = body.len().min(routed.before.len());
+                routed.before.starts_with(&body[..prefix]) && !is_complete
             }
             Some(id) => {
                 self.check_id(plan, routed, id);
@@ -226,8 +226,8 @@ impl RequestLog {
     }
 
     /// Checks that no request for a permanent model has waited, unless requests that pass through
-    /// did at the same time. `layer_late` is the number of requests that were in the layer for longer
-    /// than [`PROMPT`], by the proxy's metrics.
+    /// did at the same time. `layer_late` is the number of requests that were in the layer for
+    /// longer than [`PROMPT`], by the proxy's metrics.
     pub(crate) fn check_waits(&self, layer_late: u64) {
         let transits = self.transits();
         let of = |kind| transits.iter().filter(move |transit| transit.kind == kind);

@@ -1,4 +1,4 @@
-//! Watches the proxy's process and its own pages.
+//! Watches the proxy's process and its admin routes.
 
 use std::{
     net::SocketAddr,
@@ -34,7 +34,7 @@ pub(crate) struct Watch {
     samples: Mutex<Vec<Sample>>,
 }
 
-/// What the proxy uses at an instant.
+/// The proxy's resources at an instant.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     pub(crate) at: Instant,

@@ -36,7 +36,7 @@ pub fn payload_names() -> impl Iterator<Item = &'static str> {
     names.into_iter().filter(|name| is_affordable(name))
 }
 
-/// What a server reads at a time.
+/// The length of a server's reads.
 pub const FRAME_LEN: usize = 16 * 1024;
 
 /// The middleware in front of the inner service, in the order of tables.

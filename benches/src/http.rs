@@ -69,8 +69,7 @@ where
     }
 }
 
-/// Returns what a plain proxy does: it sends each request on to the upstream, by hyper-util's
-/// client.
+/// Returns a plain proxy: it forwards each request with hyper-util's client.
 pub fn forward<B>(
     upstream: SocketAddr,
 ) -> impl Fn(Request<B>) -> legacy::ResponseFuture + Clone + Send

@@ -1,4 +1,4 @@
-//! What the benchmarks share.
+//! Code that the benchmarks share.
 
 #![allow(
     missing_docs,
@@ -27,7 +27,7 @@ pub fn is_measuring() -> bool {
     env::args().any(|argument| argument == "--bench")
 }
 
-/// Returns the arguments that select what to measure.
+/// Returns the arguments that select measurements.
 pub fn filters() -> Vec<String> {
     let arguments = env::args().skip(1);
     arguments.filter(|it| !it.starts_with('-')).collect()

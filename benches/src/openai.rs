@@ -37,22 +37,22 @@ pub fn sdk_request<B>(body: B) -> Request<B> {
 
 /// Returns the body of a chat request of about this length, the model first.
 pub fn chat(len: usize, is_stream: bool) -> String {
-    let front = format!(
+    let start = format!(
         r#"{{"model": "{}", "messages": [{{"role": "user", "content": ""#,
         MODELS[0].0
     );
-    let back = format!(r#""}}], "temperature": 0.7, "stream": {is_stream}}}"#);
-    document(&front, &back, len)
+    let end = format!(r#""}}], "temperature": 0.7, "stream": {is_stream}}}"#);
+    document(&start, &end, len)
 }
 
 /// Returns the body of a chat response of about this length.
 pub fn completion(len: usize) -> String {
-    let front = format!(
+    let start = format!(
         r#"{{"id":"chatcmpl-CkZ2mQxT0b9yVn4LwR7sJd1aPe","object":"chat.completion","created":1764201600,"model":"{}","choices":[{{"index":0,"message":{{"role":"assistant","content":""#,
         MODELS[0].1
     );
-    let back = r#""},"finish_reason":"stop"}],"usage":{"prompt_tokens":31,"completion_tokens":24000,"total_tokens":24031}}"#;
-    document(&front, back, len)
+    let end = r#""},"finish_reason":"stop"}],"usage":{"prompt_tokens":31,"completion_tokens":24000,"total_tokens":24031}}"#;
+    document(&start, end, len)
 }
 
 /// Returns the 50 events of a chat response.
@@ -69,8 +69,8 @@ pub fn events() -> Vec<String> {
     (0..49).map(event).chain([done]).collect()
 }
 
-fn document(front: &str, back: &str, len: usize) -> String {
+fn document(start: &str, end: &str, len: usize) -> String {
     let line = r"The swallow flies south with the sun.\n";
-    let lines = len.saturating_sub(front.len() + back.len()) / line.len();
-    [front, &line.repeat(lines), back].concat()
+    let lines = len.saturating_sub(start.len() + end.len()) / line.len();
+    [start, &line.repeat(lines), end].concat()
 }

@@ -1,4 +1,4 @@
-//! A server in a process of its own, and what Linux says of it.
+//! A server process, and its CPU time, memory and files.
 
 use std::{
     fs,

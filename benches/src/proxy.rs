@@ -7,7 +7,8 @@ use crate::is_measuring;
 /// Builds the proxy, with optimizations when measuring, and returns the path of its binary.
 pub fn build() -> io::Result<PathBuf> {
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--package", "model-routing-proxy"]);
+    build.args(["build", "--quiet", "--locked"]);
+    build.args(["--package", "model-routing-proxy"]);
     if is_measuring() {
         build.arg("--release");
     }

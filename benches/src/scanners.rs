@@ -10,7 +10,7 @@ const ID: &str = "0xb603e5c973fae19c86079a068abdc5c119c276e6117fb418a2248f6efd95
 /// Replaces the model of a body, or finds it, and keeps the optimizer from dropping the result.
 pub type Subject = fn(&[u8]);
 
-/// This project's scanner first, then others, and last what no scanner can beat.
+/// This project's scanner first, then others, and last the lower bound.
 pub const SUBJECTS: [(&str, Subject); 6] = [
     ("scanner", scanner),
     ("scanner-16KB-frames", scanner_in_frames),

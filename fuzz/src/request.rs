@@ -258,13 +258,13 @@ fn check_changed(message: &Message<'_>, seen: &Seen, body: &[u8], id: &str) {
     // All that is new is the ID, or a member with it. (Twice: it may begin like the bytes after.)
     let member = format!("\"model\":\"{id}\",").repeat(2);
     let pairs = || message.body.iter().zip(body);
-    let front = pairs().take_while(|(old, new)| old == new).count();
-    let pairs = message.body[front..]
+    let prefix = pairs().take_while(|(old, new)| old == new).count();
+    let pairs = message.body[prefix..]
         .iter()
         .rev()
-        .zip(body[front..].iter().rev());
-    let back = pairs.take_while(|(old, new)| old == new).count();
-    let new = &body[front..body.len() - back];
+        .zip(body[prefix..].iter().rev());
+    let suffix = pairs.take_while(|(old, new)| old == new).count();
+    let new = &body[prefix..body.len() - suffix];
     let is_part = member
         .as_bytes()
         .windows(new.len().max(1))

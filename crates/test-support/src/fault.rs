@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::client::TIMEOUT;
 
-/// What happens on a connection. Offsets count the bytes of its responses.
+/// A fault of a connection. Offsets count the bytes of its responses.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
     None,
@@ -97,12 +97,12 @@ impl Link {
         self.address
     }
 
-    /// Sets what happens on new connections.
+    /// Sets the fault of new connections.
     pub fn fault(&self, fault: Fault) {
         self.fault.send_replace(fault);
     }
 
-    /// Allows a connection to end, after the client has received what comes before.
+    /// Allows a connection to end, after the client has received the bytes before it.
     pub fn allow(&self) {
         // One for the link and one for the server behind it.
         self.allowed.add_permits(2);

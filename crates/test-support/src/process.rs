@@ -125,7 +125,7 @@ impl Process {
         self.child.id().unwrap()
     }
 
-    /// Returns what is on stderr so far.
+    /// Returns the output on stderr so far.
     pub fn log(&self) -> String {
         self.stderr.borrow().lock().unwrap().clone()
     }

@@ -93,7 +93,7 @@ impl Upstream {
         }
     }
 
-    /// The upstream's path followed by the path and the query of the request.
+    /// Returns the URI of the request at the upstream.
     fn target(&self, head: &Parts) -> Result<Uri, http::Error> {
         let prefix = self.url.path().trim_end_matches('/');
         let path = path_without_stage(head);
@@ -105,8 +105,8 @@ impl Upstream {
     }
 }
 
-/// The path without API Gateway's stage. The path of an HTTP API begins with it, and `lambda_http`
-/// puts it before the path of a REST API.
+/// Returns the path without API Gateway's stage. The path of an HTTP API begins with it, and
+/// `lambda_http` puts it before the path of a REST API.
 fn path_without_stage(head: &Parts) -> &str {
     let path = head.uri.path();
     let stage = match head.request_context_ref() {
@@ -151,7 +151,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 
 fn unavailable() -> Response<Either<Incoming, Full<Bytes>>> {
     let error = json!({ "error": {
-        "message": "The server behind this gateway cannot be reached. Try again shortly.",
+        "message": "The upstream cannot be reached. Try again shortly.",
         "type": "server_error",
         "param": null,
         "code": "upstream_unavailable",

@@ -20,7 +20,7 @@ use crate::{body::Body, cache_stats, response, tasks::TaskGauge};
 const MAX_CATALOG_WAIT: Duration = Duration::from_secs(2);
 
 /// One of the proxy's own routes.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Route {
     /// All models, or one of them.
     Models,
@@ -100,18 +100,16 @@ impl AdminRoutes {
     }
 
     pub(crate) async fn handle(&self, route: Route, request: Request<Incoming>) -> Response<Body> {
-        if route == Route::Models {
-            let Ok(response) = self.models.clone().oneshot(request).await;
-            return response.map(response::boxed);
-        }
-        // hyper omits the body of a response to HEAD.
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return method_not_allowed();
-        }
         match route {
+            Route::Models => {
+                let Ok(response) = self.models.clone().oneshot(request).await;
+                response.map(response::boxed)
+            }
+            // hyper omits the body of a response to HEAD.
+            _ if !matches!(*request.method(), Method::GET | Method::HEAD) => method_not_allowed(),
             Route::ModelsHealth => self.health(|stats| self.details(stats)).await,
             Route::Metrics => self.metrics(),
-            Route::Health | Route::Models => self.health(|stats| self.overview(stats)).await,
+            Route::Health => self.health(|stats| self.overview(stats)).await,
         }
     }
 

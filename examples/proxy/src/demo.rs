@@ -39,7 +39,7 @@ pub(crate) async fn start_registry() -> io::Result<String> {
     Ok(format!("http://{address}/active_models.json"))
 }
 
-/// Starts an upstream that reports what it was sent, and returns its URL.
+/// Starts an upstream that reports the model it received, and returns its URL.
 pub(crate) async fn start_upstream() -> io::Result<Uri> {
     let url = format!("http://{}", start(infer).await?);
     url.parse().map_err(io::Error::other)

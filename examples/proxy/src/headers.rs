@@ -86,8 +86,8 @@ fn host(head: &Parts) -> Option<HeaderValue> {
         .or_else(|| head.headers.get(header::HOST).cloned())
 }
 
-/// Adds `X-Forwarded-For`, `-Proto` and `-Host`. Keeps the last two if a proxy in front
-/// has set them.
+/// Adds `X-Forwarded-For`, `-Proto` and `-Host`. Keeps the last two if another
+/// proxy has set them.
 fn add_forwarded(headers: &mut HeaderMap, ClientIp(client): ClientIp, host: Option<HeaderValue>) {
     const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
     const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");

@@ -1,4 +1,4 @@
-//! What every request gets first: an ID, a span, and a response if it panics.
+//! Request IDs, request spans, and responses after panics.
 
 use std::{future::Future, panic::AssertUnwindSafe, time::Instant};
 

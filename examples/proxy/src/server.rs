@@ -54,7 +54,7 @@ pub(crate) struct Limits {
     pub(crate) drain_timeout: Duration,
 }
 
-/// Serves connections on the workers, in turn, until the first signal. Then drains the
+/// Serves connections on the workers, round-robin, until the first signal. Then drains the
 /// in-flight requests, until the timeout or the second signal.
 pub(crate) async fn serve<H, F, B>(
     listener: TcpListener,

@@ -110,7 +110,8 @@ async fn events_of_responses_and_messages_are_rewritten() {
     let setup = Setup::new().await;
     for (path, nested) in [("/v1/responses", "response"), ("/v1/messages", "message")] {
         let events = format!(
-            "event: created\ndata: {{\"type\":\"created\",\"{nested}\":{{\"model\":\"{VENICE}\"}}}}\n\n\
+            "event: created\n\
+             data: {{\"type\":\"created\",\"{nested}\":{{\"model\":\"{VENICE}\"}}}}\n\n\
              data: {{\"text\":\"\\\"{nested}\\\":{{\\\"model\\\":\\\"{VENICE}\\\"}}\"}}\n\n"
         );
         let sse = "content-type: text/event-stream\r\n";

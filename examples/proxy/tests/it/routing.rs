@@ -133,7 +133,8 @@ async fn the_model_of_a_form_is_replaced() {
     for model_first in [true, false] {
         let part = |name: &str, more: &str, content: &str| {
             format!(
-                "--xyz\r\nContent-Disposition: form-data; name=\"{name}\"{more}\r\n\r\n{content}\r\n"
+                "--xyz\r\nContent-Disposition: form-data; name=\"{name}\"{more}\r\n\r\n\
+                 {content}\r\n"
             )
         };
         let parts = [

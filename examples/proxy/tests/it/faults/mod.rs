@@ -258,8 +258,7 @@ fn the_table_has_all_rows() {
     let row = |side: &str, fault: &str, client: &str, upstream: String| {
         format!("| {side} {fault} | {client} | {upstream} |\n")
     };
-    let mut table =
-        "| fault | what the client sees | what the upstream sees |\n|---|---|---|\n".to_owned();
+    let mut table = "| fault | client | upstream |\n|---|---|---|\n".to_owned();
     for it in upstream::rows() {
         table += &row("the upstream", it.fault, it.client, it.upstream.to_string());
     }
