@@ -1,10 +1,12 @@
-//! The kind of inference that a request's path asks for.
+//! The kind of inference that a request's path asks for, and the policy for other paths.
 
 use std::fmt;
 
 use crate::registry::ModelType;
 
 /// The kind of inference that a request's path asks for.
+///
+/// The [crate's page](crate#endpoints) has the table of paths.
 ///
 /// # Examples
 ///
@@ -23,20 +25,20 @@ use crate::registry::ModelType;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Endpoint {
-    /// Text generation: `/chat/completions`, `/completions`, `/responses`, `/messages`.
+    /// Text generation, such as `/chat/completions`, `/v1/messages`, `/v1/responses`.
     Llm,
-    /// Embeddings: `/embeddings`.
+    /// Embeddings, such as `/embeddings`.
     Embedding,
     /// Text to speech: `/audio/speech`.
     Tts,
     /// Speech to text: `/audio/transcriptions`, `/audio/translations`.
     Stt,
-    /// Any other path. The layer replaces a model in a JSON body, but requires none.
+    /// Any other path: see [`OtherPaths`]. It has no fallback model, and any model can serve it.
     Other,
 }
 
 impl Endpoint {
-    /// Returns `true` if the path asks for inference, so that a model is required.
+    /// Returns `true` if the path asks for inference, so that every request is inspected.
     pub fn is_inference(self) -> bool {
         self != Self::Other
     }
@@ -71,6 +73,51 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// The policy for `POST` requests whose path is no inference endpoint.
+///
+/// It does not concern `/images/edits`, `/images/variations` and `/videos`, whose bodies must be
+/// valid.
+///
+/// # Examples
+///
+/// ```
+/// use tower_model_routing::{OtherPaths, RoutingConfig};
+///
+/// let builder = RoutingConfig::builder().other_paths(OtherPaths::Pass);
+/// # drop(builder);
+/// assert_eq!(OtherPaths::default().to_string(), "inspect");
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OtherPaths {
+    /// Replace the model of a JSON body if it is in the catalog, and forward every other request
+    /// unchanged.
+    ///
+    /// Nothing is rejected because its model cannot be found: not an unknown, missing or ambiguous
+    /// one, not an invalid body. At most 64 KiB are read, and a request waits at most a second for
+    /// its body and the catalog. Once a model is replaced, the rest of the body must be valid.
+    #[default]
+    Inspect,
+    /// Forward every request unread.
+    Pass,
+}
+
+impl OtherPaths {
+    /// Returns the policy in lower case.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Inspect => "inspect",
+            Self::Pass => "pass",
+        }
+    }
+}
+
+impl fmt::Display for OtherPaths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,8 +146,13 @@ mod tests {
     #[test]
     fn display_pads() {
         assert_eq!(
-            format!("{:-<6}{:>4}", Endpoint::Llm, Endpoint::Stt),
-            "llm--- stt"
+            format!(
+                "{:-<6}{:>4}{:>5}",
+                Endpoint::Llm,
+                Endpoint::Stt,
+                OtherPaths::Pass
+            ),
+            "llm--- stt pass"
         );
     }
 }

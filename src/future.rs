@@ -132,7 +132,8 @@ where
     ) -> Self {
         let exact = body.size_hint().exact();
         let expected = exact.or_else(|| headers::content_length(&head.headers));
-        match ModelReader::new(body, format, expected, Arc::clone(&shared.budget)) {
+        let budget = Arc::clone(&shared.budget);
+        match ModelReader::new(body, format, expected, target.is_strict, budget) {
             Ok(reader) => Self {
                 context: Some(context),
                 state: State::Resolve {
@@ -179,8 +180,7 @@ where
                             requested.and_then(|requested| pending.start(requested))
                         }
                         Some((requested, CatalogWait::Lookup(wait))) => {
-                            let catalog = ready!(wait.as_mut().poll(cx));
-                            let catalog = catalog.map_err(Rejection::from);
+                            let catalog = ready!(pending.poll_catalog(wait, cx));
                             catalog.and_then(|catalog| pending.resolve(&catalog, requested.clone()))
                         }
                         Some((requested, CatalogWait::Miss(wait))) => {
@@ -188,7 +188,7 @@ where
                             pending.resolve_finally(&catalog, requested)
                         }
                     };
-                    let plan = match step {
+                    let plan = match pending.settle(step) {
                         Ok(NextStep::Wait(requested, wait)) => {
                             *waiting = Some((requested, wait));
                             continue;

@@ -69,6 +69,7 @@ impl ModelRoutingLayer {
                 registry: config.registry,
                 policy: config.policy,
                 endpoints: config.endpoints,
+                other_paths: config.other_paths,
                 budget: Arc::new(BufferBudget::new(
                     config.max_held_bytes,
                     config.max_total_held_bytes,

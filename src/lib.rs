@@ -36,9 +36,9 @@
 //! - **Streaming.** The inner service is called as soon as the model is known. Bytes before the
 //!   model are buffered, within [a limit](RoutingConfigBuilder::max_held_bytes) and
 //!   [a timeout](RoutingConfigBuilder::held_timeout). Bytes after it are only scanned.
-//! - **One model.** A body that two parsers could read as naming different models (a second
-//!   `model`, a `Model`, a comment, a bad escape) is rejected, and the inner service never sees it
-//!   complete.
+//! - **One model.** On [inference endpoints](#endpoints) a body that two parsers could read as
+//!   naming different models (a second `model`, a `Model`, a comment, a bad escape) is rejected, and
+//!   the inner service never sees it complete.
 //! - **Freshness.** Requests refresh the catalog, in tasks of their own; under steady traffic no
 //!   request waits for one. If the registry fails, the last good catalog is used. A name that is
 //!   not in the catalog refreshes it first, so that a model published a moment ago is found.
@@ -46,26 +46,62 @@
 //!   [`RoutedModel`], and in a response header
 //!   [if enabled](RoutingConfigBuilder::response_headers).
 //!
+//! # Endpoints
+//!
+//! The path decides what a request asks for: the [`Endpoint`], and whether a missing model is
+//! subject to the [`MissingModel`] policy, because elsewhere, as in a stored prompt, it need not be
+//! in the body.
+//!
+//! | the path ends in | endpoint | a missing model | rejected model types |
+//! |---|---|---|---|
+//! | `/chat/completions`, `/completions` | LLM | by the policy | `EMBEDDING`, `TTS`, `STT` |
+//! | `/v1/messages`, or is `/messages` | LLM | by the policy | the same |
+//! | `/v1/messages/count_tokens` | LLM | left missing | the same |
+//! | `/v1/responses`, `/openai/responses`, `/responses/input_tokens`, `/responses/compact`, or is `/responses` | LLM | left missing | the same |
+//! | `/api/chat`, `/api/generate`, `/v1/chat`, `/v2/chat` | LLM | left missing | the same |
+//! | `/embeddings`, `/api/embed`, `/v1/embed`, `/v2/embed` | embedding | by the policy | `LLM`, `TTS`, `STT` |
+//! | `/audio/speech` | TTS | by the policy | `LLM`, `EMBEDDING` |
+//! | `/audio/transcriptions`, `/audio/translations` | STT | by the policy | `LLM`, `EMBEDDING` |
+//! | `/images/edits`, `/images/variations`, `/videos` | other, with strict bodies | left missing | none |
+//! | `/agents/completions`, and all other paths | other | left missing | none |
+//!
+//! The longest row that fits decides, and [`add_endpoint`](RoutingConfigBuilder::add_endpoint) adds
+//! more. Paths are compared as the most lenient server would: percent-decoded, ignoring case, empty
+//! and dot segments, parameters of segments (`;x`), a slash at the end, and one file extension
+//! (`.json`). Models of an unknown type can serve every endpoint.
+//!
 //! # Inspected requests
 //!
-//! Only `POST` requests are inspected. The end of the path decides the [`Endpoint`], the
-//! `Content-Type` the format of the body:
+//! On inference endpoints (all rows but the last two) requests of any method but `GET`, `HEAD`,
+//! `OPTIONS`, `DELETE`, `TRACE` and `CONNECT` are inspected. Servers differ about a method such as
+//! `post`, and about which of two models holds if the query has a parameter `model` too, so both
+//! are a 400 `ambiguous_model`. Elsewhere only `POST` is inspected. The `Content-Type` decides the
+//! format of the body:
 //!
-//! | content type | inference endpoints | other paths |
+//! | content type | inference endpoints and paths with strict bodies | other paths |
 //! |---|---|---|
-//! | `application/json`, `application/*+json` | inspected | inspected |
+//! | `application/json`, `application/*+json` | inspected | inspected with best effort |
 //! | none | inspected as JSON | passes unread |
-//! | `multipart/form-data` | its `model` part is replaced | passes unread, except on `/images/edits` and `/images/variations` |
+//! | `multipart/form-data` | its `model` part is replaced | passes unread |
 //! | any other, or a charset other than UTF-8 | 415 | passes unread |
+//! | any, with a `Content-Encoding` | 415 | passes unread |
 //!
-//! JSON is inspected, and its model replaced, on *every* path: put the layer on the routes that
-//! lead to models. A body to be inspected that has a `Content-Encoding` is a 415.
+//! Paths with strict bodies take any model: an unknown one, or a value that is not a string, passes
+//! unchanged.
+//!
+//! On other paths the layer does no harm: it replaces a model that is in the catalog, and all other
+//! requests pass unchanged, whether their model is unknown, missing or no string, their body is
+//! invalid, or the catalog is unavailable. At most 64 KiB are read, and a request is held for at
+//! most a second. Once a model is replaced, the rest of the body must be valid.
+//! [`OtherPaths::Pass`] turns this off.
 //!
 //! # Rejections
 //!
+//! [`MissingModel`] has a table of what happens to unknown and missing models.
+//!
 //! | status | [`RejectionCode`] |
 //! |---|---|
-//! | 400 | `invalid_json`, `invalid_multipart`, `duplicate_model`, `ambiguous_model`, `invalid_model`, `model_type_mismatch` |
+//! | 400 | `invalid_json`, `invalid_multipart`, `duplicate_model`, `ambiguous_model`, `invalid_model`, `model_required`, `model_type_mismatch` |
 //! | 404 | `model_not_found` |
 //! | 408 | `request_timeout` |
 //! | 413 | `request_too_large` |
@@ -133,12 +169,12 @@ mod text;
 
 pub use body::BoxError;
 pub use config::{ConfigError, RoutingConfig, RoutingConfigBuilder};
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, OtherPaths};
 pub use future::ResponseFuture;
 pub use layer::ModelRoutingLayer;
 pub use models::ModelListService;
 pub use request::RoutedBody;
-pub use resolve::{RoutedModel, UnknownModel};
+pub use resolve::{MissingModel, RoutedModel, UnknownModel};
 pub use response::{ModelListBody, Rejection, RejectionCode, ResponseBody, ResponseModel};
 pub use service::ModelRouting;
 

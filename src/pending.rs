@@ -1,6 +1,12 @@
 //! A request whose model is being resolved: where body, registry and policy meet.
 
-use std::{borrow::Cow, future::Future, pin::Pin, sync::Arc};
+use std::{
+    borrow::Cow,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use bytes::Buf;
 use http::Request;
@@ -14,7 +20,9 @@ use crate::{
     headers,
     registry::{Catalog, CatalogLookup, Unavailable},
     request::{ModelReader, Requested, RoutedBody, Target},
-    resolve::{Outcome, ResolveError, RoutedModel, resolve_known, resolve_unknown},
+    resolve::{
+        Outcome, ResolveError, RoutedModel, resolve_known, resolve_missing, resolve_unknown,
+    },
     response::{Rejection, ResponseRewrite},
     shared::Shared,
 };
@@ -37,16 +45,18 @@ pub(crate) enum NextStep {
 /// The catalog that the request waits for.
 pub(crate) enum CatalogWait {
     /// Any: there is none yet, or the last one has expired.
-    Lookup(Pin<Box<dyn Future<Output = Result<Arc<Catalog>, Unavailable>> + Send>>),
+    Lookup(CatalogFuture),
     /// A newer one: the current catalog does not have the name.
     Miss(Pin<Box<dyn Future<Output = Arc<Catalog>> + Send>>),
 }
+
+type CatalogFuture = Pin<Box<dyn Future<Output = Result<Arc<Catalog>, Unavailable>> + Send>>;
 
 /// The changes to the response, and the receiver of a late rejection.
 pub(crate) struct ForwardPlan {
     /// `None` if the request is forwarded unchanged.
     pub(crate) rewrite: Option<ResponseRewrite>,
-    /// `None` if the whole body has been scanned.
+    /// `None` if nothing is left to scan.
     pub(crate) late_rejection_rx: Option<oneshot::Receiver<Rejection>>,
 }
 
@@ -56,22 +66,62 @@ where
 {
     /// Starts to resolve the requested model.
     pub(crate) fn start(&mut self, requested: Requested) -> Result<NextStep, Rejection> {
-        let needs_model = self.target.endpoint.is_inference();
+        let endpoint = self.target.endpoint;
         match requested {
-            Requested::NotString { kind } if needs_model => Err(Rejection::model_not_string(kind)),
+            Requested::NotString { kind } if endpoint.is_inference() => {
+                Err(Rejection::model_not_string(kind))
+            }
+            Requested::EmptyBody(rejection) if endpoint.is_inference() => Err(*rejection),
+            Requested::NotString { .. } | Requested::EmptyBody(_) => Ok(NextStep::Call(None)),
             // The inner service must see the same error.
             Requested::BodyFailed => Ok(NextStep::Call(None)),
-            Requested::EmptyBody(rejection) if needs_model => Err(*rejection),
-            Requested::EmptyBody(_) => Ok(NextStep::Call(None)),
-            Requested::NotString { .. } | Requested::Absent if !needs_model => {
-                Ok(NextStep::Call(None))
-            }
-            requested => match self.shared.registry.look_up() {
-                CatalogLookup::Ready(catalog) => self.resolve(&catalog, requested),
-                CatalogLookup::Wait(wait) => self.wait(requested, CatalogWait::Lookup(wait)),
-                CatalogLookup::Unavailable(unavailable) => Err(unavailable.into()),
+            Requested::Absent if !self.target.has_default_model => Ok(NextStep::Call(None)),
+            Requested::Absent => match resolve_missing(&self.shared.policy, endpoint) {
+                Some(resolved) => self.next_step(resolved, None),
+                None => self.look_up(requested),
             },
+            Requested::Model { .. } => self.look_up(requested),
         }
+    }
+
+    fn look_up(&mut self, requested: Requested) -> Result<NextStep, Rejection> {
+        match self.shared.registry.look_up() {
+            CatalogLookup::Ready(catalog) => self.resolve(&catalog, requested),
+            CatalogLookup::Wait(wait) => self.wait(requested, CatalogWait::Lookup(wait)),
+            CatalogLookup::Unavailable(unavailable) => Err(unavailable.into()),
+        }
+    }
+
+    /// Waits for the catalog; with best effort at most until the request's timeout.
+    pub(crate) fn poll_catalog(
+        &mut self,
+        wait: &mut CatalogFuture,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Arc<Catalog>, Rejection>> {
+        match wait.as_mut().poll(cx) {
+            Poll::Ready(catalog) => Poll::Ready(catalog.map_err(Rejection::from)),
+            Poll::Pending if self.target.is_strict => Poll::Pending,
+            Poll::Pending => {
+                let reader = self.request.body_mut().as_mut();
+                reader.poll_timed_out(cx).map(Err)
+            }
+        }
+    }
+
+    /// Turns a rejection before the inner service is called into a call with the request unchanged
+    /// where the body need not be valid.
+    pub(crate) fn settle(
+        &mut self,
+        step: Result<NextStep, Rejection>,
+    ) -> Result<NextStep, Rejection> {
+        if self.target.is_strict {
+            return step;
+        }
+        let step = step.unwrap_or(NextStep::Call(None));
+        if let NextStep::Call(None) = step {
+            self.request.body_mut().as_mut().stop_scanning();
+        }
+        Ok(step)
     }
 
     /// Resolves by this catalog, or asks for a newer one if that may have the name.
@@ -88,6 +138,8 @@ where
             self.target.endpoint,
         ) {
             Some(resolved) => self.next_step(resolved, name.as_deref()),
+            // Most names on other paths are none of a model.
+            None if !self.target.is_strict => Ok(NextStep::Call(None)),
             None => match self.shared.registry.revalidate_for_miss() {
                 Some(wait) => self.wait(requested, CatalogWait::Miss(wait)),
                 None => self.resolve_finally(catalog, &requested),

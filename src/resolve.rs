@@ -1,42 +1,19 @@
 //! Resolves a requested name to the model that serves it. Pure: catalog, policy, name and endpoint
 //! in, outcome out.
 
+mod policy;
 #[cfg(test)]
 mod tests;
 
 use std::{fmt, sync::Arc};
 
+pub(crate) use self::policy::{Fallbacks, Policy};
+pub use self::policy::{MissingModel, UnknownModel};
 use crate::{
     endpoint::Endpoint,
     registry::{Catalog, CatalogMatch, ModelEntry, ModelType, ResolvedBy, slug},
     text::sanitize_for_log,
 };
-
-/// The policy for a name that is not in the catalog.
-///
-/// # Examples
-///
-/// Never serve another model than the requested one:
-///
-/// ```
-/// use tower_model_routing::{RoutingConfig, UnknownModel};
-///
-/// let builder = RoutingConfig::builder().unknown_model(UnknownModel::Reject);
-/// # drop(builder);
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum UnknownModel {
-    /// Route to the endpoint's fallback model.
-    #[default]
-    Fallback,
-    /// Return 404 with suggestions if a catalog name is similar, else route to the fallback.
-    Suggest,
-    /// Return 404, with suggestions if there are any.
-    Reject,
-    /// Forward the request unchanged.
-    Forward,
-}
 
 /// The model that serves a request.
 ///
@@ -122,71 +99,19 @@ impl fmt::Debug for RoutedModel {
     }
 }
 
-/// The operator's settings for names.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Policy {
-    pub(crate) unknown: UnknownModel,
-    pub(crate) fallbacks: Fallbacks,
-}
-
-/// The fallback model of each endpoint. [`Endpoint::Other`] has that of [`Endpoint::Llm`].
-#[derive(Clone, Debug)]
-pub(crate) struct Fallbacks {
-    llm: Option<String>,
-    embedding: Option<String>,
-    tts: Option<String>,
-    stt: Option<String>,
-}
-
-impl Fallbacks {
-    pub(crate) fn get(&self, endpoint: Endpoint) -> Option<&str> {
-        match endpoint {
-            Endpoint::Llm | Endpoint::Other => self.llm.as_deref(),
-            Endpoint::Embedding => self.embedding.as_deref(),
-            Endpoint::Tts => self.tts.as_deref(),
-            Endpoint::Stt => self.stt.as_deref(),
-        }
-    }
-
-    pub(crate) fn set(&mut self, endpoint: Endpoint, name: Option<String>) {
-        *match endpoint {
-            Endpoint::Llm | Endpoint::Other => &mut self.llm,
-            Endpoint::Embedding => &mut self.embedding,
-            Endpoint::Tts => &mut self.tts,
-            Endpoint::Stt => &mut self.stt,
-        } = name;
-    }
-
-    /// Returns whether any name is the empty one, which no catalog has.
-    pub(crate) fn has_empty(&self) -> bool {
-        [&self.llm, &self.embedding, &self.tts, &self.stt]
-            .into_iter()
-            .any(|name| name.as_deref() == Some(""))
-    }
-}
-
-impl Default for Fallbacks {
-    fn default() -> Self {
-        Self {
-            llm: Some("mistral-31-24b".into()),
-            embedding: Some("text-embedding-bge-m3".into()),
-            tts: Some("tts-kokoro".into()),
-            stt: Some("whisper-1".into()),
-        }
-    }
-}
-
 /// The result of resolving a request's name.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Route(RoutedModel),
-    /// Forward the request unchanged ([`UnknownModel::Forward`]).
+    /// Forward the request unchanged.
     Forward,
 }
 
 /// The reason why no model can serve a request.
 #[derive(Debug, PartialEq)]
 pub(crate) enum ResolveError {
+    /// The request names no model, and no fallback may serve it.
+    ModelRequired,
     NotFound {
         suggestions: Vec<String>,
     },
@@ -203,6 +128,19 @@ pub(crate) enum ResolveError {
     },
 }
 
+/// Resolves a missing name by the policy alone. Returns `None` if the endpoint's fallback serves
+/// it.
+pub(crate) fn resolve_missing(
+    policy: &Policy,
+    endpoint: Endpoint,
+) -> Option<Result<Outcome, ResolveError>> {
+    match policy.missing {
+        MissingModel::Forward => Some(Ok(Outcome::Forward)),
+        MissingModel::Fallback if policy.fallbacks.get(endpoint).is_some() => None,
+        MissingModel::Fallback | MissingModel::Reject => Some(Err(ResolveError::ModelRequired)),
+    }
+}
+
 /// Resolves a name by the catalog alone, and a missing name to the fallback.
 ///
 /// Returns `None` if a newer catalog could decide otherwise: for an unknown name, and for a
@@ -215,9 +153,7 @@ pub(crate) fn resolve_known(
 ) -> Option<Result<Outcome, ResolveError>> {
     let Some(name) = requested else {
         let Some(fallback) = policy.fallbacks.get(endpoint) else {
-            return Some(Err(ResolveError::NotFound {
-                suggestions: Vec::new(),
-            }));
+            return Some(Err(ResolveError::ModelRequired));
         };
         return use_fallback(catalog, fallback, None, endpoint);
     };
@@ -244,7 +180,7 @@ pub(crate) fn resolve_unknown(
 ) -> Result<Outcome, ResolveError> {
     let fallback = policy.fallbacks.get(endpoint);
     if let Some(name) = requested {
-        if policy.unknown == UnknownModel::Forward {
+        if policy.unknown == UnknownModel::Forward || !endpoint.is_inference() {
             return Ok(Outcome::Forward);
         }
         let must_reject = policy.unknown == UnknownModel::Reject || fallback.is_none();
@@ -256,9 +192,7 @@ pub(crate) fn resolve_unknown(
         }
     }
     let Some(fallback) = fallback else {
-        return Err(ResolveError::NotFound {
-            suggestions: Vec::new(),
-        });
+        return Err(ResolveError::ModelRequired);
     };
     use_fallback(catalog, fallback, requested, endpoint).unwrap_or_else(|| {
         Err(ResolveError::FallbackMissing {

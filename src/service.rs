@@ -113,7 +113,7 @@ where
             // Clients must not choose the model by a header of their own.
             remove_cgi_equivalents(&mut head.headers, id_header);
         }
-        match inspect(&head, &self.shared.endpoints) {
+        match inspect(&head, &self.shared.endpoints, self.shared.other_paths) {
             Inspection::Pass => {
                 let body = RoutedBody::untouched(body);
                 ResponseFuture::pass(self.inner.call(Request::from_parts(head, body)))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use crate::{
+    endpoint::OtherPaths,
     registry::Registry,
     request::{BufferBudget, EndpointTable},
     resolve::Policy,
@@ -17,6 +18,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) policy: Policy,
     pub(crate) endpoints: EndpointTable,
+    pub(crate) other_paths: OtherPaths,
     pub(crate) budget: Arc<BufferBudget>,
     pub(crate) id_header: Option<HeaderName>,
     pub(crate) response_headers: bool,

@@ -16,7 +16,7 @@ use http_body_util::{Empty, Full};
 use tokio::time::{Instant, sleep_until};
 use tower::{Layer, ServiceExt, service_fn, util::ServiceFn};
 use tower_model_routing::{
-    BoxError, ModelRouting, ModelRoutingLayer, RoutedBody, RoutedModel, RoutingConfig,
+    BoxError, Endpoint, ModelRouting, ModelRoutingLayer, RoutedBody, RoutedModel, RoutingConfig,
     registry::{Registry, RegistryHealth},
 };
 
@@ -214,7 +214,10 @@ impl Fleet {
 
 impl Instance {
     fn new(link: Link) -> Result<Self, BoxError> {
-        let config = RoutingConfig::builder().source(link.clone()).build()?;
+        let config = RoutingConfig::builder()
+            .source(link.clone())
+            .fallback(Endpoint::Llm, "mistral-31-24b")
+            .build()?;
         let layer = ModelRoutingLayer::new(config);
         let respond: Respond = |_| ready(Ok(Response::default()));
         Ok(Self {

@@ -16,7 +16,8 @@ use http_body_util::{BodyExt, Full};
 use tokio::runtime::{self, Runtime};
 use tower::{Layer, Service, ServiceExt};
 use tower_model_routing::{
-    BoxError, ModelRoutingLayer, Rejection, RoutedBody, RoutingConfig, RoutingConfigBuilder,
+    BoxError, Endpoint, ModelRoutingLayer, Rejection, RoutedBody, RoutingConfig,
+    RoutingConfigBuilder,
     registry::{FetchFuture, Fetched, RegistrySource, SourceError},
 };
 
@@ -114,7 +115,13 @@ impl Gateway {
         source: Source,
         configure: impl FnOnce(RoutingConfigBuilder) -> RoutingConfigBuilder,
     ) -> Self {
-        let config = configure(RoutingConfig::builder().source(source));
+        let config = RoutingConfig::builder()
+            .source(source)
+            .fallback(Endpoint::Llm, "mistral-31-24b")
+            .fallback(Endpoint::Embedding, "text-embedding-bge-m3")
+            .fallback(Endpoint::Tts, "tts-kokoro")
+            .fallback(Endpoint::Stt, "whisper-1");
+        let config = configure(config);
         Self {
             layer: ModelRoutingLayer::new(config.build().expect("valid settings")),
             recorder: Recorder::default(),

@@ -12,14 +12,14 @@ use super::{ConfigError, RoutingConfig};
 #[cfg(feature = "reqwest")]
 use crate::registry::ReqwestSource;
 use crate::{
-    endpoint::Endpoint,
+    endpoint::{Endpoint, OtherPaths},
     headers::is_cgi_equivalent,
     registry::{
         Catalog, MIN_DURATION, Registry, RegistryBuilder, RegistryPolicy, RegistrySource,
         check_bounds,
     },
     request::{EndpointTable, normalize},
-    resolve::{Policy, UnknownModel},
+    resolve::{Fallbacks, MissingModel, Policy, UnknownModel},
     response::{Rejection, RejectionHook, ResponseModel},
 };
 
@@ -51,7 +51,11 @@ pub struct RoutingConfigBuilder {
     registry: Option<Registry>,
     /// The last method called that sets something of the registry.
     registry_setting: Option<&'static str>,
-    policy: Policy,
+    unknown_model: UnknownModel,
+    missing_model: MissingModel,
+    /// In the order of the calls. `None` removes the fallback.
+    fallbacks: Vec<(Endpoint, Option<String>)>,
+    other_paths: OtherPaths,
     endpoints: Vec<(String, Endpoint)>,
     max_held_bytes: usize,
     max_total_held_bytes: usize,
@@ -74,6 +78,16 @@ enum Source {
 }
 
 impl Source {
+    fn is_url(&self) -> bool {
+        match self {
+            #[cfg(feature = "reqwest")]
+            Self::Url { .. } => true,
+            #[cfg(not(feature = "reqwest"))]
+            Self::Missing => false,
+            Self::Custom(_) => false,
+        }
+    }
+
     fn build(self) -> Result<Arc<dyn RegistrySource>, ConfigError> {
         match self {
             #[cfg(feature = "reqwest")]
@@ -108,7 +122,8 @@ impl RoutingConfigBuilder {
     /// Sets the registry that the layer resolves names by, in place of one of its own.
     ///
     /// Layers that share a registry share its catalog, its fetches and its TTL. Valid
-    /// environment variables of the registry are ignored.
+    /// environment variables of the registry are ignored. There is no default
+    /// [`fallback`](Self::fallback).
     ///
     /// # Examples
     ///
@@ -146,7 +161,8 @@ impl RoutingConfigBuilder {
         self
     }
 
-    /// Sets a source of the catalog other than a URL.
+    /// Sets a source of the catalog other than a URL. There is then no default
+    /// [`fallback`](Self::fallback).
     pub fn source(mut self, source: impl RegistrySource) -> Self {
         self.source = Source::Custom(Arc::new(source));
         self.registry_setting("source")
@@ -212,35 +228,65 @@ impl RoutingConfigBuilder {
         self
     }
 
-    /// Sets the fallback model for this kind of endpoint. [`Endpoint::Other`] shares
-    /// [`Endpoint::Llm`]'s.
+    /// Sets the fallback model for this kind of endpoint.
     ///
-    /// The defaults are those of [`from_env`](Self::from_env).
+    /// The defaults are those of [`from_env`](Self::from_env). They are models of the Morpheus
+    /// marketplace, so they apply only to a registry with a URL: with a [`source`](Self::source)
+    /// or a [`registry`](Self::registry) of your own, there is no fallback unless you name one.
+    /// [`Endpoint::Other`] can have none, because nothing falls back to a model of another kind.
     pub fn fallback(mut self, endpoint: Endpoint, name: impl Into<String>) -> Self {
         let name = name.into().trim().to_owned();
-        self.policy.fallbacks.set(endpoint, Some(name));
+        self.fallbacks.push((endpoint, Some(name)));
         self
     }
 
-    /// Removes the fallback model for this kind of endpoint, so that unknown names are a 404.
-    /// [`Endpoint::Other`] shares [`Endpoint::Llm`]'s.
+    /// Removes the fallback model for this kind of endpoint, so that unknown names are a 404, and
+    /// requests without a model a 400.
     pub fn without_fallback(mut self, endpoint: Endpoint) -> Self {
-        self.policy.fallbacks.set(endpoint, None);
+        self.fallbacks.push((endpoint, None));
         self
     }
 
     /// Sets the policy for a name that is not in the catalog. The default is
-    /// [`UnknownModel::Fallback`].
+    /// [`UnknownModel::Suggest`].
     pub fn unknown_model(mut self, policy: UnknownModel) -> Self {
-        self.policy.unknown = policy;
+        self.unknown_model = policy;
         self
     }
 
-    /// Makes paths that end in `suffix` ask for this kind of endpoint.
+    /// Sets the policy for a request that names no model. The default is
+    /// [`MissingModel::Fallback`].
+    pub fn missing_model(mut self, policy: MissingModel) -> Self {
+        self.missing_model = policy;
+        self
+    }
+
+    /// Sets the policy for `POST` requests to paths that are no inference endpoints. The default is
+    /// [`OtherPaths::Inspect`].
+    pub fn other_paths(mut self, policy: OtherPaths) -> Self {
+        self.other_paths = policy;
+        self
+    }
+
+    /// Makes paths that end in `path` ask for this kind of endpoint; after a `=`, as in `=/chat`,
+    /// only the whole path.
     ///
-    /// The longest ending that fits decides. [`Endpoint`] lists the default ones.
-    pub fn add_endpoint(mut self, suffix: impl Into<String>, endpoint: Endpoint) -> Self {
-        self.endpoints.push((suffix.into(), endpoint));
+    /// Paths are compared like those of the [default endpoints](crate#endpoints): the longest one
+    /// that fits decides, and an added one goes before a default of the same length. A request
+    /// without a model is subject to [`missing_model`](Self::missing_model).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_model_routing::{Endpoint, RoutingConfig};
+    ///
+    /// let builder = RoutingConfig::builder()
+    ///     .add_endpoint("/rerank", Endpoint::Embedding) // also /v1/rerank
+    ///     .add_endpoint("=/ask", Endpoint::Llm); // not /v1/ask
+    /// # drop(builder);
+    /// ```
+    pub fn add_endpoint(mut self, path: impl Into<String>, endpoint: Endpoint) -> Self {
+        self.endpoints.push((path.into(), endpoint));
         self
     }
 
@@ -350,10 +396,12 @@ impl RoutingConfigBuilder {
     /// Returns an error that names the setting if its value is not allowed, or if a setting of the
     /// registry was given beside a [`registry`](Self::registry).
     pub fn build(self) -> Result<RoutingConfig, ConfigError> {
-        if self.policy.fallbacks.has_empty() {
-            let reason = "is an empty name; call `without_fallback` for no fallback";
-            return Err(ConfigError::new("fallback", reason));
-        }
+        let has_morpheus_models = self.registry.is_none() && self.source.is_url();
+        let policy = Policy {
+            unknown: self.unknown_model,
+            missing: self.missing_model,
+            fallbacks: build_fallbacks(has_morpheus_models, self.fallbacks)?,
+        };
         if let Some(timeout) = self.held_timeout {
             check_bounds("held_timeout", timeout, MIN_DURATION)?;
         }
@@ -366,15 +414,16 @@ impl RoutingConfigBuilder {
             return Err(ConfigError::new("id_header", reason));
         }
         let mut endpoints = EndpointTable::default();
-        for (suffix, endpoint) in self.endpoints {
-            if !suffix.starts_with('/') || suffix.len() < 2 || normalize(&suffix) != suffix {
+        for (pattern, endpoint) in self.endpoints {
+            let path = pattern.strip_prefix('=').unwrap_or(&pattern);
+            if !path.starts_with('/') || path.len() < 2 || normalize(path) != path {
                 let reason = format!(
-                    "is {suffix:?}; it must begin with '/', not end with it, and have no escapes, \
-                     parameters, empty or dot segments"
+                    "is {pattern:?}; it must begin with '/' or \"=/\", not end with '/', and have \
+                     no escapes, parameters, empty or dot segments"
                 );
                 return Err(ConfigError::new("add_endpoint", reason));
             }
-            endpoints.set(suffix, endpoint);
+            endpoints.set(&pattern, endpoint);
         }
         let registry = match (self.registry, self.registry_setting) {
             (Some(_), Some(method)) => {
@@ -393,8 +442,9 @@ impl RoutingConfigBuilder {
         };
         Ok(RoutingConfig {
             registry,
-            policy: self.policy,
+            policy,
             endpoints,
+            other_paths: self.other_paths,
             // A request past the limit for all requests would never find room.
             max_held_bytes: self.max_held_bytes.min(self.max_total_held_bytes),
             max_total_held_bytes: self.max_total_held_bytes,
@@ -421,7 +471,10 @@ impl Default for RoutingConfigBuilder {
             initial_catalog: None,
             registry: None,
             registry_setting: None,
-            policy: Policy::default(),
+            unknown_model: UnknownModel::default(),
+            missing_model: MissingModel::default(),
+            fallbacks: Vec::new(),
+            other_paths: OtherPaths::default(),
             endpoints: Vec::new(),
             max_held_bytes: 64 << 20,
             max_total_held_bytes: 512 << 20,
@@ -432,4 +485,33 @@ impl Default for RoutingConfigBuilder {
             rejection_hook: None,
         }
     }
+}
+
+fn build_fallbacks(
+    has_morpheus_models: bool,
+    named: Vec<(Endpoint, Option<String>)>,
+) -> Result<Fallbacks, ConfigError> {
+    let mut fallbacks = if has_morpheus_models {
+        Fallbacks::morpheus()
+    } else {
+        Fallbacks::default()
+    };
+    for (endpoint, name) in named {
+        if name.as_deref() == Some("") {
+            let reason = "is an empty name; call `without_fallback` for no fallback";
+            return Err(ConfigError::new("fallback", reason));
+        }
+        match fallbacks.get_mut(endpoint) {
+            Some(fallback) => *fallback = name,
+            None if name.is_none() => {}
+            None => {
+                let reason = format!(
+                    "is set for {endpoint} paths, which can have none: nothing falls back to a \
+                     model of another kind; add the path to an endpoint by `add_endpoint`"
+                );
+                return Err(ConfigError::new("fallback", reason));
+            }
+        }
+    }
+    Ok(fallbacks)
 }

@@ -1,6 +1,6 @@
 //! The settings that environment variables have.
 
-use std::{env, time::Duration};
+use std::{env, str::FromStr, time::Duration};
 
 use super::{ConfigError, RoutingConfigBuilder};
 use crate::{
@@ -14,15 +14,17 @@ impl RoutingConfigBuilder {
     /// | variable | meaning | default |
     /// |---|---|---|
     /// | `ACTIVE_MODELS_URL` | URL of the registry (feature `reqwest`) | the Morpheus marketplace's |
-    /// | `DEFAULT_FALLBACK_MODEL` | Fallback model for text and for other paths. Empty disables it. | `mistral-31-24b` |
+    /// | `DEFAULT_FALLBACK_MODEL` | Fallback model for text. Empty disables it. | `mistral-31-24b` |
     /// | `DEFAULT_FALLBACK_EMBEDDINGS_MODEL` | Fallback model for embeddings. Empty disables it. | `text-embedding-bge-m3` |
     /// | `DEFAULT_FALLBACK_TTS_MODEL` | Fallback model for text to speech. Empty disables it. | `tts-kokoro` |
     /// | `DEFAULT_FALLBACK_STT_MODEL` | Fallback model for speech to text. Empty disables it. | `whisper-1` |
+    /// | `UNKNOWN_MODEL` | [`unknown_model`](Self::unknown_model): `fallback`, `suggest`, `reject` or `forward` | `suggest` |
+    /// | `MISSING_MODEL` | [`missing_model`](Self::missing_model): `fallback`, `reject` or `forward` | `fallback` |
     /// | `MODELS_TTL_SECONDS` | [`ttl`](Self::ttl) | 300 |
     /// | `MODELS_FETCH_TIMEOUT_SECONDS` | [`fetch_timeout`](Self::fetch_timeout) | 10 |
     /// | `MODELS_MISS_REFRESH_SECONDS` | [`miss_refresh`](Self::miss_refresh) | 10 |
     ///
-    /// Seconds may have decimals. Methods that are called afterwards override the environment.
+    /// Seconds may have decimals. An empty policy is the default. Methods that are called afterwards override the environment.
     ///
     /// # Errors
     ///
@@ -55,6 +57,12 @@ impl RoutingConfigBuilder {
                 None => builder,
             };
         }
+        if let Some(policy) = choice(&get, "UNKNOWN_MODEL")? {
+            builder = builder.unknown_model(policy);
+        }
+        if let Some(policy) = choice(&get, "MISSING_MODEL")? {
+            builder = builder.missing_model(policy);
+        }
         let policy = &mut builder.registry_policy;
         for (variable, duration, min) in [
             ("MODELS_TTL_SECONDS", &mut policy.ttl, MIN_DURATION),
@@ -75,6 +83,20 @@ impl RoutingConfigBuilder {
             }
         }
         Ok(builder)
+    }
+}
+
+/// Reads a variable of fixed choices. Returns `None` if it is empty or not set.
+fn choice<T: FromStr<Err = ConfigError>>(
+    get: impl Fn(&'static str) -> Result<Option<String>, ConfigError>,
+    variable: &'static str,
+) -> Result<Option<T>, ConfigError> {
+    match get(variable)? {
+        Some(text) if !text.trim().is_empty() => match text.parse() {
+            Ok(choice) => Ok(Some(choice)),
+            Err(error) => Err(error.of_variable(variable)),
+        },
+        _ => Ok(None),
     }
 }
 

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+pub(crate) use self::error::parse_choice;
 pub use self::{builder::RoutingConfigBuilder, error::ConfigError};
 use crate::{
-    endpoint::Endpoint,
+    endpoint::{Endpoint, OtherPaths},
     registry::Registry,
     request::EndpointTable,
     resolve::Policy,
@@ -33,7 +34,7 @@ use crate::{
 ///     .ttl(Duration::from_secs(60))
 ///     .fallback(Endpoint::Llm, "llama-3.3-70b")
 ///     .without_fallback(Endpoint::Tts) // unknown names are 404
-///     .unknown_model(UnknownModel::Suggest)
+///     .unknown_model(UnknownModel::Fallback)
 ///     .add_endpoint("/rerank", Endpoint::Embedding)
 ///     .build()?;
 /// assert_eq!(config.fallback(Endpoint::Llm), Some("llama-3.3-70b"));
@@ -46,6 +47,7 @@ pub struct RoutingConfig {
     pub(crate) registry: Registry,
     pub(crate) policy: Policy,
     pub(crate) endpoints: EndpointTable,
+    pub(crate) other_paths: OtherPaths,
     pub(crate) max_held_bytes: usize,
     pub(crate) max_total_held_bytes: usize,
     pub(crate) held_timeout: Option<Duration>,
@@ -73,6 +75,7 @@ impl RoutingConfig {
     }
 
     /// Returns the name of the fallback model for this kind of endpoint, if there is one.
+    /// [`Endpoint::Other`] has none.
     pub fn fallback(&self, endpoint: Endpoint) -> Option<&str> {
         self.policy.fallbacks.get(endpoint)
     }

@@ -5,7 +5,7 @@ use std::{future::pending, time::Duration};
 use super::*;
 use crate::{
     registry::{FetchFuture, RegistryPolicy, RegistrySource},
-    resolve::UnknownModel,
+    resolve::{MissingModel, UnknownModel},
 };
 
 struct Nowhere;
@@ -65,17 +65,15 @@ const FALLBACKS: [(&str, Endpoint, &str); 4] = [
 #[test]
 fn defaults() {
     for config in [from(&[]).unwrap(), build(|config| config).unwrap()] {
-        for (_, endpoint, fallback) in FALLBACKS {
-            assert_eq!(config.fallback(endpoint), Some(fallback));
-        }
-        assert_eq!(config.fallback(Endpoint::Other), Some("mistral-31-24b"));
         let policy = config.registry().policy();
         assert_eq!(policy.ttl, Duration::from_secs(300));
         assert_eq!(policy.fetch_timeout, Duration::from_secs(10));
         assert_eq!(policy.miss_refresh, Duration::from_secs(10));
         assert_eq!(policy.max_refresh_wait, Duration::from_secs(2));
         assert_eq!(policy.max_stale, None);
-        assert_eq!(config.policy.unknown, UnknownModel::Fallback);
+        assert_eq!(config.policy.unknown, UnknownModel::Suggest);
+        assert_eq!(config.policy.missing, MissingModel::Fallback);
+        assert_eq!(config.other_paths, OtherPaths::Inspect);
         assert_eq!(config.max_held_bytes, 64 * 1024 * 1024);
         assert_eq!(config.max_total_held_bytes, 512 * 1024 * 1024);
         assert_eq!(config.held_timeout, Some(Duration::from_secs(30)));
@@ -84,14 +82,51 @@ fn defaults() {
     }
 }
 
+#[cfg(feature = "reqwest")]
+#[test]
+fn a_url_has_default_fallbacks() {
+    let url = "https://host.example/list";
+    for config in [
+        RoutingConfig::builder().build(),
+        RoutingConfig::builder().models_url(url).build(),
+        from(&[("ACTIVE_MODELS_URL", url)]),
+    ] {
+        let config = config.unwrap();
+        for (_, endpoint, fallback) in FALLBACKS {
+            assert_eq!(config.fallback(endpoint), Some(fallback));
+        }
+        assert_eq!(config.fallback(Endpoint::Other), None);
+    }
+}
+
+#[test]
+fn a_source_or_registry_has_only_the_fallbacks_that_are_named() {
+    let registry = Registry::builder(Nowhere).build().unwrap();
+    for builder in [
+        RoutingConfig::builder().source(Nowhere),
+        RoutingConfig::builder().registry(registry),
+    ] {
+        let config = builder.fallback(Endpoint::Tts, "a").build().unwrap();
+        let found = FALLBACKS.map(|(_, endpoint, _)| config.fallback(endpoint));
+        assert_eq!(found, [None, None, Some("a"), None]);
+    }
+}
+
+#[test]
+fn other_paths_have_no_fallback() {
+    let config = build(|config| config.fallback(Endpoint::Other, "a"));
+    assert_eq!(setting_in_error(config), "fallback");
+    assert!(build(|config| config.without_fallback(Endpoint::Other)).is_ok());
+}
+
 #[test]
 fn variables_set_fallbacks_and_empty_ones_remove_them() {
     for (variable, endpoint, _) in FALLBACKS {
         let config = from(&[(variable, " my model ")]).unwrap();
         assert_eq!(config.fallback(endpoint), Some("my model"));
-        for (_, other, fallback) in FALLBACKS {
+        for (_, other, _) in FALLBACKS {
             if other != endpoint {
-                assert_eq!(config.fallback(other), Some(fallback));
+                assert_eq!(config.fallback(other), None);
             }
         }
         for empty in ["", "  "] {
@@ -101,9 +136,44 @@ fn variables_set_fallbacks_and_empty_ones_remove_them() {
 }
 
 #[test]
+fn variables_set_the_policies() {
+    let policies = |variable, text| {
+        let config = from(&[(variable, text)])?;
+        Ok::<_, ConfigError>((config.policy.unknown, config.policy.missing))
+    };
+    let (unknown, missing) = (UnknownModel::default(), MissingModel::default());
+    for (text, policy) in [
+        ("fallback", UnknownModel::Fallback),
+        ("suggest", UnknownModel::Suggest),
+        (" Reject ", UnknownModel::Reject),
+        ("forward", UnknownModel::Forward),
+        ("", unknown),
+    ] {
+        assert_eq!(policies("UNKNOWN_MODEL", text), Ok((policy, missing)));
+    }
+    for (text, policy) in [
+        ("fallback", MissingModel::Fallback),
+        ("reject", MissingModel::Reject),
+        ("FORWARD", MissingModel::Forward),
+        (" ", missing),
+    ] {
+        assert_eq!(policies("MISSING_MODEL", text), Ok((unknown, policy)));
+    }
+    for (variable, allowed) in [
+        ("UNKNOWN_MODEL", "fallback, suggest, reject, forward"),
+        ("MISSING_MODEL", "fallback, reject, forward"),
+    ] {
+        let message = policies(variable, "sometimes").unwrap_err().to_string();
+        let expected = format!("{variable} is \"sometimes\"; it must be one of {allowed}");
+        assert_eq!(message, expected);
+    }
+}
+
+#[test]
 fn without_fallback_removes_what_an_empty_name_does_not() {
     for (_, endpoint, _) in FALLBACKS {
-        let config = build(|config| config.without_fallback(endpoint)).unwrap();
+        let config = build(|config| config.fallback(endpoint, "a").without_fallback(endpoint));
+        let config = config.unwrap();
         assert_eq!(config.fallback(endpoint), None);
         let config = build(|config| config.fallback(endpoint, " "));
         assert_eq!(setting_in_error(config), "fallback");
@@ -202,16 +272,25 @@ fn durations_are_bounded() {
 }
 
 #[test]
-fn endpoints_are_path_endings() {
-    for bad in ["", "/", "rerank", "/rerank/", "//"] {
+fn endpoints_are_path_endings_or_whole_paths() {
+    for bad in [
+        "", "/", "rerank", "/rerank/", "//", "=", "=/", "=ask", "==/ask", "/=/..",
+    ] {
         let config = build(|config| config.add_endpoint(bad, Endpoint::Llm));
         assert_eq!(setting_in_error(config), "add_endpoint", "{bad}");
     }
-    let config = build(|config| config.add_endpoint("/v2/rerank", Endpoint::Tts)).unwrap();
-    assert_eq!(
-        config.endpoints.find("/x/v2/rerank").endpoint,
-        Endpoint::Tts
-    );
+    let config = build(|config| {
+        let config = config.add_endpoint("/v2/rerank", Endpoint::Tts);
+        config.add_endpoint("=/ask", Endpoint::Stt)
+    });
+    let endpoints = config.unwrap().endpoints;
+    for (path, endpoint) in [
+        ("/x/v2/rerank", Endpoint::Tts),
+        ("/ask", Endpoint::Stt),
+        ("/x/ask", Endpoint::Other),
+    ] {
+        assert_eq!(endpoints.find(path).endpoint, endpoint, "{path}");
+    }
 }
 
 #[test]

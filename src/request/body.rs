@@ -10,10 +10,11 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::reader::{Failure, ModelReader, Remainder, RemainderProj};
+use super::reader::{ModelReader, Remainder, RemainderProj, Scanned};
 use crate::{
     body::{BoxError, into_bytes},
     headers,
+    response::Rejection,
 };
 
 pin_project! {
@@ -109,8 +110,22 @@ where
             RemainderProj::Ended { trailers } => trailers.take().map(|frame| Ok(*frame)),
             RemainderProj::Failed { error } => error.take().map(Err),
             RemainderProj::Streaming { .. } => match ready!(self.as_mut().poll_scanned(cx)) {
-                Ok(frame) => frame.map(Ok),
-                Err(failure) => Some(Err(self.as_mut().fail(failure))),
+                Ok(Scanned {
+                    frame,
+                    result: Ok(()),
+                }) => frame.map(Ok),
+                Ok(Scanned {
+                    result: Err(error), ..
+                }) => {
+                    let rejection = Rejection::invalid_body(error);
+                    Some(Err(self.as_mut().reject(rejection)))
+                }
+                // Nothing may follow an error.
+                Err(error) => {
+                    let ended = Remainder::Ended { trailers: None };
+                    self.as_mut().project().remainder.set(ended);
+                    Some(Err(error))
+                }
             },
         };
         let has_changed = self.has_changed;
@@ -124,21 +139,16 @@ where
         }))
     }
 
-    /// Ends the body, because nothing may follow an error.
-    fn fail(self: Pin<&mut Self>, failure: Failure) -> BoxError {
+    /// Ends the body with this rejection, and sends it to the response future.
+    fn reject(self: Pin<&mut Self>, rejection: Rejection) -> BoxError {
         let mut this = self.project();
         this.remainder.set(Remainder::Ended { trailers: None });
-        match failure {
-            Failure::Body(error) => error,
-            Failure::Rejected(rejection) => {
-                if let Some(late_rejection_tx) = this.late_rejection_tx.take() {
-                    // Fails if the response future is gone, because the inner service has
-                    // responded already.
-                    let _ = late_rejection_tx.send(rejection.clone());
-                }
-                rejection.into()
-            }
+        if let Some(late_rejection_tx) = this.late_rejection_tx.take() {
+            // Fails if the response future is gone, because the inner service has responded
+            // already.
+            let _ = late_rejection_tx.send(rejection.clone());
         }
+        rejection.into()
     }
 
     fn is_forwarded(&self) -> bool {

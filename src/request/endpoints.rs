@@ -1,4 +1,4 @@
-//! The table of path endings, and the path normalization that it is matched by.
+//! The table of endpoints, and the path normalization that it is matched by.
 
 use std::{borrow::Cow, cmp::Reverse};
 
@@ -6,13 +6,16 @@ use percent_encoding::percent_decode_str;
 
 use crate::endpoint::Endpoint;
 
-/// A table of path endings, of which the longest match decides the endpoint.
+/// A table of paths and path endings, of which the longest match decides the endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct EndpointTable(Vec<Row>);
 
 #[derive(Clone, Debug)]
 struct Row {
-    suffix: String,
+    path: String,
+    /// Whether only the whole path matches, not every one that ends so.
+    is_whole: bool,
+    is_default: bool,
     target: Target,
 }
 
@@ -20,30 +23,79 @@ struct Row {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Target {
     pub(crate) endpoint: Endpoint,
-    /// Whether the `model` part of a form is inspected.
-    pub(crate) accepts_multipart: bool,
+    /// Whether every body, JSON or a form, must be valid. Otherwise JSON is inspected with best
+    /// effort, and a request whose model cannot be replaced is forwarded unchanged.
+    pub(crate) is_strict: bool,
+    /// Whether a missing model is subject to the policy. Otherwise it is left missing.
+    pub(crate) has_default_model: bool,
     /// The operation name in OpenTelemetry's semantic conventions for generative AI.
     pub(crate) operation: &'static str,
     /// The key of the object that has the `model` in a response event, besides the top level.
     pub(crate) event_model_parent: Option<&'static str>,
 }
 
+/// The default rows: an ending or, behind `=`, a whole path; its endpoint; and whether a missing
+/// model is subject to the policy. Elsewhere the request need not name its model in the body.
+const DEFAULTS: [(&str, Endpoint, bool); 22] = [
+    ("/chat/completions", Endpoint::Llm, true),
+    ("/completions", Endpoint::Llm, true),
+    // Agents are no models.
+    ("/agents/completions", Endpoint::Other, false),
+    ("/v1/messages", Endpoint::Llm, true),
+    // Another application's messages, such as `/v1/threads/7/messages`, do not match.
+    ("=/messages", Endpoint::Llm, true),
+    ("/v1/messages/count_tokens", Endpoint::Llm, false),
+    ("/v1/responses", Endpoint::Llm, false),
+    ("/openai/responses", Endpoint::Llm, false),
+    ("=/responses", Endpoint::Llm, false),
+    ("/responses/input_tokens", Endpoint::Llm, false),
+    ("/responses/compact", Endpoint::Llm, false),
+    ("/api/chat", Endpoint::Llm, false),
+    ("/api/generate", Endpoint::Llm, false),
+    ("/v1/chat", Endpoint::Llm, false),
+    ("/v2/chat", Endpoint::Llm, false),
+    ("/embeddings", Endpoint::Embedding, true),
+    ("/api/embed", Endpoint::Embedding, true),
+    ("/v1/embed", Endpoint::Embedding, true),
+    ("/v2/embed", Endpoint::Embedding, true),
+    ("/audio/speech", Endpoint::Tts, true),
+    ("/audio/transcriptions", Endpoint::Stt, true),
+    ("/audio/translations", Endpoint::Stt, true),
+];
+
+/// The endings of paths that take forms whose model the catalog has no type for.
+const FORMS: [&str; 3] = ["/images/edits", "/images/variations", "/videos"];
+
+/// The operations of text generation that are not a chat, by the ending of the path; the conventions
+/// define no name for counting tokens.
+const OPERATIONS: [(&str, &str); 5] = [
+    ("/chat/completions", "chat"),
+    ("/completions", "text_completion"),
+    ("/api/generate", "text_completion"),
+    ("/count_tokens", "count_tokens"),
+    ("/input_tokens", "count_tokens"),
+];
+
 impl Target {
     const OTHER: Self = Self {
         endpoint: Endpoint::Other,
-        accepts_multipart: false,
+        is_strict: false,
+        has_default_model: false,
         operation: "other",
         event_model_parent: None,
     };
 
-    fn new(suffix: &str, endpoint: Endpoint) -> Self {
-        let is_chat = ends_with(suffix, "/chat/completions") || !ends_with(suffix, "/completions");
+    /// Returns the target of a path that asks for this kind of endpoint.
+    fn new(path: &str, endpoint: Endpoint) -> Self {
+        let operation = OPERATIONS
+            .into_iter()
+            .find_map(|(ending, operation)| ends_with(path, ending).then_some(operation));
         Self {
             endpoint,
-            accepts_multipart: endpoint.is_inference(),
+            is_strict: endpoint.is_inference(),
+            has_default_model: endpoint.is_inference(),
             operation: match endpoint {
-                Endpoint::Llm if is_chat => "chat",
-                Endpoint::Llm => "text_completion",
+                Endpoint::Llm => operation.unwrap_or("chat"),
                 Endpoint::Embedding => "embeddings",
                 // The conventions define no name for these.
                 Endpoint::Tts => "text_to_speech",
@@ -52,68 +104,90 @@ impl Target {
             },
             event_model_parent: [("/responses", "response"), ("/messages", "message")]
                 .into_iter()
-                .find_map(|(ending, parent)| ends_with(suffix, ending).then_some(parent)),
+                .find_map(|(ending, parent)| ends_with(path, ending).then_some(parent)),
         }
     }
 }
 
 impl EndpointTable {
-    /// Maps paths that end in `suffix`, which starts with `/`, to `endpoint`. Replaces an existing
-    /// row.
-    pub(crate) fn set(&mut self, suffix: String, endpoint: Endpoint) {
-        let target = Target::new(&suffix, endpoint);
-        self.insert(suffix, target);
+    /// Maps paths that end in `pattern`, which starts with `/`, to `endpoint`; behind a `=` only
+    /// the whole path. It takes precedence over earlier rows for the same path.
+    pub(crate) fn set(&mut self, pattern: &str, endpoint: Endpoint) {
+        self.0.insert(0, Row::new(pattern, endpoint));
+        self.sort();
     }
 
-    fn insert(&mut self, suffix: String, target: Target) {
-        self.0
-            .retain(|row| !row.suffix.eq_ignore_ascii_case(&suffix));
-        self.0.push(Row { suffix, target });
-        self.0.sort_by_key(|row| Reverse(row.suffix.len()));
+    fn sort(&mut self) {
+        self.0.sort_by_key(|row| {
+            let len = Reverse(row.path.len());
+            (len, row.is_default, !row.is_whole)
+        });
     }
 
     pub(crate) fn find(&self, path: &str) -> Target {
         let path = normalize(path);
+        let stem = without_extension(&path);
         self.0
             .iter()
-            .find(|row| ends_with(&path, &row.suffix))
+            .find(|row| row.matches(&path) || stem.is_some_and(|stem| row.matches(stem)))
             .map_or(Target::OTHER, |row| row.target)
     }
 }
 
 impl Default for EndpointTable {
     fn default() -> Self {
-        let mut table = Self(Vec::new());
-        for (suffix, endpoint) in [
-            ("/chat/completions", Endpoint::Llm),
-            ("/completions", Endpoint::Llm),
-            ("/responses", Endpoint::Llm),
-            ("/messages", Endpoint::Llm),
-            ("/embeddings", Endpoint::Embedding),
-            ("/audio/speech", Endpoint::Tts),
-            ("/audio/transcriptions", Endpoint::Stt),
-            ("/audio/translations", Endpoint::Stt),
-        ] {
-            table.set(suffix.into(), endpoint);
+        let mut rows = Vec::new();
+        for (pattern, endpoint, has_default_model) in DEFAULTS {
+            let mut row = Row::new(pattern, endpoint);
+            row.target.has_default_model &= has_default_model;
+            rows.push(row);
         }
-        // The catalog has no model type for images, but these forms name a model.
-        for suffix in ["/images/edits", "/images/variations"] {
-            let target = Target {
-                accepts_multipart: true,
-                ..Target::OTHER
-            };
-            table.insert(suffix.into(), target);
+        for pattern in FORMS {
+            let mut row = Row::new(pattern, Endpoint::Other);
+            row.target.is_strict = true;
+            rows.push(row);
         }
+        for row in &mut rows {
+            row.is_default = true;
+        }
+        let mut table = Self(rows);
+        table.sort();
         table
     }
 }
 
-/// Compares the end of a normalized path, ignoring case.
+impl Row {
+    fn new(pattern: &str, endpoint: Endpoint) -> Self {
+        let whole = pattern.strip_prefix('=');
+        let path = whole.unwrap_or(pattern);
+        Self {
+            path: path.into(),
+            is_whole: whole.is_some(),
+            is_default: false,
+            target: Target::new(path, endpoint),
+        }
+    }
+
+    /// Compares a normalized path, ignoring case.
+    fn matches(&self, path: &str) -> bool {
+        ends_with(path, &self.path) && !(self.is_whole && path.len() > self.path.len())
+    }
+}
+
+/// Compares the end of a path, ignoring case.
 fn ends_with(path: &str, suffix: &str) -> bool {
     let (path, suffix) = (path.as_bytes(), suffix.as_bytes());
     path.len()
         .checked_sub(suffix.len())
         .is_some_and(|at| path[at..].eq_ignore_ascii_case(suffix))
+}
+
+/// Returns the path without the file extension of its last segment, if that has one: Rails routes
+/// `/v1/embeddings.json` like `/v1/embeddings`.
+fn without_extension(path: &str) -> Option<&str> {
+    let last = path.rfind('/')? + 1;
+    let dot = path[last..].rfind('.')?;
+    (dot > 0).then(|| &path[..last + dot])
 }
 
 /// Normalizes a path as the most lenient server would: percent-decoded, without empty and dot
@@ -149,84 +223,161 @@ fn is_normal(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use Endpoint::{Embedding, Llm, Other, Stt, Tts};
 
-    /// Returns the default rows, and some of an operator's.
-    fn extended_table() -> EndpointTable {
-        let mut table = EndpointTable::default();
-        for (suffix, endpoint) in [
-            ("/threads/messages", Endpoint::Other),
-            ("/v2/completions", Endpoint::Llm),
-            ("/rerank", Endpoint::Embedding),
-            ("/Audio/Speech", Endpoint::Llm),
-            ("/uploads", Endpoint::Other),
+    #[test]
+    fn table_has_every_endpoint() {
+        let table = EndpointTable::default();
+        for (path, endpoint, has_default_model, operation, parent) in [
+            ("/v1/chat/completions", Llm, true, "chat", None),
+            ("/chat/completions", Llm, true, "chat", None),
+            ("/v1/completions", Llm, true, "text_completion", None),
+            ("/v1/messages", Llm, true, "chat", Some("message")),
+            ("/anthropic/v1/messages", Llm, true, "chat", Some("message")),
+            ("/messages", Llm, true, "chat", Some("message")),
+            (
+                "/v1/messages/count_tokens",
+                Llm,
+                false,
+                "count_tokens",
+                None,
+            ),
+            ("/v1/responses", Llm, false, "chat", Some("response")),
+            ("/x/openai/responses", Llm, false, "chat", Some("response")),
+            ("/responses", Llm, false, "chat", Some("response")),
+            (
+                "/v1/responses/input_tokens",
+                Llm,
+                false,
+                "count_tokens",
+                None,
+            ),
+            ("/v1/responses/compact", Llm, false, "chat", None),
+            ("/api/chat", Llm, false, "chat", None),
+            ("/api/generate", Llm, false, "text_completion", None),
+            ("/v1/chat", Llm, false, "chat", None),
+            ("/v2/chat", Llm, false, "chat", None),
+            ("/v1/embeddings", Embedding, true, "embeddings", None),
+            ("/api/embed", Embedding, true, "embeddings", None),
+            ("/v1/embed", Embedding, true, "embeddings", None),
+            ("/v2/embed", Embedding, true, "embeddings", None),
+            ("/v1/audio/speech", Tts, true, "text_to_speech", None),
+            (
+                "/v1/audio/transcriptions",
+                Stt,
+                true,
+                "speech_to_text",
+                None,
+            ),
+            ("/v1/audio/translations", Stt, true, "speech_to_text", None),
         ] {
-            table.set(suffix.into(), endpoint);
+            let expected = Target {
+                endpoint,
+                is_strict: true,
+                has_default_model,
+                operation,
+                event_model_parent: parent,
+            };
+            assert_eq!(table.find(path), expected, "{path}");
         }
-        table
+        for path in ["/v1/images/edits", "/v1/images/variations", "/v1/videos"] {
+            let expected = Target {
+                is_strict: true,
+                ..Target::OTHER
+            };
+            assert_eq!(table.find(path), expected, "{path}");
+        }
+        for path in [
+            "/v1/agents/completions",
+            // Another application's messages and responses.
+            "/v1/threads/t/messages",
+            "/api/v1/chat-history/chats/7/messages",
+            "/x/messages",
+            "/x/responses",
+            "/v1/messages/batches",
+            "/v1/responses/resp_1",
+            "/chat",
+            "/v1/images/generations",
+            "/v1/speech",
+            "/v1/xcompletions",
+            "/v1/chat/completions/7",
+            "/",
+            "",
+            "*",
+        ] {
+            assert_eq!(table.find(path), Target::OTHER, "{path}");
+        }
     }
 
     #[test]
-    fn normalized_ending_decides() {
+    fn path_is_read_as_the_most_lenient_server_does() {
         let table = EndpointTable::default();
         for (path, endpoint) in [
-            ("/v1/chat/completions", Endpoint::Llm),
-            ("/chat/completions", Endpoint::Llm),
-            ("/api/v1/chat/completions/", Endpoint::Llm),
-            ("/v1/chat/completion%73", Endpoint::Llm),
-            ("/v1/chat%2Fcompletions", Endpoint::Llm),
-            ("/v1\\responses", Endpoint::Llm),
-            ("/anthropic/v1/messages", Endpoint::Llm),
-            ("/v1/Embeddings", Endpoint::Embedding),
-            ("/v1/embeddings/.", Endpoint::Embedding),
-            ("/v1/x/../embeddings//", Endpoint::Embedding),
-            ("/v1/embeddings;x=y", Endpoint::Embedding),
-            ("/v1/audio//speech", Endpoint::Tts),
-            ("/v1/audio/transcriptions", Endpoint::Stt),
-            ("/v1/audio/translations", Endpoint::Stt),
-            ("/v1/speech", Endpoint::Other),
-            ("/v1/xcompletions", Endpoint::Other),
-            ("/v1/chat/completions/7", Endpoint::Other),
-            ("/v1/embeddings/..", Endpoint::Other),
-            ("/v1/embeddings%", Endpoint::Other),
-            ("/", Endpoint::Other),
-            ("", Endpoint::Other),
-            ("*", Endpoint::Other),
+            ("/v1/Embeddings", Embedding),
+            ("/V1/MESSAGES/", Llm),
+            ("/v1/chat/completion%73", Llm),
+            ("/v1/chat%2Fcompletions", Llm),
+            ("/v1\\embeddings", Embedding),
+            ("/v1/embeddings/.", Embedding),
+            ("/v1/x/../embeddings//", Embedding),
+            ("/v1;a/embeddings;x=y", Embedding),
+            ("/v1/audio//speech", Tts),
+            ("//messages", Llm),
+            ("/x/../messages", Llm),
+            ("/v1/chat/completions.json", Llm),
+            ("/v1/chat/completions.JSON/", Llm),
+            ("/v1/chat/completions%2ejson;x", Llm),
+            ("/v1/audio/speech.", Tts),
+            ("/messages.json", Llm),
+            ("/v1/agents/completions.json", Other),
+            // Only one extension.
+            ("/v1/embeddings.tar.gz", Other),
+            ("/v1/embeddings.d/x", Other),
+            ("/v1/embeddings/.json", Other),
+            ("/v1/embeddings/..", Other),
+            ("/v1/embeddings%", Other),
         ] {
             assert_eq!(table.find(path).endpoint, endpoint, "{path}");
         }
     }
 
     #[test]
-    fn longest_ending_decides_the_target() {
-        use Endpoint::{Embedding, Llm, Other, Stt};
-
-        let table = extended_table();
-        for (path, endpoint, accepts_multipart, operation, parent) in [
-            ("/v1/chat/completions", Llm, true, "chat", None),
-            ("/v1/completions", Llm, true, "text_completion", None),
-            ("/v2/completions/", Llm, true, "text_completion", None),
-            ("/v1/Responses", Llm, true, "chat", Some("response")),
-            ("/v1//messages", Llm, true, "chat", Some("message")),
-            ("/threads/messages", Other, false, "other", Some("message")),
-            ("/v1/embeddings", Embedding, true, "embeddings", None),
-            ("/v1/rerank", Embedding, true, "embeddings", None),
-            // The operator's row replaces the default one.
-            ("/v1/audio/speech", Llm, true, "chat", None),
-            ("/audio/translations", Stt, true, "speech_to_text", None),
-            ("/v1/images/edits", Other, true, "other", None),
-            ("/v1/images/variations", Other, true, "other", None),
-            ("/v1/uploads", Other, false, "other", None),
-            ("/v1/files", Other, false, "other", None),
+    fn longest_row_decides_and_an_added_one_before_a_default() {
+        let mut table = EndpointTable::default();
+        for (pattern, endpoint) in [
+            ("/threads/messages", Other),
+            ("/v2/completions", Llm),
+            ("/rerank", Llm),
+            ("/rerank", Embedding),
+            ("/Audio/Speech", Llm),
+            ("/embeddings", Other),
+            ("/messages", Tts),
+            ("=/ask", Llm),
+            ("/ask", Stt),
+            ("/run.php", Llm),
         ] {
-            let expected = Target {
-                endpoint,
-                accepts_multipart,
-                operation,
-                event_model_parent: parent,
-            };
-            assert_eq!(table.find(path), expected, "{path}");
+            table.set(pattern, endpoint);
         }
-        let speech = EndpointTable::default().find("/v1/audio/speech");
-        assert_eq!(speech.operation, "text_to_speech");
+        for (path, endpoint, operation, parent) in [
+            ("/threads/messages", Other, "other", Some("message")),
+            ("/v2/completions/", Llm, "text_completion", None),
+            ("/v1/rerank", Embedding, "embeddings", None),
+            ("/v1/audio/speech", Llm, "chat", None),
+            ("/v1/embeddings", Other, "other", None),
+            ("/v1/messages", Llm, "chat", Some("message")),
+            ("/messages", Tts, "text_to_speech", Some("message")),
+            ("/ASK/", Llm, "chat", None),
+            ("/x/ask", Stt, "speech_to_text", None),
+            ("/x/run.php", Llm, "chat", None),
+            ("/x/run.php.json", Llm, "chat", None),
+            ("/x/run", Other, "other", None),
+        ] {
+            let target = table.find(path);
+            assert_eq!(target.endpoint, endpoint, "{path}");
+            assert_eq!(target.is_strict, endpoint != Other, "{path}");
+            assert_eq!(target.has_default_model, endpoint != Other, "{path}");
+            assert_eq!(target.operation, operation, "{path}");
+            assert_eq!(target.event_model_parent, parent, "{path}");
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! Decides by the head of a request whether and how its body is inspected.
 
 use http::{HeaderMap, Method, header::CONTENT_ENCODING, request::Parts};
+use percent_encoding::percent_decode_str;
 
 use super::{EndpointTable, Target, content_type::ContentType};
-use crate::response::Rejection;
+use crate::{endpoint::OtherPaths, response::Rejection};
 
 /// The handling of a request, decided by its head.
 #[derive(Debug)]
@@ -26,34 +27,86 @@ pub(crate) enum BodyFormat {
     },
 }
 
-pub(crate) fn inspect(head: &Parts, endpoints: &EndpointTable) -> Inspection {
-    if head.method != Method::POST {
+pub(crate) fn inspect(
+    head: &Parts,
+    endpoints: &EndpointTable,
+    other_paths: OtherPaths,
+) -> Inspection {
+    if names_no_model(&head.method) {
         return Inspection::Pass;
     }
     let target = endpoints.find(head.uri.path());
-    let needs_model = target.endpoint.is_inference();
-    let format = match ContentType::parse(&head.headers) {
-        ContentType::Json => BodyFormat::Json,
-        ContentType::Absent if needs_model => BodyFormat::Json,
-        ContentType::Multipart(boundary) if target.accepts_multipart => match boundary {
-            Ok(boundary) => BodyFormat::Multipart { boundary },
-            Err(reason) => {
-                return Inspection::Reject(target, Rejection::unusable_boundary(&reason));
-            }
-        },
-        ContentType::Unsupported(reason) if needs_model => {
-            return Inspection::Reject(target, Rejection::unsupported_media_type(&reason));
+    if head.method != Method::POST && !target.endpoint.is_inference() {
+        return Inspection::Pass;
+    }
+    if target.is_strict {
+        return match strict_format(head, &target) {
+            Ok(format) => Inspection::Inspect(target, format),
+            Err(rejection) => Inspection::Reject(target, rejection),
+        };
+    }
+    let is_read = other_paths == OtherPaths::Inspect
+        && ContentType::parse(&head.headers) == ContentType::Json
+        && content_coding(&head.headers).is_none();
+    if is_read {
+        Inspection::Inspect(target, BodyFormat::Json)
+    } else {
+        Inspection::Pass
+    }
+}
+
+/// Returns `true` if no request of this method asks for inference by its body.
+fn names_no_model(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET
+            | Method::HEAD
+            | Method::OPTIONS
+            | Method::DELETE
+            | Method::TRACE
+            | Method::CONNECT
+    )
+}
+
+/// Returns the format of a body that must be valid, or rejects a request that servers may read
+/// differently.
+fn strict_format(head: &Parts, target: &Target) -> Result<BodyFormat, Rejection> {
+    if target.endpoint.is_inference() {
+        let method = &head.method;
+        if method != Method::POST && method.as_str().eq_ignore_ascii_case("POST") {
+            return Err(Rejection::ambiguous_method(method.as_str()));
         }
-        ContentType::Absent | ContentType::Multipart(_) | ContentType::Unsupported(_) => {
-            return Inspection::Pass;
-        }
-    };
-    match content_coding(&head.headers) {
-        None => Inspection::Inspect(target, format),
-        Some(coding) => {
-            Inspection::Reject(target, Rejection::unsupported_content_encoding(&coding))
+        if head.uri.query().is_some_and(names_model) {
+            return Err(Rejection::model_in_query());
         }
     }
+    let format = match ContentType::parse(&head.headers) {
+        ContentType::Json | ContentType::Absent => BodyFormat::Json,
+        ContentType::Multipart(Ok(boundary)) => BodyFormat::Multipart { boundary },
+        ContentType::Multipart(Err(reason)) => return Err(Rejection::unusable_boundary(&reason)),
+        ContentType::Unsupported(reason) => return Err(Rejection::unsupported_media_type(&reason)),
+    };
+    match content_coding(&head.headers) {
+        None => Ok(format),
+        Some(coding) => Err(Rejection::unsupported_content_encoding(&coding)),
+    }
+}
+
+/// Returns `true` if some server reads a `model` from this query, which it may prefer to the
+/// body's.
+fn names_model(query: &str) -> bool {
+    query.split(['&', ';']).any(|parameter| {
+        let name = parameter.split('=').next().unwrap_or_default();
+        let name = percent_decode_str(name).decode_utf8_lossy();
+        // PHP ends the name at a NUL; it, Rails and qs take `model[x]` for an object `model`, and
+        // qs takes `[model]` for `model`.
+        let root = name
+            .split(['[', ']', '\0'])
+            .map(|part| part.trim_matches(|c: char| c == '+' || c.is_whitespace()))
+            .find(|part| !part.is_empty());
+        // ASP.NET ignores case.
+        root.is_some_and(|root| root.eq_ignore_ascii_case("model"))
+    })
 }
 
 /// Returns the first content coding that is not `identity` (RFC 9110, 8.4).
@@ -73,8 +126,10 @@ mod tests {
 
     use super::*;
 
-    const CHAT: &str = "/v1/chat/completions?model=x";
-    const OTHER: &str = "/v1/files";
+    const CHAT: &str = "/v1/chat/completions";
+    const IMAGES: &str = "/v1/images/edits?model=x";
+    const OTHER: &str = "/v1/files?model=x";
+    const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 
     /// Returns the inspection in a word.
     fn inspection(method: &str, path: &str, headers: &[(&str, &str)]) -> String {
@@ -83,7 +138,11 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
-        word(inspect(&head, &EndpointTable::default()))
+        word(inspect(
+            &head,
+            &EndpointTable::default(),
+            OtherPaths::Inspect,
+        ))
     }
 
     fn word(inspection: Inspection) -> String {
@@ -98,10 +157,70 @@ mod tests {
     }
 
     #[test]
-    fn inspects_post_only() {
-        let json = [("content-type", "application/json")];
-        for method in ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "post"] {
-            assert_eq!(inspection(method, CHAT, &json), "pass", "{method}");
+    fn method_decides() {
+        for (method, on_inference, elsewhere) in [
+            ("POST", "json", "json"),
+            ("PUT", "json", "pass"),
+            ("PATCH", "json", "pass"),
+            ("QUERY", "json", "pass"),
+            // Some servers take it for POST.
+            ("post", "ambiguous_model", "pass"),
+            ("GET", "pass", "pass"),
+            ("HEAD", "pass", "pass"),
+            ("OPTIONS", "pass", "pass"),
+            ("DELETE", "pass", "pass"),
+            ("TRACE", "pass", "pass"),
+            ("CONNECT", "pass", "pass"),
+        ] {
+            assert_eq!(inspection(method, CHAT, &JSON), on_inference, "{method}");
+            for path in [OTHER, IMAGES] {
+                assert_eq!(inspection(method, path, &JSON), elsewhere, "{method}");
+            }
+        }
+    }
+
+    #[test]
+    fn model_in_the_query_is_ambiguous() {
+        for query in [
+            "model=x",
+            "model",
+            "a=b&model=x",
+            "a=b;model=x",
+            "MODEL=x",
+            "mod%65l=x",
+            "+model=x",
+            "%20model%20=x",
+            "model%00y=x",
+            "model[]=x",
+            "model%5Bname%5D=x",
+            "[model]=x",
+        ] {
+            let code = inspection("POST", &format!("{CHAT}?{query}"), &JSON);
+            assert_eq!(code, "ambiguous_model", "{query}");
+            let get = inspection("GET", &format!("{CHAT}?{query}"), &[]);
+            assert_eq!(get, "pass", "{query}");
+        }
+        for query in [
+            "",
+            "api-version=2024-10-21",
+            "models=x",
+            "a=model",
+            "a[model]=x",
+            "x-model=y",
+            "m%6=x",
+        ] {
+            let found = inspection("POST", &format!("{CHAT}?{query}"), &JSON);
+            assert_eq!(found, "json", "{query}");
+        }
+    }
+
+    #[test]
+    fn other_paths_can_pass_unread() {
+        for (path, expected) in [(OTHER, "pass"), (IMAGES, "json"), (CHAT, "json")] {
+            let request = Request::post(path).header("content-type", "application/json");
+            let (head, ()) = request.body(()).unwrap().into_parts();
+            let found = inspect(&head, &EndpointTable::default(), OtherPaths::Pass);
+            assert_eq!(word(found), expected, "{path}");
         }
     }
 
@@ -171,12 +290,11 @@ mod tests {
             let headers = [("content-type", content_type)];
             let on_chat = inspection("POST", CHAT, &headers);
             assert_eq!(on_chat, on_inference, "{content_type}");
+            let on_images = inspection("POST", IMAGES, &headers);
+            assert_eq!(on_images, on_inference, "{content_type}");
             let on_other = inspection("POST", OTHER, &headers);
             assert_eq!(on_other, elsewhere, "{content_type}");
         }
-        let form = ("content-type", "multipart/form-data; boundary=b");
-        let on_images = inspection("POST", "/v1/images/edits", &[form]);
-        assert_eq!(on_images, "multipart b");
     }
 
     #[test]
@@ -197,24 +315,32 @@ mod tests {
                 request.headers_mut().append(NAME, value);
             }
             let (head, ()) = request.into_parts();
-            assert_eq!(word(inspect(&head, &EndpointTable::default())), expected);
+            assert_eq!(
+                word(inspect(
+                    &head,
+                    &EndpointTable::default(),
+                    OtherPaths::Inspect
+                )),
+                expected
+            );
         }
         assert_eq!(inspection("POST", OTHER, &[]), "pass");
     }
 
     #[test]
-    fn encoded_body_is_rejected_only_if_inspected() {
-        let json = ("content-type", "application/json");
-        for (coding, expected) in [
-            ("gzip", "unsupported_content_encoding"),
-            ("identity, br", "unsupported_content_encoding"),
-            ("Identity", "json"),
-            ("", "json"),
+    fn encoded_body_is_rejected_only_where_it_must_be_valid() {
+        const UNSUPPORTED: &str = "unsupported_content_encoding";
+
+        for (coding, strict, elsewhere) in [
+            ("gzip", UNSUPPORTED, "pass"),
+            ("identity, br", UNSUPPORTED, "pass"),
+            ("Identity", "json", "json"),
+            ("", "json", "json"),
         ] {
-            let headers = [json, ("content-encoding", coding)];
-            assert_eq!(inspection("POST", OTHER, &headers), expected, "{coding}");
+            let headers = [JSON[0], ("content-encoding", coding)];
+            for (path, expected) in [(CHAT, strict), (IMAGES, strict), (OTHER, elsewhere)] {
+                assert_eq!(inspection("POST", path, &headers), expected, "{coding}");
+            }
         }
-        let gzip = [("content-encoding", "gzip")];
-        assert_eq!(inspection("POST", OTHER, &gzip), "pass");
     }
 }

@@ -1,4 +1,4 @@
-//! Reads the prefix of a body until its model is known.
+//! Reads the prefix of a body until its model is known, strictly or with best effort.
 
 use std::{
     borrow::Cow,
@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
@@ -53,6 +54,11 @@ pin_project! {
         received: u64,
         // The body's length, if the request declares it.
         pub(super) expected: Option<u64>,
+        // Whether the body must be valid; otherwise it may be forwarded unscanned.
+        is_strict: bool,
+        is_scanned: bool,
+        // The error after the model, of a body that need not be valid if the model is unknown.
+        error_after_model: Option<ScanError>,
         // Whether the inner service reads other bytes than the client sent.
         pub(super) has_changed: bool,
         pub(super) late_rejection_tx: Option<oneshot::Sender<Rejection>>,
@@ -70,16 +76,21 @@ pin_project! {
     }
 }
 
-/// The reason why there is no next frame.
-pub(super) enum Failure {
-    Body(BoxError),
-    /// The body must not be forwarded.
-    Rejected(Rejection),
+/// A frame after the prefix, and whether the body is valid so far.
+pub(super) struct Scanned {
+    /// `None` once the body has ended.
+    pub(super) frame: Option<Frame<Bytes>>,
+    pub(super) result: Result<(), ScanError>,
 }
 
 /// The maximum length of a name as the body spells it, in bytes. A name outlives the buffered
 /// prefix, so it has a limit of its own.
 const MAX_NAME_LEN: u64 = 2 << 20;
+
+/// How much of a body is read with best effort, in bytes.
+const BEST_EFFORT_LEN: u64 = 64 << 10;
+/// How long a request waits for its body and the catalog with best effort.
+const BEST_EFFORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl<B> ModelReader<B>
 where
@@ -89,6 +100,7 @@ where
         body: B,
         format: BodyFormat,
         expected: Option<u64>,
+        is_strict: bool,
         budget: Arc<BufferBudget>,
     ) -> Result<Pin<Box<Self>>, Rejection> {
         let scanner = match format {
@@ -104,6 +116,9 @@ where
             progress: ProgressTimeout::default(),
             received: 0,
             expected,
+            is_strict,
+            is_scanned: true,
+            error_after_model: None,
             has_changed: false,
             late_rejection_tx: None,
         }))
@@ -112,28 +127,38 @@ where
     /// Reads until the model is known or the body has ended, failed, timed out or turned out to be
     /// invalid.
     ///
-    /// Once this is ready, every received byte has been scanned. If the body has ended, it is
-    /// valid.
+    /// Once this is ready, every received byte has been scanned. If the body has ended, and must be
+    /// valid, it is. With best effort the rejection says only why the model cannot be replaced:
+    /// every received byte is in the prefix, and the body can be forwarded.
     pub(crate) fn poll_requested(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Requested, Rejection>> {
         loop {
-            let Poll::Ready(frame) = self.as_mut().poll_scanned(cx) else {
+            let Poll::Ready(scanned) = self.as_mut().poll_scanned(cx) else {
                 return self.poll_timed_out(cx).map(Err);
             };
             let mut this = self.as_mut().project();
-            match frame.map(|frame| frame.map(Frame::into_data)) {
-                Ok(Some(Ok(data))) => this.prefix.push(data),
-                Ok(Some(Err(trailers))) => this.remainder.set(Remainder::Ended {
-                    trailers: Some(Box::new(trailers)),
-                }),
-                Ok(None) => {}
-                Err(Failure::Body(error)) => {
+            let Scanned { frame, result } = match scanned {
+                Ok(scanned) => scanned,
+                Err(error) => {
                     this.remainder.set(Remainder::Failed { error: Some(error) });
                     return Poll::Ready(Ok(Requested::BodyFailed));
                 }
-                Err(Failure::Rejected(rejection)) => return Poll::Ready(Err(rejection)),
+            };
+            match frame.map(Frame::into_data) {
+                Some(Ok(data)) => this.prefix.push(data),
+                Some(Err(trailers)) => this.remainder.set(Remainder::Ended {
+                    trailers: Some(Box::new(trailers)),
+                }),
+                None => {}
+            }
+            let model = this.scanner.model();
+            if let Err(error) = result {
+                if *this.is_strict || !matches!(model, ModelField::String { .. }) {
+                    return Poll::Ready(Err(Rejection::invalid_body(error)));
+                }
+                *this.error_after_model = Some(error);
             }
             let is_streaming = matches!(*this.remainder, Remainder::Streaming { .. });
             if !is_streaming
@@ -144,7 +169,14 @@ where
                     error,
                 )))));
             }
-            match this.scanner.model() {
+            let read = match &model {
+                ModelField::String { span, .. } => span.end,
+                _ => this.prefix.len(),
+            };
+            if !*this.is_strict && read > BEST_EFFORT_LEN {
+                return Poll::Ready(Err(Rejection::too_large(BEST_EFFORT_LEN as usize)));
+            }
+            match model {
                 ModelField::String { span, .. } if span.end - span.start > MAX_NAME_LEN => {
                     return Poll::Ready(Err(Rejection::model_too_long(MAX_NAME_LEN)));
                 }
@@ -176,48 +208,66 @@ where
         }
     }
 
-    /// Reads and scans the next frame after the prefix. Returns `None` once the body has ended.
+    /// Reads and scans the next frame after the prefix, or returns the body's error.
     ///
-    /// An empty body is no error here.
+    /// An empty body is valid here.
     pub(super) fn poll_scanned(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Frame<Bytes>>, Failure>> {
+    ) -> Poll<Result<Scanned, BoxError>> {
         let mut this = self.project();
         let RemainderProj::Streaming { mut body } = this.remainder.as_mut().project() else {
-            return Poll::Ready(Ok(None));
+            return Poll::Ready(Ok(Scanned {
+                frame: None,
+                result: Ok(()),
+            }));
         };
         let frame = match ready!(body.as_mut().poll_frame(cx)) {
             Some(Ok(frame)) => Some(into_bytes(frame)),
-            Some(Err(error)) => return Poll::Ready(Err(Failure::Body(error.into()))),
+            Some(Err(error)) => return Poll::Ready(Err(error.into())),
             None => None,
         };
         let data = frame.as_ref().and_then(Frame::data_ref);
-        if let Some(data) = data {
-            *this.received += data.len() as u64;
-            this.scanner.feed(data).map_err(rejected)?;
-        }
         let is_last = data.is_none() || body.is_end_stream();
-        // An invalid body must be rejected before its last byte is forwarded: the inner service
-        // must never see a complete one.
-        let is_last_byte = Some(*this.received) == *this.expected && !this.scanner.is_complete();
-        if (is_last || is_last_byte) && *this.received > 0 {
-            this.scanner.finish().map_err(rejected)?;
-        }
         if is_last {
             this.remainder.set(Remainder::Ended { trailers: None });
         }
-        Poll::Ready(Ok(frame))
+        let mut result = Ok(());
+        if *this.is_scanned {
+            if let Some(data) = data {
+                *this.received += data.len() as u64;
+                result = this.scanner.feed(data);
+            }
+            // An invalid body must be rejected before its last byte is forwarded: the inner
+            // service must never see a complete one.
+            let is_last_byte =
+                Some(*this.received) == *this.expected && !this.scanner.is_complete();
+            if result.is_ok() && (is_last || is_last_byte) && *this.received > 0 {
+                result = this.scanner.finish();
+            }
+        }
+        Poll::Ready(Ok(Scanned { frame, result }))
     }
 
-    /// Completes when the body makes too little progress.
-    fn poll_timed_out(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Rejection> {
+    /// Completes when the body makes too little progress, or, with best effort, after a second.
+    pub(crate) fn poll_timed_out(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Rejection> {
         let this = self.project();
-        let Some(timeout) = this.prefix.timeout() else {
-            return Poll::Pending;
+        let (timeout, received) = match this.prefix.timeout() {
+            timeout if !*this.is_strict => {
+                let timeout = timeout.unwrap_or(BEST_EFFORT_TIMEOUT);
+                // Progress does not extend the timeout.
+                (timeout.min(BEST_EFFORT_TIMEOUT), 0)
+            }
+            Some(timeout) => (timeout, *this.received),
+            None => return Poll::Pending,
         };
-        ready!(this.progress.poll_elapsed(timeout, *this.received, cx));
+        ready!(this.progress.poll_elapsed(timeout, received, cx));
         Poll::Ready(Rejection::timed_out(timeout))
+    }
+
+    /// Ends the scan of a body that is to be forwarded unchanged, valid or not.
+    pub(crate) fn stop_scanning(self: Pin<&mut Self>) {
+        *self.project().is_scanned = false;
     }
 
     /// Reserves budget for the prefix while the request waits for a catalog.
@@ -238,13 +288,16 @@ where
         name.map_err(Rejection::invalid_body)
     }
 
-    /// Puts the ID in the model's place. Returns by how many bytes the body's length changes, or
-    /// `None` if the body names the ID already.
+    /// Puts the ID in the model's place, from where on the body must be valid. Returns by how many
+    /// bytes the body's length changes, or `None` if the body names the ID already.
     pub(crate) fn splice(
         self: Pin<&mut Self>,
         id: Replacement<'_>,
     ) -> Result<Option<i64>, Rejection> {
         let this = self.project();
+        if let Some(error) = *this.error_after_model {
+            return Err(Rejection::invalid_body(error));
+        }
         let before = this.prefix.len();
         let edits = this.scanner.edits(id).map_err(Rejection::invalid_body)?;
         for edit in edits {
@@ -259,20 +312,16 @@ where
     }
 
     /// Ends the wait for the model. Returns a receiver of the rejection of an invalid remainder,
-    /// or `None` if the whole body has been scanned.
+    /// or `None` if nothing is left to scan.
     pub(crate) fn late_rejection(self: Pin<&mut Self>) -> Option<oneshot::Receiver<Rejection>> {
         let this = self.project();
         // Frees the timer: this box lives as long as the body.
         *this.progress = ProgressTimeout::default();
-        if !matches!(*this.remainder, Remainder::Streaming { .. }) {
+        if !*this.is_scanned || !matches!(*this.remainder, Remainder::Streaming { .. }) {
             return None;
         }
         let (late_rejection_tx, late_rejection_rx) = oneshot::channel();
         *this.late_rejection_tx = Some(late_rejection_tx);
         Some(late_rejection_rx)
     }
-}
-
-fn rejected(error: ScanError) -> Failure {
-    Failure::Rejected(Rejection::invalid_body(error))
 }

@@ -26,14 +26,16 @@ fn fallbacks() -> Catalog {
 }
 
 fn policy(unknown: UnknownModel) -> Policy {
-    let fallbacks = Fallbacks::default();
-    Policy { unknown, fallbacks }
+    Policy {
+        unknown,
+        missing: MissingModel::Fallback,
+        fallbacks: Fallbacks::morpheus(),
+    }
 }
 
 fn policy_with_llm_fallback(unknown: UnknownModel, fallback: Option<&str>) -> Policy {
     let mut policy = policy(unknown);
-    let fallback = fallback.map(Into::into);
-    policy.fallbacks.set(Endpoint::Llm, fallback);
+    *policy.fallbacks.get_mut(Endpoint::Llm).unwrap() = fallback.map(Into::into);
     policy
 }
 
@@ -120,7 +122,6 @@ fn each_endpoint_has_its_fallback() {
         (Endpoint::Embedding, "text-embedding-bge-m3"),
         (Endpoint::Tts, "tts-kokoro"),
         (Endpoint::Stt, "whisper-1"),
-        (Endpoint::Other, "mistral-31-24b"),
     ] {
         for requested in [Some("gpt-9"), None] {
             let policy = policy(UnknownModel::Fallback);
@@ -142,23 +143,70 @@ fn fallback_may_be_an_id_or_alias() {
 }
 
 #[test]
-fn without_fallback_unknown_and_missing_names_are_not_found() {
+fn without_fallback_unknown_names_are_not_found() {
     let policy = policy_with_llm_fallback(UnknownModel::Fallback, None);
     let served = |name, endpoint| served(&fallbacks(), &policy, name, endpoint);
-    for endpoint in [Endpoint::Llm, Endpoint::Other] {
-        for (name, suggestions) in [
-            (Some("gpt-9"), &[][..]),
-            (None, &[]),
-            (Some("mistral-31-24"), &["mistral-31-24b"]),
-        ] {
-            assert_eq!(served(name, endpoint), Err(not_found(suggestions)));
-        }
+    for (name, suggestions) in [("gpt-9", &[][..]), ("mistral-31-24", &["mistral-31-24b"])] {
+        let expected = Err(not_found(suggestions));
+        assert_eq!(served(Some(name), Endpoint::Llm), expected);
     }
     // The other endpoints keep theirs.
-    assert!(served(None, Endpoint::Tts).is_ok());
+    assert!(served(Some("gpt-9"), Endpoint::Tts).is_ok());
     let policy = policy_with_llm_fallback(UnknownModel::Forward, None);
     let outcome = resolve(&fallbacks(), &policy, Some("x"), Endpoint::Llm);
     assert!(matches!(outcome, Ok(Outcome::Forward)), "{outcome:?}");
+}
+
+#[test]
+fn nothing_falls_back_on_other_paths() {
+    for unknown in POLICIES {
+        for name in ["gpt-9", "mistral-31-24"] {
+            let served = served(&fallbacks(), &policy(unknown), Some(name), Endpoint::Other);
+            assert_eq!(served, Ok(None), "{unknown}");
+        }
+    }
+}
+
+#[test]
+fn policy_decides_about_missing_names_before_the_catalog() {
+    use MissingModel::{Fallback, Forward, Reject};
+
+    for (missing, fallback, is_required) in [
+        (Fallback, Some("a"), None),
+        (Fallback, None, Some(true)),
+        (Reject, Some("a"), Some(true)),
+        (Reject, None, Some(true)),
+        (Forward, Some("a"), Some(false)),
+        (Forward, None, Some(false)),
+    ] {
+        let policy = Policy {
+            missing,
+            ..policy_with_llm_fallback(UnknownModel::Fallback, fallback)
+        };
+        let resolved = resolve_missing(&policy, Endpoint::Llm).map(|resolved| match resolved {
+            Err(ResolveError::ModelRequired) => true,
+            Ok(Outcome::Forward) => false,
+            resolved => panic!("{resolved:?}"),
+        });
+        assert_eq!(resolved, is_required, "{missing} {fallback:?}");
+    }
+}
+
+#[test]
+fn policies_parse_what_they_display() {
+    for policy in POLICIES {
+        assert_eq!(policy.to_string().parse(), Ok(policy));
+    }
+    for policy in [
+        MissingModel::Fallback,
+        MissingModel::Reject,
+        MissingModel::Forward,
+    ] {
+        assert_eq!(format!(" {policy:>9} ").to_uppercase().parse(), Ok(policy));
+    }
+    let error = "suggest".parse::<MissingModel>().unwrap_err().to_string();
+    let expected = r#"missing_model is "suggest"; it must be one of fallback, reject, forward"#;
+    assert_eq!(error, expected);
 }
 
 #[test]
@@ -176,8 +224,6 @@ fn unusable_fallback_is_an_error() {
             fallback: "whisper-1".into(),
         };
         assert_eq!(served(requested, Endpoint::Stt), Err(missing));
-        // Other paths accept any type.
-        assert!(served(requested, Endpoint::Other).is_ok());
     }
 }
 

@@ -54,10 +54,13 @@ pub enum RejectionCode {
     InvalidMultipart,
     /// 400: the body has two models.
     DuplicateModel,
-    /// 400: the body has a key that some parsers read as `model`.
+    /// 400: the request has another key, parameter or method that some servers read as `model` or
+    /// `POST`.
     AmbiguousModel,
     /// 400: the model is not a string, or too long.
     InvalidModel,
+    /// 400: the request names no model.
+    ModelRequired,
     /// 400: the model's type cannot serve this endpoint.
     ModelTypeMismatch,
     /// 404: no active model has this name.
@@ -87,6 +90,7 @@ impl RejectionCode {
             Self::DuplicateModel => "duplicate_model",
             Self::AmbiguousModel => "ambiguous_model",
             Self::InvalidModel => "invalid_model",
+            Self::ModelRequired => "model_required",
             Self::ModelTypeMismatch => "model_type_mismatch",
             Self::ModelNotFound => "model_not_found",
             Self::RequestTimeout => "request_timeout",
@@ -107,6 +111,7 @@ impl RejectionCode {
             | Self::DuplicateModel
             | Self::AmbiguousModel
             | Self::InvalidModel
+            | Self::ModelRequired
             | Self::ModelTypeMismatch => StatusCode::BAD_REQUEST,
             Self::ModelNotFound => StatusCode::NOT_FOUND,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -127,6 +132,7 @@ impl RejectionCode {
             Self::DuplicateModel
                 | Self::AmbiguousModel
                 | Self::InvalidModel
+                | Self::ModelRequired
                 | Self::ModelTypeMismatch
                 | Self::ModelNotFound
                 | Self::FallbackModelUnavailable
@@ -197,6 +203,24 @@ impl Rejection {
                 "The model cannot be read from this request: {reason}. Send application/json in \
                  UTF-8, or multipart/form-data where the endpoint accepts files."
             ),
+        )
+    }
+
+    pub(crate) fn ambiguous_method(method: &str) -> Self {
+        Self::new(
+            RejectionCode::AmbiguousModel,
+            format!(
+                "Some servers read the method {method:?} as POST, and others do not. Send POST in \
+                 upper case."
+            ),
+        )
+    }
+
+    pub(crate) fn model_in_query() -> Self {
+        Self::new(
+            RejectionCode::AmbiguousModel,
+            "The query has a parameter \"model\", which some servers prefer to the body's. Send \
+             \"model\" in the body only.",
         )
     }
 
@@ -308,6 +332,10 @@ impl Rejection {
     ) -> Self {
         let requested = requested.map(sanitize_for_log);
         match error {
+            ResolveError::ModelRequired => Self::new(
+                RejectionCode::ModelRequired,
+                "The request names no model. Send \"model\" with the name of an active model.",
+            ),
             ResolveError::NotFound { suggestions } => Self::not_found(requested, suggestions),
             ResolveError::TypeMismatch { name, model_type } => Self::new(
                 RejectionCode::ModelTypeMismatch,
@@ -344,21 +372,17 @@ impl Rejection {
     }
 
     fn not_found(requested: Option<String>, suggestions: Vec<String>) -> Self {
-        let problem = match &requested {
-            Some(name) => format!("The model {name:?} does not exist or is not active."),
-            None => "The request names no model, and this endpoint has no fallback.".into(),
-        };
-        let remedy = if !suggestions.is_empty() {
+        let requested = requested.unwrap_or_default();
+        let remedy = if suggestions.is_empty() {
+            "Check its spelling against the active models.".to_owned()
+        } else {
             let names: Vec<_> = suggestions.iter().map(|name| format!("{name:?}")).collect();
             format!("Did you mean {}?", names.join(", "))
-        } else if requested.is_some() {
-            "Check its spelling against the active models.".into()
-        } else {
-            "Send \"model\".".to_owned()
         };
+        let message = format!("The model {requested:?} does not exist or is not active. {remedy}");
         Self {
             suggestions,
-            ..Self::new(RejectionCode::ModelNotFound, format!("{problem} {remedy}"))
+            ..Self::new(RejectionCode::ModelNotFound, message)
         }
     }
 

@@ -1,4 +1,4 @@
-//! Which requests are inspected, and that all others pass unchanged.
+//! Which requests are inspected and how strictly, and that all others pass unchanged.
 
 use std::convert::Infallible;
 
@@ -16,6 +16,7 @@ use crate::support::{
     source::{Outcome, ScriptedSource},
 };
 
+const EDITS: &str = "/v1/images/edits";
 const OTHER: &str = "/v1/other";
 const NAMED: &str = r#"{"model":"venice-uncensored"}"#;
 const ROUTED: &str = r#"{"model":"0xb603"}"#;
@@ -44,9 +45,10 @@ async fn other_requests_pass_unchanged() {
     });
     for (method, path, content_type) in [
         ("GET", CHAT, "application/json"),
-        ("PUT", CHAT, "application/json"),
         ("DELETE", CHAT, "application/json"),
-        ("PURGE", CHAT, "application/json"),
+        ("PUT", "/v1/files", "application/json"),
+        ("post", "/v1/files", "application/json"),
+        ("PATCH", EDITS, "application/json"),
         ("POST", "/v1/files", "text/plain"),
         ("POST", "/v1/files", "multipart/form-data; boundary=b"),
         ("POST", "/v1/files", "application/json; charset=utf-16"),
@@ -91,7 +93,7 @@ async fn other_requests_pass_unchanged() {
 
 #[tokio::test]
 async fn routed_request_keeps_its_head() {
-    let uri = "http://host:8/api/v1/embeddings/?model=x&y=%20";
+    let uri = "http://host:8/api/v1/embeddings/?api-version=x&y=%20";
     let content_type = "Application/Vnd.Api+JSON; charset=\"UTF-8\"";
     let request = Request::post(uri)
         .version(Version::HTTP_10)
@@ -137,23 +139,28 @@ async fn content_type_decides() {
         let headers = content_type.map(|value| ("content-type", value));
         let headers = headers.as_slice();
         assert_eq!(outcome(CHAT, headers).await, on_inference, "{headers:?}");
+        assert_eq!(outcome(EDITS, headers).await, on_inference, "{headers:?}");
         assert_eq!(outcome(OTHER, headers).await, elsewhere, "{headers:?}");
     }
 }
 
 #[tokio::test]
-async fn encoded_body_is_415_where_it_would_be_inspected() {
+async fn encoded_body_is_415_where_it_must_be_valid() {
+    const UNSUPPORTED: &str = "unsupported_content_encoding";
+
     let json = ("content-type", "application/json");
-    for path in [CHAT, OTHER] {
+    for (path, expected) in [
+        (CHAT, UNSUPPORTED),
+        (EDITS, UNSUPPORTED),
+        (OTHER, "unchanged"),
+    ] {
         for coding in ["gzip", "br", "identity, zstd"] {
-            let code = outcome(path, &[json, ("content-encoding", coding)]).await;
-            assert_eq!(code, "unsupported_content_encoding");
+            let found = outcome(path, &[json, ("content-encoding", coding)]).await;
+            assert_eq!(found, expected, "{path} {coding}");
         }
         let identity = outcome(path, &[json, ("content-encoding", "identity")]).await;
         assert_eq!(identity, "routed");
     }
-    let unchanged = outcome(OTHER, &[("content-encoding", "gzip")]).await;
-    assert_eq!(unchanged, "unchanged");
 
     let mut request = post(CHAT, Full::<Bytes>::from("\x1f"));
     let gzip = header::HeaderValue::from_static("gzip");
@@ -243,31 +250,106 @@ async fn endpoint_rejects_other_model_types() {
         "tts-kokoro",
         "whisper-1",
     ];
+    const ANY: [bool; 4] = [true; 4];
+
     let untyped = ["mystery", "untyped", "flux"];
+    let gateway = Gateway::new();
     for (path, serves) in [
-        ("/chat/completions", LLM),
-        ("/completions", LLM),
-        ("/responses", LLM),
+        ("/v1/chat/completions", LLM),
+        ("/chat/completions.json", LLM),
+        ("/v1/completions", LLM),
+        ("/api/v1/messages", LLM),
         ("/messages", LLM),
-        ("/embeddings", EMBEDDING),
-        ("/audio/speech", AUDIO),
-        ("/audio/transcriptions", AUDIO),
-        ("/audio/translations", AUDIO),
-        ("/rerank", [true; 4]),
-        ("/speech", [true; 4]),
+        ("/v1/messages/count_tokens", LLM),
+        ("/api/v1/responses", LLM),
+        ("/openai/responses", LLM),
+        ("/responses", LLM),
+        ("/v1/responses/input_tokens", LLM),
+        ("/v1/responses/compact", LLM),
+        ("/api/chat", LLM),
+        ("/api/generate", LLM),
+        ("/v1/chat", LLM),
+        ("/v2/chat", LLM),
+        ("/v1/embeddings", EMBEDDING),
+        ("/api/embed", EMBEDDING),
+        ("/v1/embed", EMBEDDING),
+        ("/v2/embed", EMBEDDING),
+        ("/v1/audio/speech", AUDIO),
+        ("/v1/audio/transcriptions", AUDIO),
+        ("/v1/audio/translations", AUDIO),
+        ("/v1/images/edits", ANY),
+        ("/v1/images/variations", ANY),
+        ("/v1/videos", ANY),
+        ("/v1/agents/completions", ANY),
+        ("/v1/rerank", ANY),
+        ("/v1/threads/t/messages", ANY),
     ] {
-        let gateway = Gateway::new();
-        for prefix in ["", "/v1", "/api/v1"] {
-            let path = format!("{prefix}{path}");
-            let untyped = untyped.iter().map(|name| (name, true));
-            for (name, serves) in typed.iter().zip(serves).chain(untyped) {
-                let body = format!(r#"{{"model":"{name}"}}"#);
-                let (code, body) = gateway.post(&path, body).await;
-                let expected = if serves { "ok" } else { "model_type_mismatch" };
-                assert_eq!(code, expected, "{path} {name}");
-                assert_eq!(body.is_some(), serves);
-            }
+        let untyped = untyped.iter().map(|name| (name, true));
+        for (name, serves) in typed.iter().zip(serves).chain(untyped) {
+            let body = format!(r#"{{"model":"{name}"}}"#);
+            let (code, body) = gateway.post(path, body).await;
+            let expected = if serves { "ok" } else { "model_type_mismatch" };
+            assert_eq!(code, expected, "{path} {name}");
+            assert_eq!(body.is_some(), serves);
         }
+    }
+}
+
+#[tokio::test]
+async fn every_method_with_a_body_is_inspected_on_inference_endpoints() {
+    let gateway = Gateway::new();
+    for (method, code) in [
+        ("PUT", "ok"),
+        ("PATCH", "ok"),
+        ("QUERY", "ok"),
+        ("post", "ambiguous_model"),
+        ("Post", "ambiguous_model"),
+    ] {
+        let request = Request::builder().method(method).uri(CHAT);
+        let request = request.body(Full::<Bytes>::from(NAMED)).unwrap();
+        let (response, received) = gateway.send(request).await;
+        assert_eq!(response.code(), code, "{method}");
+        let received = received.map(|received| received.text().to_owned());
+        assert_eq!(received.as_deref(), (code == "ok").then_some(ROUTED));
+    }
+}
+
+#[tokio::test]
+async fn model_in_the_query_is_ambiguous_on_inference_endpoints_only() {
+    let gateway = Gateway::new();
+    for (path, code) in [
+        ("/v1/chat/completions?model=x", "ambiguous_model"),
+        ("/v1/embeddings?a=b;%6dodel[]=x", "ambiguous_model"),
+        ("/v1/chat/completions?api-version=2024-10-21", "ok"),
+        ("/v1/images/edits?model=x", "ok"),
+        ("/v1/other?model=x", "ok"),
+    ] {
+        let (found, body) = gateway.post(path, r#"{"model":"untyped"}"#).await;
+        assert_eq!((found, body.is_some()), (code, code == "ok"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn forms_path_takes_any_model_and_no_invalid_body() {
+    let gateway = Gateway::new();
+    for (sent, code, served) in [
+        (r#"{"model":"flux"}"#, "ok", r#"{"model":"0x10"}"#),
+        (
+            r#"{"model":"venice-uncensord"}"#,
+            "ok",
+            r#"{"model":"venice-uncensord"}"#,
+        ),
+        (r#"{"model":7}"#, "ok", r#"{"model":7}"#),
+        ("{}", "ok", "{}"),
+        ("", "ok", ""),
+        (r#"{"model":"gpt-9","Model":"x"}"#, "ambiguous_model", ""),
+        (r#"{"model":7,"model":"x"}"#, "duplicate_model", ""),
+        (r#"{"model":"gpt-9",}"#, "invalid_json", ""),
+        ("[]", "invalid_json", ""),
+    ] {
+        let (found, body) = gateway.post("/v1/videos", sent).await;
+        let expected = (code, (code == "ok").then_some(served));
+        assert_eq!((found, body.as_deref()), expected, "{sent}");
     }
 }
 
@@ -276,12 +358,15 @@ async fn config_extends_the_endpoints() {
     let gateway = Gateway::with(|config| {
         config
             .add_endpoint("/rerank", Endpoint::Embedding)
-            .add_endpoint("/messages", Endpoint::Other)
+            .add_endpoint("=/ask", Endpoint::Llm)
+            .add_endpoint("/audio/speech", Endpoint::Other)
     });
     for (path, sent, code, received) in [
         ("/v2/rerank", "{}", "ok", Some(r#"{"model":"0x0b"}"#)),
         ("/v2/rerank", NAMED, "model_type_mismatch", None),
-        ("/v1/messages", "{}", "ok", Some("{}")),
+        ("/ask/", "{}", "ok", Some(r#"{"model":"0x0a"}"#)),
+        ("/v1/ask", "{}", "ok", Some("{}")),
+        ("/v1/audio/speech", "{}", "ok", Some("{}")),
     ] {
         let (found, body) = gateway.post(path, sent).await;
         assert_eq!((found, body.as_deref()), (code, received), "{path} {sent}");

@@ -81,7 +81,7 @@ async fn stalled_body_is_408_after_the_timeout() {
         post(CHAT, hanging_after("{")),
         post(CHAT, hanging_after(r#"{"a":"b","#)),
         post(CHAT, hanging_after(r#"{"model":"venice-unc"#)),
-        post("/v1/elsewhere", hanging_after("{")),
+        post("/v1/images/edits", hanging_after("{")),
         post_form(SPEECH, hanging_after(FORM_START)),
         post_form(SPEECH, hanging_after(&FORM_END[2..70])),
     ];

@@ -7,6 +7,8 @@ mod held_bytes;
 mod held_timeout;
 mod late_rejection;
 mod multipart;
+mod other_paths;
+mod policies;
 #[cfg(feature = "reqwest")]
 mod registry_http;
 mod rejections;

@@ -63,7 +63,7 @@ async fn each_code_has_its_status_and_param() {
             model,
         ),
         (CHAT, r#"{"model":"gpt-9"}"#, 404, "model_not_found", model),
-        (CHAT, "{}", 404, "model_not_found", model),
+        (CHAT, "{}", 400, "model_required", model),
         (speech, "{}", 503, "fallback_model_unavailable", model),
         (
             speech,
@@ -99,31 +99,6 @@ async fn unavailable_registry_is_503_without_the_cause() {
     let rejection = response.head.extensions.get::<Rejection>().unwrap();
     let mut sources = std::iter::successors(rejection.source(), |error| (*error).source());
     assert!(sources.any(|error| error.to_string().contains("the secret reason")));
-}
-
-#[tokio::test]
-async fn unknown_model_policy_decides() {
-    let near = r#"{"model":"venice-uncensord"}"#;
-    let far = r#"{"model":"gpt-9"}"#;
-    let fallback = ("ok", Some(r#"{"model":"0x0a"}"#));
-    let not_found = ("model_not_found", None);
-    for (policy, near_outcome, far_outcome) in [
-        (UnknownModel::Fallback, fallback, fallback),
-        (UnknownModel::Suggest, not_found, fallback),
-        (UnknownModel::Reject, not_found, not_found),
-        (UnknownModel::Forward, ("ok", Some(near)), ("ok", Some(far))),
-    ] {
-        let gateway = Gateway::with(|config| config.unknown_model(policy));
-        for (sent, expected) in [
-            (near, near_outcome),
-            (far, far_outcome),
-            // An empty name is a missing one.
-            (r#"{"model":""}"#, fallback),
-        ] {
-            let (code, body) = gateway.post(CHAT, sent).await;
-            assert_eq!((code, body.as_deref()), expected, "{policy:?} {sent}");
-        }
-    }
 }
 
 #[tokio::test]

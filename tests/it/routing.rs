@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use http_body_util::Full;
 use tower_model_routing::{
-    RoutedModel, UnknownModel,
+    MissingModel, RoutedModel, UnknownModel,
     registry::{ModelType, ResolvedBy},
 };
 
@@ -42,7 +42,6 @@ async fn replaces_only_the_top_level_model() {
                 r#""0x000000000000000000000000000000000000000000000000000000000000abcd"}"#
             ),
         ),
-        (r#"{"model":" m-istral "}"#, r#"{"model":"0x0a"}"#),
         (r#"{"model":"picture_ maker"}"#, r#"{"model":"0x10"}"#),
         (r#"{"model":"0XB603"}"#, r#"{"model":"0xb603"}"#),
         (
@@ -75,18 +74,60 @@ async fn missing_model_becomes_the_fallback_on_inference_endpoints_only() {
         (r#"{"model":" \t\u00a0"}"#, r#"{"model":"0x0a"}"#),
     ] {
         assert_served(&gateway, CHAT, sent, served).await;
-        assert_served(&gateway, OTHER, sent, sent).await;
+        for path in [OTHER, "/v1/images/edits", "/v1/responses"] {
+            assert_served(&gateway, path, sent, sent).await;
+        }
     }
     for (path, id) in [
         ("/v1/completions", "0x0a"),
-        ("/v1/responses", "0x0a"),
         ("/v1/messages", "0x0a"),
+        ("/messages", "0x0a"),
         ("/v1/embeddings", "0x0b"),
+        ("/api/embed", "0x0b"),
+        ("/v1/embed", "0x0b"),
+        ("/v2/embed", "0x0b"),
         ("/v1/audio/speech", "0x0c"),
         ("/v1/audio/transcriptions", "0x0d"),
         ("/v1/audio/translations", "0x0d"),
     ] {
         assert_served(&gateway, path, "{}", &format!(r#"{{"model":"{id}"}}"#)).await;
+    }
+}
+
+#[tokio::test]
+async fn missing_model_is_left_missing_where_it_may_be_elsewhere() {
+    for policy in [
+        MissingModel::Fallback,
+        MissingModel::Reject,
+        MissingModel::Forward,
+    ] {
+        let gateway = Gateway::with(|config| config.missing_model(policy));
+        for path in [
+            "/v1/messages/count_tokens",
+            "/v1/responses",
+            "/openai/responses",
+            "/responses",
+            "/v1/responses/input_tokens",
+            "/v1/responses/compact",
+            "/api/chat",
+            "/api/generate",
+            "/v1/chat",
+            "/v2/chat",
+            "/v1/images/edits",
+            "/v1/images/variations",
+            "/v1/videos",
+            "/v1/agents/completions",
+            "/v1/threads/t/messages",
+            "/api/v1/chat-history/chats/7/messages",
+        ] {
+            for sent in ["{}", r#"{"model":null}"#, r#"{"model":" "}"#] {
+                assert_served(&gateway, path, sent, sent).await;
+            }
+        }
+        // Unlike other names.
+        let named = r#"{"model":"gpt-9"}"#;
+        assert_served(&gateway, "/v1/responses", named, r#"{"model":"0x0a"}"#).await;
+        assert_rejected(&gateway, "/v1/responses", "", "invalid_json").await;
     }
 }
 
@@ -98,19 +139,18 @@ async fn model_of_another_json_type_is_rejected_on_inference_endpoints_only() {
     let objects = ["[]", "[\"m\"]", "{}", "{\"model\":\"m\"}"];
     for value in ["1", "-0.5e1", "true", "false"].iter().chain(&objects) {
         let sent = format!(r#"{{"a":1,"model":{value},"b":2}}"#);
-        assert_rejected(&gateway, CHAT, &sent, "invalid_model").await;
-        assert_served(&gateway, OTHER, &sent, &sent).await;
-    }
-    for sent in ["{}", r#"{"model":null}"#] {
-        assert_served(&gateway, OTHER, sent, sent).await;
+        for path in [CHAT, "/v1/responses"] {
+            assert_rejected(&gateway, path, &sent, "invalid_model").await;
+        }
+        for path in [OTHER, "/v1/videos"] {
+            assert_served(&gateway, path, &sent, &sent).await;
+        }
     }
     assert_eq!(gateway.source.fetches(), 0);
-    let named = r#"{"model":"m"}"#;
-    assert_rejected(&gateway, OTHER, named, "model_registry_unavailable").await;
 }
 
 #[tokio::test]
-async fn ambiguous_and_invalid_json_is_rejected_on_every_path() {
+async fn ambiguous_and_invalid_json_is_rejected_where_it_must_be_valid() {
     let gateway = Gateway::new();
     for (sent, code) in [
         (r#"{"model":"m","model":"m"}"#, "duplicate_model"),
@@ -132,7 +172,7 @@ async fn ambiguous_and_invalid_json_is_rejected_on_every_path() {
         (r#"{"model":"m""#, "invalid_json"),
         (" ", "invalid_json"),
     ] {
-        for path in [CHAT, OTHER] {
+        for path in [CHAT, "/v1/images/edits"] {
             assert_rejected(&gateway, path, sent, code).await;
         }
     }
@@ -148,11 +188,13 @@ async fn ambiguous_and_invalid_json_is_rejected_on_every_path() {
 async fn empty_body_is_rejected_on_inference_endpoints_only() {
     let gateway = Gateway::new();
     assert_rejected(&gateway, CHAT, "", "invalid_json").await;
-    assert_served(&gateway, "/v1/batches/7/cancel", "", "").await;
-    let mut request = post(OTHER, ScriptedBody::new([data("")]).reports_end(false));
-    let length = HeaderValue::from_static("0");
-    request.headers_mut().insert("content-length", length);
-    assert_eq!(gateway.send(request).await.0.code(), "ok");
+    for path in ["/v1/batches/7/cancel", "/v1/videos"] {
+        assert_served(&gateway, path, "", "").await;
+        let mut request = post(path, ScriptedBody::new([data("")]).reports_end(false));
+        let length = HeaderValue::from_static("0");
+        request.headers_mut().insert("content-length", length);
+        assert_eq!(gateway.send(request).await.0.code(), "ok");
+    }
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use tower_model_routing::{
 
 use crate::support::{
     body::{ScriptedBody, Step, data},
-    gateway::{CHAT, registry, registry_with_timeout},
+    gateway::{CHAT, builder, registry, registry_with_timeout},
     log::{assert_logged, capture},
     server::{RegistryServer, ScriptedResponse, start_untrusted_https_server},
     source::{MODELS, Outcome, ScriptedSource},
@@ -134,7 +134,7 @@ fn configured(
     source: impl RegistrySource,
     configure: impl FnOnce(RoutingConfigBuilder) -> RoutingConfigBuilder,
 ) -> ModelRoutingLayer {
-    let builder = configure(RoutingConfig::builder().source(source))
+    let builder = configure(builder(source))
         .response_model(ResponseModel::Served)
         .response_headers(true);
     print(&builder);

@@ -47,6 +47,7 @@ mod metrics {
         debugging::{DebugValue, DebuggingRecorder},
     };
     use serde_json::json;
+    use tower_model_routing::UnknownModel;
 
     use super::*;
     use crate::{
@@ -149,7 +150,9 @@ mod metrics {
     #[tokio::test]
     async fn client_text_is_never_a_label() {
         let metrics = record(async || {
-            let gateway = Gateway::with_source(hostile_source(), |config| config);
+            let gateway = Gateway::with_source(hostile_source(), |config| {
+                config.unknown_model(UnknownModel::Fallback)
+            });
             for client in 0..50 {
                 for name in [HOSTILE.to_owned(), format!("{HOSTILE}{client}")] {
                     let body = json!({ "model": name }).to_string();

@@ -4,7 +4,9 @@ use std::{env, net::SocketAddr, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use http::{HeaderName, HeaderValue, Uri};
-use tower_model_routing::{RoutingConfigBuilder, registry::ReqwestSource};
+use tower_model_routing::{
+    MissingModel, RoutingConfigBuilder, UnknownModel, registry::ReqwestSource,
+};
 
 use crate::{forward::Timeouts, log};
 
@@ -47,6 +49,17 @@ struct Cli {
         hide_env_values = true
     )]
     models_url: Option<String>,
+
+    /// What happens to a model that is not in the catalog: fallback; suggest (404
+    /// if a similar name is, else fallback); reject (404); or forward
+    /// [env: UNKNOWN_MODEL] [default: suggest].
+    #[arg(long, value_name = "POLICY")]
+    unknown_model: Option<UnknownModel>,
+
+    /// What happens to a request without a model: fallback; reject (400); or
+    /// forward [env: MISSING_MODEL] [default: fallback].
+    #[arg(long, value_name = "POLICY")]
+    missing_model: Option<MissingModel>,
 
     /// Also send the model's ID in this request header, such as the model_id by
     /// which Morpheus nodes route; clients' own copies are removed.
@@ -180,6 +193,12 @@ impl Settings {
             .held_timeout(Some(cli.held_timeout))
             .max_held_bytes(cli.max_held_bytes)
             .max_total_held_bytes(cli.max_total_held_bytes);
+        if let Some(policy) = cli.unknown_model {
+            routing = routing.unknown_model(policy);
+        }
+        if let Some(policy) = cli.missing_model {
+            routing = routing.missing_model(policy);
+        }
         if let Some(name) = cli.id_header {
             routing = routing.id_header(name);
         }

@@ -20,6 +20,7 @@ fn code_determines_status_type_and_param() {
         (DuplicateModel, "duplicate_model", 400, true),
         (AmbiguousModel, "ambiguous_model", 400, true),
         (InvalidModel, "invalid_model", 400, true),
+        (ModelRequired, "model_required", 400, true),
         (ModelTypeMismatch, "model_type_mismatch", 400, true),
         (ModelNotFound, "model_not_found", 404, true),
         (RequestTimeout, "request_timeout", 408, false),
@@ -91,7 +92,9 @@ fn retry_after_is_rounded_up_to_whole_seconds() {
 
 #[test]
 fn unresolved_message_says_what_to_do() {
-    use RejectionCode::{FallbackModelUnavailable, ModelNotFound, ModelTypeMismatch};
+    use RejectionCode::{
+        FallbackModelUnavailable, ModelNotFound, ModelRequired, ModelTypeMismatch,
+    };
 
     let not_found = |suggestions: &[&str]| ResolveError::NotFound {
         suggestions: suggestions.iter().map(ToString::to_string).collect(),
@@ -121,9 +124,9 @@ fn unresolved_message_says_what_to_do() {
             ["\"a\u{fffd}\" does not exist", r#"Did you mean "b", "c"?"#],
         ),
         (
-            not_found(&[]),
+            ResolveError::ModelRequired,
             None,
-            ModelNotFound,
+            ModelRequired,
             ["no model", "Send \"model\""],
         ),
         (

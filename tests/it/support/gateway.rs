@@ -15,7 +15,7 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt};
 use tower_model_routing::{
-    BoxError, ModelRouting, ModelRoutingLayer, Rejection, RoutedBody, RoutingConfig,
+    BoxError, Endpoint, ModelRouting, ModelRoutingLayer, Rejection, RoutedBody, RoutingConfig,
     RoutingConfigBuilder,
     registry::{Registry, RegistrySource},
 };
@@ -193,8 +193,17 @@ pub(crate) fn layer(
     source: impl RegistrySource,
     configure: impl FnOnce(RoutingConfigBuilder) -> RoutingConfigBuilder,
 ) -> ModelRoutingLayer {
-    let builder = RoutingConfig::builder().source(source);
-    ModelRoutingLayer::new(configure(builder).build().unwrap())
+    ModelRoutingLayer::new(configure(builder(source)).build().unwrap())
+}
+
+/// Returns a builder with this source, and the fallbacks of [`MODELS`](super::source::MODELS).
+pub(crate) fn builder(source: impl RegistrySource) -> RoutingConfigBuilder {
+    RoutingConfig::builder()
+        .source(source)
+        .fallback(Endpoint::Llm, "mistral-31-24b")
+        .fallback(Endpoint::Embedding, "text-embedding-bge-m3")
+        .fallback(Endpoint::Tts, "tts-kokoro")
+        .fallback(Endpoint::Stt, "whisper-1")
 }
 
 /// Returns a layer with default settings and [`MODELS`](super::source::MODELS).

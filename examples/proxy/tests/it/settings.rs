@@ -33,6 +33,8 @@ async fn errors_name_the_variable_or_the_flag() {
         ("MAX_HELD_BYTES", "0"),
         ("MAX_TOTAL_HELD_BYTES", "64M"),
         ("HELD_TIMEOUT_SECONDS", "0"),
+        ("UNKNOWN_MODEL", "guess"),
+        ("MISSING_MODEL", "suggest"),
         ("RUST_LOG", "proxy=loud"),
         ("RUST_LOG", "[request{id=1}]=debug"),
         ("LOG_FORMAT", "xml"),
@@ -57,6 +59,8 @@ async fn errors_name_the_variable_or_the_flag() {
         ("--client-idle-timeout", ""),
         ("--drain-timeout", "inf"),
         ("--max-held-bytes", "1.5"),
+        ("--unknown-model", "guess"),
+        ("--missing-model", "suggest"),
         ("--held-timeout", "never"),
         ("--no-such-flag", "1"),
     ] {

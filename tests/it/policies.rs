@@ -1,0 +1,119 @@
+//! The policies for unknown and missing models, on every kind of endpoint.
+
+use tower_model_routing::{Endpoint, MissingModel, UnknownModel};
+
+use crate::support::gateway::Gateway;
+
+const UNKNOWN: [UnknownModel; 4] = [
+    UnknownModel::Fallback,
+    UnknownModel::Suggest,
+    UnknownModel::Reject,
+    UnknownModel::Forward,
+];
+const MISSING: [MissingModel; 3] = [
+    MissingModel::Fallback,
+    MissingModel::Reject,
+    MissingModel::Forward,
+];
+
+/// The kind of an endpoint, with a path.
+const KINDS: [(Kind, &str); 4] = [
+    (Kind::WithFallback, "/v1/chat/completions"),
+    (Kind::WithoutFallback, "/v1/embeddings"),
+    (Kind::Other, "/v1/images/edits"),
+    (Kind::Other, "/v1/images/generations"),
+];
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    WithFallback,
+    WithoutFallback,
+    Other,
+}
+
+/// The outcome of a request: a rejection's code, or what the inner service received.
+#[derive(Debug, PartialEq)]
+enum Outcome {
+    Fallback,
+    Unchanged,
+    Rejected(&'static str),
+}
+
+const NOT_FOUND: Outcome = Outcome::Rejected("model_not_found");
+const REQUIRED: Outcome = Outcome::Rejected("model_required");
+
+fn for_unknown(policy: UnknownModel, kind: Kind, is_similar: bool) -> Outcome {
+    match (policy, kind) {
+        (_, Kind::Other) | (UnknownModel::Forward, _) => Outcome::Unchanged,
+        (UnknownModel::Reject, _) | (_, Kind::WithoutFallback) => NOT_FOUND,
+        (UnknownModel::Suggest, _) if is_similar => NOT_FOUND,
+        _ => Outcome::Fallback,
+    }
+}
+
+fn for_missing(policy: MissingModel, kind: Kind) -> Outcome {
+    match (policy, kind) {
+        (_, Kind::Other) | (MissingModel::Forward, _) => Outcome::Unchanged,
+        (MissingModel::Reject, _) | (_, Kind::WithoutFallback) => REQUIRED,
+        _ => Outcome::Fallback,
+    }
+}
+
+async fn outcome(gateway: &Gateway, path: &str, sent: &str) -> Outcome {
+    match gateway.post(path, sent.to_owned()).await {
+        ("ok", Some(body)) if body == sent => Outcome::Unchanged,
+        ("ok", Some(body)) if body == r#"{"model":"0x0a"}"# => Outcome::Fallback,
+        (code, None) => Outcome::Rejected(code),
+        outcome => panic!("{outcome:?}"),
+    }
+}
+
+/// The table in the documentation of [`MissingModel`].
+#[tokio::test]
+async fn every_combination_decides_as_documented() {
+    for unknown in UNKNOWN {
+        for missing in MISSING {
+            let gateway = Gateway::with(|config| {
+                config
+                    .unknown_model(unknown)
+                    .missing_model(missing)
+                    .without_fallback(Endpoint::Embedding)
+            });
+            for (kind, path) in KINDS {
+                let context = format!("{unknown} {missing} {kind:?}");
+                for (sent, is_similar) in [
+                    (r#"{"model":"gpt-9"}"#, false),
+                    (
+                        r#"{"model":"venice-uncensord"}"#,
+                        kind != Kind::WithoutFallback,
+                    ),
+                    (
+                        r#"{"model":"text-embedding-bge"}"#,
+                        kind == Kind::WithoutFallback,
+                    ),
+                ] {
+                    let found = outcome(&gateway, path, sent).await;
+                    let expected = for_unknown(unknown, kind, is_similar);
+                    assert_eq!(found, expected, "{context} {sent}");
+                }
+                for sent in ["{}", r#"{"model":null}"#, r#"{"model":""}"#] {
+                    let found = outcome(&gateway, path, sent).await;
+                    assert_eq!(found, for_missing(missing, kind), "{context} {sent}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn defaults_are_suggest_and_fallback() {
+    let gateway = Gateway::new();
+    let path = "/v1/chat/completions";
+    for (sent, expected) in [
+        (r#"{"model":"venice-uncensord"}"#, NOT_FOUND),
+        (r#"{"model":"gpt-9"}"#, Outcome::Fallback),
+        ("{}", Outcome::Fallback),
+    ] {
+        assert_eq!(outcome(&gateway, path, sent).await, expected, "{sent}");
+    }
+}
