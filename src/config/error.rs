@@ -1,6 +1,6 @@
 //! The error of settings whose values are not allowed.
 
-use std::fmt::{self, Display};
+use std::fmt;
 
 use crate::registry::PolicyError;
 
@@ -41,26 +41,10 @@ impl From<PolicyError> for ConfigError {
     }
 }
 
-impl Display for ConfigError {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.setting, self.reason)
     }
 }
 
 impl std::error::Error for ConfigError {}
-
-/// Parses one of these choices as it is displayed, ignoring case and white space around it.
-pub(crate) fn parse_choice<T: Copy + Display>(
-    setting: &'static str,
-    text: &str,
-    choices: &[T],
-) -> Result<T, ConfigError> {
-    let names: Vec<_> = choices.iter().map(ToString::to_string).collect();
-    let position = names
-        .iter()
-        .position(|name| name.eq_ignore_ascii_case(text.trim()));
-    position.map(|index| choices[index]).ok_or_else(|| {
-        let reason = format!("is {text:?}; it must be one of {}", names.join(", "));
-        ConfigError::new(setting, reason)
-    })
-}

@@ -1,6 +1,7 @@
 //! The settings of the layer: valid once built, and made without I/O.
 
 mod builder;
+mod choice;
 mod environment;
 mod error;
 #[cfg(test)]
@@ -10,7 +11,6 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-pub(crate) use self::error::parse_choice;
 pub use self::{builder::RoutingConfigBuilder, error::ConfigError};
 use crate::{
     endpoint::{Endpoint, OtherPaths},

@@ -136,6 +136,19 @@ fn variables_set_fallbacks_and_empty_ones_remove_them() {
 }
 
 #[test]
+fn policies_parse_what_they_display() {
+    for policy in UnknownModel::ALL {
+        assert_eq!(policy.to_string().parse(), Ok(policy));
+    }
+    for policy in MissingModel::ALL {
+        assert_eq!(format!(" {policy:>9} ").to_uppercase().parse(), Ok(policy));
+    }
+    let error = "suggest".parse::<MissingModel>().unwrap_err().to_string();
+    let expected = r#"missing_model is "suggest"; it must be one of fallback, reject, forward"#;
+    assert_eq!(error, expected);
+}
+
+#[test]
 fn variables_set_the_policies() {
     let policies = |variable, text| {
         let config = from(&[(variable, text)])?;

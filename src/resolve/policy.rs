@@ -1,11 +1,8 @@
 //! The operator's policies: unknown names, missing models, fallbacks.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
-use crate::{
-    config::{ConfigError, parse_choice},
-    endpoint::Endpoint,
-};
+use crate::endpoint::Endpoint;
 
 /// The policy for a name that is not in the catalog.
 ///
@@ -39,7 +36,7 @@ pub enum UnknownModel {
 }
 
 impl UnknownModel {
-    const ALL: [Self; 4] = [Self::Fallback, Self::Suggest, Self::Reject, Self::Forward];
+    pub(crate) const ALL: [Self; 4] = [Self::Fallback, Self::Suggest, Self::Reject, Self::Forward];
 
     /// Returns the policy in lower case, as the variable `UNKNOWN_MODEL` spells it.
     pub fn as_str(self) -> &'static str {
@@ -55,15 +52,6 @@ impl UnknownModel {
 impl fmt::Display for UnknownModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
-    }
-}
-
-impl FromStr for UnknownModel {
-    type Err = ConfigError;
-
-    /// Parses [`as_str`](Self::as_str), ignoring case and white space around it.
-    fn from_str(text: &str) -> Result<Self, ConfigError> {
-        parse_choice("unknown_model", text, &Self::ALL)
     }
 }
 
@@ -107,7 +95,7 @@ pub enum MissingModel {
 }
 
 impl MissingModel {
-    const ALL: [Self; 3] = [Self::Fallback, Self::Reject, Self::Forward];
+    pub(crate) const ALL: [Self; 3] = [Self::Fallback, Self::Reject, Self::Forward];
 
     /// Returns the policy in lower case, as the variable `MISSING_MODEL` spells it.
     pub fn as_str(self) -> &'static str {
@@ -122,15 +110,6 @@ impl MissingModel {
 impl fmt::Display for MissingModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
-    }
-}
-
-impl FromStr for MissingModel {
-    type Err = ConfigError;
-
-    /// Parses [`as_str`](Self::as_str), ignoring case and white space around it.
-    fn from_str(text: &str) -> Result<Self, ConfigError> {
-        parse_choice("missing_model", text, &Self::ALL)
     }
 }
 

@@ -193,23 +193,6 @@ fn policy_decides_about_missing_names_before_the_catalog() {
 }
 
 #[test]
-fn policies_parse_what_they_display() {
-    for policy in POLICIES {
-        assert_eq!(policy.to_string().parse(), Ok(policy));
-    }
-    for policy in [
-        MissingModel::Fallback,
-        MissingModel::Reject,
-        MissingModel::Forward,
-    ] {
-        assert_eq!(format!(" {policy:>9} ").to_uppercase().parse(), Ok(policy));
-    }
-    let error = "suggest".parse::<MissingModel>().unwrap_err().to_string();
-    let expected = r#"missing_model is "suggest"; it must be one of fallback, reject, forward"#;
-    assert_eq!(error, expected);
-}
-
-#[test]
 fn unusable_fallback_is_an_error() {
     let catalog = catalog(&[("other", "LLM"), ("mistral-31-24b", "TTS")]);
     let policy = policy(UnknownModel::Fallback);

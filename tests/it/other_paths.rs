@@ -262,7 +262,7 @@ async fn upload_of_200_mb_streams_through() {
             .chain(std::iter::repeat_n(frame.clone(), FRAMES))
             .map(|frame| Ok::<_, Infallible>(Frame::data(frame)));
         let body = StreamBody::new(stream::iter(frames));
-        let service = gateway.layer.layer(inner.clone());
+        let service = gateway.layer.layer(inner);
         let response = service.oneshot(post(CARS, body)).await.unwrap();
         let count = response.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(count, (start.len() + FRAMES * FRAME).to_string());
