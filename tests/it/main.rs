@@ -7,15 +7,16 @@ mod held_bytes;
 mod held_timeout;
 mod late_rejection;
 mod multipart;
-#[cfg(feature = "reqwest")]
+#[cfg(feature = "rustls")]
 mod registry_http;
 mod rejections;
 mod request_body;
 mod response;
 mod routing;
-#[cfg(feature = "reqwest")]
+#[cfg(feature = "rustls")]
 mod secrets;
 mod services;
+mod sharing;
 mod support;
 mod telemetry;
 mod tower_contract;
