@@ -29,12 +29,8 @@ use crate::{
 /// # #[tokio::main]
 /// # async fn main() -> Result<(), BoxError> {
 /// let catalog = Catalog::parse(br#"{"models":[{"Name":"venice-uncensored","Id":"0xb603"}]}"#)?;
-/// # #[cfg(feature = "reqwest")]
-/// let config = RoutingConfig::builder()
-///     .models_url("https://active.mor.org/active_models.json")
-///     .initial_catalog(catalog)
-///     .build()?;
-/// # #[cfg(feature = "reqwest")]
+/// // Usually `RoutingConfig::from_env()?`.
+/// let config = RoutingConfig::builder().fixed_catalog(catalog).build()?;
 /// let mut service = ServiceBuilder::new()
 ///     .layer(ModelRoutingLayer::new(config))
 ///     .service_fn(|request: Request<RoutedBody<Full<Bytes>>>| async {
@@ -42,13 +38,11 @@ use crate::{
 ///         Ok::<_, BoxError>(Response::new(Full::new(body)))
 ///     });
 ///
-/// # #[cfg(feature = "reqwest")] {
 /// let request = Request::post("/v1/chat/completions")
 ///     .body(Full::from(r#"{"model": "venice-uncensored", "n": 1e400}"#))?;
 /// let response = service.ready().await?.call(request).await?;
 /// let body = response.into_body().collect().await?.to_bytes();
 /// assert_eq!(body, r#"{"model": "0xb603", "n": 1e400}"#);
-/// # }
 /// # Ok(())
 /// # }
 /// ```

@@ -6,7 +6,6 @@
 //! byte for byte.
 //!
 //! ```no_run
-//! # #[cfg(feature = "reqwest")]
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! use axum::{Router, body::Body, extract::Request, routing::post};
 //! use tower_model_routing::{ModelRoutingLayer, RoutedModel, RoutingConfig};
@@ -130,8 +129,33 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `metrics` | no | [metrics](#metrics) through the `metrics` facade |
-//! | `reqwest` | yes | `registry::ReqwestSource`: the registry over HTTP and HTTPS (rustls with ring, and the platform's certificates) |
+//! | `reqwest` | yes | `registry::ReqwestSource`: the registry over HTTP |
+//! | `rustls` | yes | HTTPS for it, by reqwest's feature `rustls`: see [TLS](#tls) |
+//! | `rustls-no-provider` | no | HTTPS for it, by reqwest's feature `rustls-no-provider` |
 //! | `simd` | yes | vector instructions in the JSON scanner, chosen at run time; without them it is 3 to 40 times slower |
+//!
+//! # TLS
+//!
+//! Only `registry::ReqwestSource` uses TLS, and only for an `https` URL. The features `rustls` and
+//! `rustls-no-provider` are reqwest's of the same names, so that a program has what reqwest by itself
+//! would bring, and nothing else.
+//!
+//! | the program has | features of this crate | and |
+//! |---|---|---|
+//! | reqwest without TLS, reqwest with its default TLS, rustls with aws-lc-rs, or none of these | the default ones | |
+//! | rustls with *ring* or another crypto provider | `default-features = false`, `rustls-no-provider` | it installs the provider at its start: `rustls::crypto::ring::default_provider().install_default()` |
+//! | native TLS | `default-features = false`, `reqwest` | it gives its own client: `registry::ReqwestSource::with_client` |
+//! | a registry over plain HTTP only | `default-features = false`, `reqwest` | |
+//! | a source of its own | `default-features = false` | |
+//!
+//! Add `simd` wherever the default features are off.
+//!
+//! rustls picks its crypto provider by itself only if exactly one is compiled in. A program that
+//! compiles in *ring* and installs none, and takes this crate with default features, has two, and
+//! panics where it builds a TLS configuration: see the second row.
+//!
+//! Without one of the two features an `https` URL is a [`ConfigError`]. So is any URL with
+//! `rustls-no-provider` alone and no provider installed.
 //!
 //! # Metrics
 //!
@@ -179,6 +203,6 @@ pub use response::{ModelListBody, Rejection, RejectionCode, ResponseBody, Respon
 pub use service::ModelRouting;
 
 /// The README's snippets are tests too.
-#[cfg(all(doctest, feature = "reqwest"))]
+#[cfg(all(doctest, feature = "rustls"))]
 #[doc = include_str!("../README.md")]
 mod readme {}

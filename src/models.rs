@@ -38,7 +38,6 @@ use crate::{
 /// use axum::Router;
 /// use tower_model_routing::{ModelListService, ModelRoutingLayer, RoutingConfig};
 ///
-/// # #[cfg(feature = "reqwest")]
 /// # fn app() -> Result<Router, tower_model_routing::ConfigError> {
 /// let layer = ModelRoutingLayer::new(RoutingConfig::from_env()?);
 /// let models = ModelListService::new(layer.registry().clone());

@@ -45,6 +45,43 @@ pub struct RoutedModel {
 }
 
 impl RoutedModel {
+    /// Returns the model for a test of a service that takes it from the extensions of a request.
+    ///
+    /// `requested` is what the client sent as its model. If it does not stand for `entry`, or is
+    /// `None`, the model is a [fallback](Self::is_fallback).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_model_routing::{RoutedModel, registry::ModelEntry};
+    ///
+    /// /// A handler, in axum with `Extension<RoutedModel>`.
+    /// fn handler(model: &RoutedModel) -> String {
+    ///     let note = if model.is_fallback() { " (fallback)" } else { "" };
+    ///     format!("{}{note}", model.name())
+    /// }
+    ///
+    /// let entry = ModelEntry::new("venice-uncensored", "0xb603");
+    /// let model = RoutedModel::new(entry.clone(), Some("Venice-Uncensored"));
+    /// assert_eq!(handler(&model), "venice-uncensored");
+    ///
+    /// let fallback = RoutedModel::new(entry, Some("no-such-model"));
+    /// assert_eq!(handler(&fallback), "venice-uncensored (fallback)");
+    /// ```
+    pub fn new(entry: impl Into<Arc<ModelEntry>>, requested: Option<&str>) -> Self {
+        let entry = entry.into();
+        let resolved_by = requested.and_then(|name| {
+            // As by a catalog of this entry alone.
+            let catalog = Catalog::from_entries([ModelEntry::clone(&entry)]).ok()?;
+            Some(catalog.find(name)?.resolved_by)
+        });
+        Self {
+            requested: requested.map(Arc::from),
+            entry,
+            resolved_by: resolved_by.unwrap_or(ResolvedBy::Fallback),
+        }
+    }
+
     /// Returns the name that the client sent, or `None` if it sent none.
     ///
     /// This is the client's own text, unbounded and unescaped: do not use it as a metric label or

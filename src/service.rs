@@ -40,12 +40,11 @@ use crate::{
 ///     UnknownModel, registry::Catalog,
 /// };
 ///
-/// # #[cfg(feature = "reqwest")]
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), BoxError> {
 /// let catalog = Catalog::parse(br#"{"models":[{"Name":"venice-uncensored","Id":"0xb603"}]}"#)?;
 /// let config = RoutingConfig::builder()
-///     .initial_catalog(catalog)
+///     .fixed_catalog(catalog)
 ///     .unknown_model(UnknownModel::Reject)
 ///     .build()?;
 /// let upstream = service_fn(async |request: Request<RoutedBody<Full<Bytes>>>| {
@@ -63,8 +62,6 @@ use crate::{
 /// }
 /// # Ok(())
 /// # }
-/// # #[cfg(not(feature = "reqwest"))]
-/// # fn main() {}
 /// ```
 #[derive(Clone, Debug)]
 pub struct ModelRouting<S> {

@@ -43,24 +43,23 @@ impl RegistrySource for CatalogSource {
 
 /// Returns a registry that keeps a catalog until it is refreshed.
 pub fn registry(source: CatalogSource) -> Registry {
-    let builder = Registry::builder(source).ttl(Duration::from_secs(24 * 60 * 60));
-    builder.build().expect("a TTL within bounds")
+    Registry::builder(source)
+        .ttl(Duration::from_secs(24 * 60 * 60))
+        .max_catalog_bytes(usize::MAX)
+        .build()
+        .expect("a TTL within bounds")
 }
 
-/// Returns a layer whose registry has fetched this document.
+/// Returns a layer with the catalog of this document.
 pub fn layer(
     document: Bytes,
     response_model: ResponseModel,
 ) -> Result<ModelRoutingLayer, BoxError> {
     let config = RoutingConfig::builder()
-        .initial_catalog(Catalog::parse(&document)?)
-        .source(CatalogSource::new([Fetched::document(document)]))
+        .fixed_catalog(Catalog::parse(&document)?)
         .response_model(response_model)
         .build()?;
-    let layer = ModelRoutingLayer::new(config);
-    // Otherwise the first request would start a refresh.
-    runtime().block_on(layer.registry().refresh())?;
-    Ok(layer)
+    Ok(ModelRoutingLayer::new(config))
 }
 
 /// Returns a runtime of one thread.

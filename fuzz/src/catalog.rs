@@ -79,7 +79,10 @@ fn entries(document: &Value) -> Vec<Entry> {
         Some(Entry {
             id: short("Id")?.into(),
             name: short("Name")?.into(),
-            venice_id: model["enrichment"]["veniceId"].as_str().map(String::from),
+            venice_id: ["veniceId", "venice_id"]
+                .iter()
+                .find_map(|key| model["enrichment"][key].as_str())
+                .map(String::from),
             created_at: model["CreatedAt"].as_u64().unwrap_or(0),
         })
     };

@@ -48,8 +48,9 @@ pub struct RoutingConfigBuilder {
     pub(super) registry_policy: RegistryPolicy,
     source: Source,
     initial_catalog: Option<Arc<Catalog>>,
-    registry: Option<Registry>,
-    /// The last method called that sets something of the registry.
+    /// The registry in place of one of the layer's own, and the method that set it.
+    registry: Option<(&'static str, Registry)>,
+    /// The last method called that sets something of the layer's own registry.
     registry_setting: Option<&'static str>,
     unknown_model: UnknownModel,
     missing_model: MissingModel,
@@ -93,7 +94,7 @@ impl Source {
             #[cfg(feature = "reqwest")]
             Self::Url { setting, url } => match ReqwestSource::new(&url) {
                 Ok(source) => Ok(Arc::new(source)),
-                Err(error) => Err(ConfigError::new(setting, error.to_string())),
+                Err(error) => Err(ConfigError::new(setting, error.reason())),
             },
             #[cfg(not(feature = "reqwest"))]
             Self::Missing => Err(ConfigError::new(
@@ -127,25 +128,143 @@ impl RoutingConfigBuilder {
     ///
     /// # Examples
     ///
-    /// ```
-    /// use tower_model_routing::{ModelRoutingLayer, RoutingConfig, UnknownModel};
+    /// Two routes with different policies:
     ///
-    /// # #[cfg(feature = "reqwest")] {
-    /// let lenient = ModelRoutingLayer::new(RoutingConfig::from_env()?);
-    /// let strict = RoutingConfig::builder()
-    ///     .registry(lenient.registry().clone())
-    ///     .unknown_model(UnknownModel::Reject)
-    ///     .build()?;
-    /// let strict = ModelRoutingLayer::new(strict);
-    /// # }
-    /// # Ok::<(), tower_model_routing::ConfigError>(())
     /// ```
-    pub fn registry(mut self, registry: Registry) -> Self {
-        self.registry = Some(registry);
-        self
+    /// use tower_model_routing::{
+    ///     ModelRoutingLayer, RoutingConfig, UnknownModel,
+    ///     registry::{Catalog, ModelEntry, Registry},
+    /// };
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let catalog = Catalog::from_entries([ModelEntry::new("venice-uncensored", "0xb603")])?;
+    /// // Usually `Registry::builder(source).build()?`.
+    /// let registry = Registry::fixed(catalog);
+    /// let layer = |policy| -> Result<_, Box<dyn std::error::Error>> {
+    ///     let config = RoutingConfig::builder()
+    ///         .registry(registry.clone())
+    ///         .unknown_model(policy)
+    ///         .build()?;
+    ///     Ok(ModelRoutingLayer::new(config))
+    /// };
+    /// let app = axum::Router::<()>::new()
+    ///     .nest("/strict", chat().layer(layer(UnknownModel::Reject)?))
+    ///     .nest("/lenient", chat().layer(layer(UnknownModel::Fallback)?));
+    /// # drop(app);
+    /// # Ok(())
+    /// # }
+    /// # fn chat() -> axum::Router {
+    /// #     axum::Router::new()
+    /// # }
+    /// ```
+    ///
+    /// A policy that changes at run time: the new layer shares the registry of the old one, and
+    /// requests take the newest layer. Requests in flight end with the one that they began with.
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use http_body_util::{BodyExt, Full};
+    /// use tokio::sync::watch;
+    /// use tower::{Layer, ServiceExt, service_fn};
+    /// use tower_model_routing::{
+    ///     BoxError, ConfigError, ModelRoutingLayer, RoutedBody, RoutingConfig, UnknownModel,
+    ///     registry::{Catalog, ModelEntry, Registry},
+    /// };
+    ///
+    /// fn layer(
+    ///     registry: &Registry,
+    ///     policy: UnknownModel,
+    /// ) -> Result<ModelRoutingLayer, ConfigError> {
+    ///     let config = RoutingConfig::builder()
+    ///         .registry(registry.clone())
+    ///         .unknown_model(policy)
+    ///         .build()?;
+    ///     Ok(ModelRoutingLayer::new(config))
+    /// }
+    ///
+    /// /// Stands for your upstream.
+    /// async fn echo(
+    ///     request: Request<RoutedBody<Full<bytes::Bytes>>>,
+    /// ) -> Result<Response<Full<bytes::Bytes>>, BoxError> {
+    ///     let body = request.into_body().collect().await?;
+    ///     Ok(Response::new(body.to_bytes().into()))
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), BoxError> {
+    /// # let catalog = Catalog::from_entries([ModelEntry::new("venice-uncensored", "0xb603")])?;
+    /// # let registry = Registry::fixed(catalog);
+    /// let (newest, current) = watch::channel(layer(&registry, UnknownModel::Forward)?);
+    /// let service = service_fn(move |request| {
+    ///     let layer = current.borrow().clone();
+    ///     layer.layer(service_fn(echo)).oneshot(request)
+    /// });
+    ///
+    /// let request = || Request::post("/v1/chat/completions").body(Full::from(r#"{"model":"new"}"#));
+    /// assert_eq!(service.clone().oneshot(request()?).await?.status(), 200);
+    ///
+    /// newest.send_replace(layer(&registry, UnknownModel::Reject)?);
+    /// assert_eq!(service.oneshot(request()?).await?.status(), 404);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn registry(self, registry: Registry) -> Self {
+        self.registry_by("registry", registry)
     }
 
-    /// Sets the URL of the registry: `http` or `https`.
+    /// Sets a catalog that never changes, for tests, and for models that are known when the program
+    /// starts: the layer has no source, fetches nothing and needs no runtime.
+    ///
+    /// [`Registry::fixed`] makes such a registry without a layer. Valid environment variables of the
+    /// registry are ignored.
+    ///
+    /// # Examples
+    ///
+    /// A test of a service behind the layer:
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http::{Request, Response};
+    /// use http_body_util::{BodyExt, Full};
+    /// use tower::{ServiceBuilder, ServiceExt};
+    /// use tower_model_routing::{
+    ///     BoxError, ModelRoutingLayer, RoutedBody, RoutingConfig,
+    ///     registry::{Catalog, ModelEntry},
+    /// };
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), BoxError> {
+    /// let catalog = Catalog::from_entries([ModelEntry::new("venice-uncensored", "0xb603")])?;
+    /// let config = RoutingConfig::builder().fixed_catalog(catalog).build()?;
+    /// let service = ServiceBuilder::new()
+    ///     .layer(ModelRoutingLayer::new(config))
+    ///     .service_fn(|request: Request<RoutedBody<Full<Bytes>>>| async {
+    ///         let body = request.into_body().collect().await?.to_bytes();
+    ///         Ok::<_, BoxError>(Response::new(Full::new(body)))
+    ///     });
+    ///
+    /// let request = Request::post("/v1/chat/completions")
+    ///     .body(Full::from(r#"{"model":"venice-uncensored"}"#))?;
+    /// let body = service.oneshot(request).await?.into_body().collect().await?;
+    /// assert_eq!(body.to_bytes(), r#"{"model":"0xb603"}"#);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn fixed_catalog(self, catalog: impl Into<Arc<Catalog>>) -> Self {
+        self.registry_by("fixed_catalog", Registry::fixed(catalog))
+    }
+
+    /// Sets the registry by this method. The other method that sets one, called before, counts as
+    /// a setting beside it.
+    fn registry_by(mut self, method: &'static str, registry: Registry) -> Self {
+        match self.registry.replace((method, registry)) {
+            Some((other, _)) if other != method => self.registry_setting(other),
+            _ => self,
+        }
+    }
+
+    /// Sets the URL of the registry: `http`, or with the feature `rustls` or `rustls-no-provider`
+    /// `https` too.
     ///
     /// Credentials in the URL are sent as Basic authentication and never shown. The default is the
     /// production URL of the Morpheus marketplace.
@@ -170,22 +289,6 @@ impl RoutingConfigBuilder {
 
     /// Sets a catalog to start with: see [`RegistryBuilder::initial_catalog`].
     ///
-    /// # Examples
-    ///
-    /// ```
-    /// use tower_model_routing::{RoutingConfig, registry::Catalog};
-    ///
-    /// # #[cfg(feature = "reqwest")]
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let document = br#"{"models":[{"Name":"venice-uncensored","Id":"0xb603"}]}"#;
-    /// let config = RoutingConfig::builder()
-    ///     .initial_catalog(Catalog::parse(document)?)
-    ///     .build()?;
-    /// # Ok(())
-    /// # }
-    /// # #[cfg(not(feature = "reqwest"))]
-    /// # fn main() {}
-    /// ```
     pub fn initial_catalog(mut self, catalog: impl Into<Arc<Catalog>>) -> Self {
         self.initial_catalog = Some(catalog.into());
         self.registry_setting("initial_catalog")
@@ -221,6 +324,12 @@ impl RoutingConfigBuilder {
     pub fn max_stale(mut self, age: impl Into<Option<Duration>>) -> Self {
         self.registry_policy.max_stale = age.into();
         self.registry_setting("max_stale")
+    }
+
+    /// Sets the longest document of a catalog: see [`RegistryBuilder::max_catalog_bytes`].
+    pub fn max_catalog_bytes(mut self, bytes: usize) -> Self {
+        self.registry_policy.max_catalog_bytes = bytes;
+        self.registry_setting("max_catalog_bytes")
     }
 
     fn registry_setting(mut self, method: &'static str) -> Self {
@@ -394,7 +503,8 @@ impl RoutingConfigBuilder {
     /// # Errors
     ///
     /// Returns an error that names the setting if its value is not allowed, or if a setting of the
-    /// registry was given beside a [`registry`](Self::registry).
+    /// registry was given beside a [`registry`](Self::registry) or a
+    /// [`fixed_catalog`](Self::fixed_catalog).
     pub fn build(self) -> Result<RoutingConfig, ConfigError> {
         let has_morpheus_models = self.registry.is_none() && self.source.is_url();
         let policy = Policy {
@@ -426,11 +536,14 @@ impl RoutingConfigBuilder {
             endpoints.set(&pattern, endpoint);
         }
         let registry = match (self.registry, self.registry_setting) {
-            (Some(_), Some(method)) => {
-                let reason = "is set beside `registry`; set it on the builder of that registry";
-                return Err(ConfigError::new(method, reason));
+            (Some((method, _)), Some(setting)) => {
+                let reason = format!(
+                    "is set beside `{method}`, whose registry has its own settings; remove one of \
+                     the two"
+                );
+                return Err(ConfigError::new(setting, reason));
             }
-            (Some(registry), None) => registry,
+            (Some((_, registry)), None) => registry,
             (None, _) => {
                 let source = self.source.build()?;
                 let mut builder = RegistryBuilder::new(source).policy(self.registry_policy);

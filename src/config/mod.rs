@@ -28,7 +28,7 @@ use crate::{
 /// use std::time::Duration;
 /// use tower_model_routing::{Endpoint, RoutingConfig, UnknownModel};
 ///
-/// # #[cfg(feature = "reqwest")] {
+/// # #[cfg(feature = "rustls")] {
 /// let config = RoutingConfig::builder()
 ///     .models_url("https://active.dev.mor.org/active_models.json")
 ///     .ttl(Duration::from_secs(60))

@@ -4,7 +4,7 @@ use std::{future::pending, time::Duration};
 
 use super::*;
 use crate::{
-    registry::{FetchFuture, RegistryPolicy, RegistrySource},
+    registry::{Catalog, FetchFuture, ModelEntry, RegistryPolicy, RegistrySource},
     resolve::{MissingModel, UnknownModel},
 };
 
@@ -233,9 +233,9 @@ fn variables_set_durations_in_seconds_with_decimals() {
 #[test]
 fn errors_name_the_url_variable_without_its_secrets() {
     let url = "ACTIVE_MODELS_URL";
-    let config = from(&[(url, "https://user:secret@host.example/list?key=secret")]).unwrap();
+    let config = from(&[(url, "http://user:secret@host.example/list?key=secret")]).unwrap();
     let debug = format!("{config:?}");
-    assert!(debug.contains("https://host.example/list"), "{debug}");
+    assert!(debug.contains("http://host.example/list"), "{debug}");
     assert!(!debug.contains("secret"), "{debug}");
     for bad in ["", "nonsense", "ftp://host/list", "https://u:secret@"] {
         let result = from(&[(url, bad)]);
@@ -329,6 +329,42 @@ fn a_shared_registry_takes_no_settings_of_its_own() {
     let builder = RoutingConfigBuilder::from_variables(get).unwrap();
     let config = builder.registry(registry()).build().unwrap();
     assert_eq!(config.registry().policy(), &RegistryPolicy::default());
+}
+
+#[test]
+fn a_fixed_catalog_takes_no_settings_of_a_registry() {
+    let catalog = || Catalog::from_entries([ModelEntry::new("a", "0x1")]).unwrap();
+    let fixed = |configure: fn(RoutingConfigBuilder) -> RoutingConfigBuilder| {
+        configure(RoutingConfig::builder().fixed_catalog(catalog())).build()
+    };
+    assert!(fixed(|config| config.without_fallback(Endpoint::Llm)).is_ok());
+    for (setting, result) in [
+        ("ttl", fixed(|config| config.ttl(Duration::from_secs(1)))),
+        (
+            "max_stale",
+            fixed(|config| config.max_stale(Duration::from_secs(900))),
+        ),
+        (
+            "max_catalog_bytes",
+            fixed(|config| config.max_catalog_bytes(1)),
+        ),
+        ("source", fixed(|config| config.source(Nowhere))),
+        (
+            "initial_catalog",
+            RoutingConfig::builder()
+                .initial_catalog(catalog())
+                .fixed_catalog(catalog())
+                .build(),
+        ),
+        (
+            "fixed_catalog",
+            fixed(|config| config.registry(Registry::builder(Nowhere).build().unwrap())),
+        ),
+    ] {
+        let message = result.as_ref().unwrap_err().to_string();
+        assert!(message.contains("is set beside"), "{message}");
+        assert_eq!(setting_in_error(result), setting);
+    }
 }
 
 #[cfg(not(feature = "reqwest"))]

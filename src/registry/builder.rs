@@ -108,6 +108,15 @@ impl RegistryBuilder {
         self
     }
 
+    /// Sets the length from which on a document is rejected, so that the fetch fails. The default is
+    /// 8 MiB.
+    ///
+    /// A document of more than 100,000 entries is rejected at any length.
+    pub fn max_catalog_bytes(mut self, bytes: usize) -> Self {
+        self.policy.max_catalog_bytes = bytes;
+        self
+    }
+
     /// Sets a catalog to start with, so that not even the first requests wait for a fetch.
     ///
     /// Its age is unknown: the first request refreshes it in the background.

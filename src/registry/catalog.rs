@@ -14,10 +14,29 @@ pub(crate) use self::{index::slug, parse::hex};
 
 /// An immutable snapshot of a registry's active models, indexed for lookup.
 ///
-/// Entries that are deleted are left out. So are entries without a name or an ID, and those whose
-/// name or ID is longer than 1,024 bytes. If two entries have the same name (letter case ignored),
-/// the one with the newer `CreatedAt` wins, and [`ambiguous_names`](Self::ambiguous_names) counts
-/// the name. Several names may share one ID.
+/// If two entries have the same name (letter case ignored), the one with the newer `CreatedAt`
+/// wins, and [`ambiguous_names`](Self::ambiguous_names) counts the name. Several names may share one
+/// ID.
+///
+/// # Format
+///
+/// [`parse`](Self::parse) reads a JSON object whose `models` is an array of objects with these keys,
+/// spelled so:
+///
+/// | key | type | meaning | if absent or of another type |
+/// |---|---|---|---|
+/// | `Name` | string of 1 to 1,024 bytes | name, trimmed | the entry is left out |
+/// | `Id` | string of 1 to 1,024 bytes | ID, trimmed, which replaces the name in requests | the entry is left out |
+/// | `IsDeleted` | boolean | `true` leaves the entry out | `false` |
+/// | `ModelType` | string | [`ModelType`](super::ModelType) in any letter case: `LLM`, `EMBEDDING`, `TTS`, `STT`, `UNKNOWN` or any other | `UNKNOWN` |
+/// | `CreatedAt` | integer | publication, in seconds since the Unix epoch | 0 |
+/// | `Tags` | array | tags; elements that are not strings are left out | none |
+/// | `Owner` | string | publisher | none |
+/// | `enrichment.veniceId`, else `enrichment.venice_id` | string | alias | none |
+///
+/// All other keys are ignored, in the document and in entries. An entry that is left out, or that is
+/// not an object, never affects the others. [`from_entries`](Self::from_entries) makes a catalog
+/// without JSON.
 ///
 /// # Examples
 ///
@@ -160,7 +179,7 @@ impl Catalog {
         self.ambiguous_names
     }
 
-    /// Returns the SHA-256 of the document.
+    /// Returns the SHA-256 of the document, or of the entries if there was none.
     pub fn sha256(&self) -> &[u8; 32] {
         &self.sha256
     }

@@ -12,8 +12,8 @@ const MAX_TEXT_BYTES: usize = 1024;
 
 /// One active model of a [`Catalog`](super::Catalog).
 ///
-/// Optional fields are read leniently: one with an unexpected type counts as absent, so that an
-/// error in it never takes a model out of service.
+/// [`Catalog::parse`](super::Catalog::parse) reads entries from a document, and
+/// [`new`](Self::new) makes one of any other data.
 ///
 /// # Examples
 ///
@@ -44,6 +44,78 @@ pub struct ModelEntry {
 }
 
 impl ModelEntry {
+    /// Returns an entry with this name and ID, of unknown type, and with no other field.
+    ///
+    /// White space around the name and the ID is removed.
+    /// [`Catalog::from_entries`](super::Catalog::from_entries) leaves out an entry whose name or ID
+    /// is empty or longer than 1,024 bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_model_routing::registry::{ModelEntry, ModelType};
+    ///
+    /// let entry = ModelEntry::new("tts-kokoro", "0x0c")
+    ///     .with_model_type("TTS")
+    ///     .with_tags(["speech", "82m"])
+    ///     .with_created_at(1_735_689_600);
+    /// assert_eq!((entry.name(), entry.id()), ("tts-kokoro", "0x0c"));
+    /// assert_eq!(entry.model_type(), &ModelType::Tts);
+    /// ```
+    pub fn new(name: impl AsRef<str>, id: impl AsRef<str>) -> Self {
+        let (name, id) = (name.as_ref().trim(), id.as_ref().trim());
+        Self {
+            name: name.into(),
+            id: id.into(),
+            id_literal: json_literal(id),
+            name_literal: json_literal(name),
+            id_header_value: header_value(id),
+            name_header_value: header_value(name),
+            model_type: ModelType::Unknown,
+            tags: Vec::new(),
+            created_at: 0,
+            owner: None,
+            venice_id: None,
+        }
+    }
+
+    /// Sets the kind of inference that the model does: a [`ModelType`] or its name.
+    #[must_use]
+    pub fn with_model_type(mut self, model_type: impl Into<ModelType>) -> Self {
+        self.model_type = model_type.into();
+        self
+    }
+
+    /// Sets the publisher's tags.
+    #[must_use]
+    pub fn with_tags(mut self, tags: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.tags = tags.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets when the model was published, in seconds since the Unix epoch. Of two entries with one
+    /// name, the newer one has it.
+    #[must_use]
+    pub fn with_created_at(mut self, seconds: u64) -> Self {
+        self.created_at = seconds;
+        self
+    }
+
+    /// Sets the publisher. An empty one is none.
+    #[must_use]
+    pub fn with_owner(mut self, owner: impl AsRef<str>) -> Self {
+        self.owner = non_empty(owner);
+        self
+    }
+
+    /// Sets an alias, by which the model is found too unless another entry has it as its name or
+    /// alias. An empty one is none.
+    #[must_use]
+    pub fn with_venice_id(mut self, alias: impl AsRef<str>) -> Self {
+        self.venice_id = non_empty(alias);
+        self
+    }
+
     /// Returns the model's name, spelled as in the document.
     pub fn name(&self) -> &str {
         &self.name
@@ -75,6 +147,11 @@ impl ModelEntry {
         self.owner.as_deref()
     }
 
+    /// Returns the alias that the catalog gives the model beside the slug of its name.
+    pub fn venice_id(&self) -> Option<&str> {
+        self.venice_id.as_deref()
+    }
+
     /// Returns the name as a cheap handle, for labels of metrics.
     #[cfg(feature = "metrics")]
     pub(crate) fn shared_name(&self) -> &Arc<str> {
@@ -101,49 +178,55 @@ impl ModelEntry {
         &self.name_header_value
     }
 
-    pub(super) fn venice_id(&self) -> Option<&str> {
-        self.venice_id.as_deref()
-    }
-
     /// Reads an element of the document's `models`. Returns `None` if it is deleted or has no
     /// usable `Name` or `Id`.
     pub(super) fn from_value(value: &Value) -> Option<Self> {
         if value.get("IsDeleted") == Some(&Value::Bool(true)) {
             return None;
         }
-        let text = |key: &str| {
-            let text = value.get(key)?.as_str()?.trim();
-            (!text.is_empty()).then_some(text)
-        };
-        let short = |key: &str| text(key).filter(|text| text.len() <= MAX_TEXT_BYTES);
-        let id = short("Id")?;
-        let name = short("Name")?;
-        Some(Self {
-            name: name.into(),
-            id: id.into(),
-            id_literal: serde_json::to_vec(id).ok()?.into(),
-            name_literal: serde_json::to_vec(name).ok()?.into(),
-            id_header_value: header_value(id)?,
-            name_header_value: header_value(name)?,
-            model_type: ModelType::parse(text("ModelType")),
-            tags: value
-                .get("Tags")
-                .and_then(Value::as_array)
-                .map(|tags| {
-                    tags.iter()
-                        .filter_map(Value::as_str)
-                        .map(String::from)
-                        .collect()
-                })
-                .unwrap_or_default(),
-            created_at: value.get("CreatedAt").and_then(Value::as_u64).unwrap_or(0),
-            owner: text("Owner").map(String::from),
-            venice_id: value
-                .get("enrichment")
-                .and_then(|enrichment| enrichment.get("veniceId")?.as_str())
-                .map(String::from),
-        })
+        let text = |key: &str| value.get(key)?.as_str();
+        let entry = Self::new(text("Name")?, text("Id")?);
+        if !entry.is_usable() {
+            return None;
+        }
+        let tags = value.get("Tags").and_then(Value::as_array);
+        let enrichment = |key: &str| value.get("enrichment")?.get(key)?.as_str();
+        let venice_id = enrichment("veniceId").or_else(|| enrichment("venice_id"));
+        Some(
+            entry
+                .with_model_type(text("ModelType").unwrap_or_default())
+                .with_tags(tags.into_iter().flatten().filter_map(Value::as_str))
+                .with_created_at(value.get("CreatedAt").and_then(Value::as_u64).unwrap_or(0))
+                .with_owner(text("Owner").unwrap_or_default())
+                .with_venice_id(venice_id.unwrap_or_default()),
+        )
     }
+
+    /// Returns whether the name and the ID are neither empty nor too long.
+    pub(super) fn is_usable(&self) -> bool {
+        let is_usable = |text: &str| (1..=MAX_TEXT_BYTES).contains(&text.len());
+        is_usable(&self.name) && is_usable(&self.id)
+    }
+
+    /// Returns the entry as text, which is the same only for equal entries.
+    pub(super) fn to_canonical_text(&self) -> String {
+        serde_json::json!([
+            self.name(),
+            self.id(),
+            self.model_type.as_str(),
+            self.tags,
+            self.created_at,
+            self.owner,
+            self.venice_id,
+        ])
+        .to_string()
+    }
+}
+
+/// Returns `text` without white space around it, or `None` if there is nothing else.
+fn non_empty(text: impl AsRef<str>) -> Option<String> {
+    let text = text.as_ref().trim();
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 /// The kind of inference that a model does: the `ModelType` of its entry.
@@ -176,11 +259,15 @@ impl ModelType {
             Self::Other(name) => name,
         }
     }
+}
 
-    fn parse(name: Option<&str>) -> Self {
-        let Some(name) = name else {
+impl From<&str> for ModelType {
+    /// Reads a type in any letter case. The empty text is [`ModelType::Unknown`].
+    fn from(name: &str) -> Self {
+        let name = name.trim();
+        if name.is_empty() {
             return Self::Unknown;
-        };
+        }
         [
             Self::Llm,
             Self::Embedding,
@@ -200,9 +287,14 @@ impl fmt::Display for ModelType {
     }
 }
 
+/// Returns `text` as a JSON string literal.
+fn json_literal(text: &str) -> Bytes {
+    Value::from(text).to_string().into()
+}
+
 /// Returns `text` as a header value: unchanged if it is printable ASCII (RFC 9110, 5.5), else
 /// percent-encoded.
-fn header_value(text: &str) -> Option<HeaderValue> {
+fn header_value(text: &str) -> HeaderValue {
     // `%` too, so that the value can be decoded.
     const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
@@ -211,7 +303,8 @@ fn header_value(text: &str) -> Option<HeaderValue> {
     } else {
         Cow::from(utf8_percent_encode(text, ESCAPED))
     };
-    HeaderValue::from_str(&text).ok()
+    // Every printable ASCII text is a header value.
+    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 #[cfg(test)]
@@ -268,9 +361,9 @@ mod tests {
             ("unknown", ModelType::Unknown),
             ("IMAGE", ModelType::Other("IMAGE".into())),
         ] {
-            assert_eq!(ModelType::parse(Some(spelling)), expected);
+            assert_eq!(ModelType::from(spelling), expected);
         }
-        assert_eq!(ModelType::parse(None), ModelType::Unknown);
+        assert_eq!(ModelType::from(" "), ModelType::Unknown);
     }
 
     #[test]
@@ -288,7 +381,7 @@ mod tests {
             ("größe 1%", "gr%C3%B6%C3%9Fe 1%25"),
             ("a\r\nx: y\0", "a%0D%0Ax: y%00"),
         ] {
-            assert_eq!(header_value(text).unwrap(), value);
+            assert_eq!(header_value(text), value);
         }
     }
 }

@@ -193,6 +193,14 @@ impl SourceError {
         }
     }
 
+    /// Returns the error for a document longer than `max_bytes`.
+    pub(super) fn too_large(max_bytes: usize) -> Self {
+        Self::new(format!(
+            "the document is larger than {max_bytes} bytes (`max_catalog_bytes`): is this the \
+             location of the active models?"
+        ))
+    }
+
     /// Sets the cause.
     #[must_use]
     pub fn with_source(mut self, cause: impl Into<BoxError>) -> Self {

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use super::{
     catalog::Catalog,
     error::{RegistryError, Unavailable},
-    policy::RegistryPolicy,
+    policy::{MAX_DURATION, RegistryPolicy},
     refresh::{BoxFuture, CatalogLookup},
     snapshot::Refreshed,
     source::RegistrySource,
@@ -71,6 +71,34 @@ pub struct Registry {
 }
 
 impl Registry {
+    /// Returns a registry whose catalog never changes and never gets stale, for tests and for
+    /// models that are known when the program starts.
+    ///
+    /// It has no source, fetches nothing and needs no runtime. [`refresh`](Self::refresh) returns
+    /// [`Refreshed::Unchanged`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_model_routing::registry::{Catalog, ModelEntry, Registry};
+    ///
+    /// let catalog = Catalog::from_entries([ModelEntry::new("venice-uncensored", "0xb603")])?;
+    /// let registry = Registry::fixed(catalog);
+    /// assert_eq!(registry.snapshot().map(|catalog| catalog.len()), Some(1));
+    /// assert_eq!(registry.stats().fetches, 0);
+    /// # Ok::<(), tower_model_routing::registry::CatalogError>(())
+    /// ```
+    pub fn fixed(catalog: impl Into<Arc<Catalog>>) -> Self {
+        let policy = RegistryPolicy {
+            ttl: MAX_DURATION,
+            miss_refresh: MAX_DURATION,
+            ..RegistryPolicy::default()
+        };
+        Self {
+            inner: Arc::new(Inner::fixed(policy, catalog.into())),
+        }
+    }
+
     /// Returns a registry with a policy that is valid.
     pub(super) fn from_parts(
         source: Arc<dyn RegistrySource>,
@@ -83,6 +111,9 @@ impl Registry {
     }
 
     /// Returns the catalog at any age. Waits for nothing and starts nothing.
+    ///
+    /// Another registry can start with it: see
+    /// [`RegistryBuilder::initial_catalog`](super::RegistryBuilder::initial_catalog).
     pub fn snapshot(&self) -> Option<Arc<Catalog>> {
         self.inner.catalog()
     }

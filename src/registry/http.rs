@@ -1,47 +1,52 @@
 //! The source that fetches a catalog over HTTP or HTTPS.
 
-use std::{
-    error::Error,
-    fmt,
-    sync::{Arc, OnceLock},
-};
+use std::{error::Error, fmt, sync::OnceLock};
 
 use bytes::BytesMut;
 use reqwest::{
-    Client, Response, StatusCode,
+    Client, ClientBuilder, Response, StatusCode,
     header::{ACCEPT, CONTENT_ENCODING, ETAG, IF_NONE_MATCH},
     redirect::Policy,
 };
-use rustls::{ClientConfig, RootCertStore, crypto::CryptoProvider};
-use rustls_platform_verifier::Verifier;
 use url::{Host, Url};
 
 use super::{
     error::SourceError,
+    policy::DEFAULT_MAX_CATALOG_BYTES,
     source::{FetchFuture, Fetched, RegistrySource},
 };
 
-const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
 const MAX_REDIRECTS: usize = 3;
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+const HAS_TLS: bool = cfg!(any(feature = "rustls", feature = "rustls-no-provider"));
 
 /// A source that fetches the catalog from an `http` or `https` URL.
 ///
 /// It sends `If-None-Match`. It follows up to three redirects, but none from https to http or to a
-/// URL with credentials. It rejects any status but 200 and 304, and any body over 32 MiB. A user
-/// name and password in the URL are sent as `Authorization: Basic`. Neither they nor the query
-/// appear in errors, logs or the [`location`](RegistrySource::location).
+/// URL with credentials. It rejects any status but 200 and 304. A user name and password in the URL
+/// are sent as `Authorization: Basic`. Neither they nor the query appear in errors, logs or the
+/// [`location`](RegistrySource::location). `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` apply unless
+/// the URL is a loopback address.
 ///
-/// TLS is rustls with the CA certificates of the platform, and with the default crypto provider of
-/// the process if one is installed, otherwise *ring*. `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`
-/// apply unless the URL is a loopback address.
+/// # TLS
+///
+/// TLS is that of reqwest with the same features, and with the CA certificates of the platform:
+///
+/// | feature | `https` |
+/// |---|---|
+/// | `rustls` (default) | rustls with the default crypto provider of the process if one is installed, otherwise with reqwest's, which is aws-lc-rs |
+/// | `rustls-no-provider` | rustls with the default crypto provider of the process, which the program must install first, even for `http` |
+/// | neither | [`new`](Self::new) returns an error; [`with_client`](Self::with_client) takes a client with TLS of your choice |
+///
+/// Only this crate's features count: another crate's that turns on TLS in reqwest does not make
+/// `https` work here.
 ///
 /// # Examples
 ///
 /// ```
 /// use tower_model_routing::registry::{Registry, ReqwestSource};
 ///
-/// let source = ReqwestSource::new("https://active.mor.org/active_models.json")?;
+/// let source = ReqwestSource::new("http://models.internal/active_models.json")?;
 /// let registry = Registry::builder(source).build()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -56,31 +61,56 @@ impl ReqwestSource {
     ///
     /// # Errors
     ///
-    /// Returns an error if the URL is not a valid `http` or `https` URL.
-    pub fn new(url: &str) -> Result<Self, InvalidRegistryUrl> {
-        let url = Url::parse(url.trim()).map_err(|error| InvalidRegistryUrl(Some(error)))?;
-        match url.scheme() {
-            "http" | "https" => Ok(Self {
-                url,
-                client: OnceLock::new(),
-            }),
-            _ => Err(InvalidRegistryUrl(None)),
+    /// Returns an error if
+    ///
+    /// - the URL is not a valid `http` or `https` URL,
+    /// - it is an `https` URL, and neither of the features `rustls` and `rustls-no-provider` is on,
+    /// - the feature `rustls-no-provider` is on, `rustls` is not, and no crypto provider is
+    ///   installed.
+    pub fn new(url: &str) -> Result<Self, ReqwestSourceError> {
+        let url = parse_url(url)?;
+        if url.scheme() == "https" && !HAS_TLS {
+            return Err(ReqwestSourceError(Problem::NoTls));
         }
+        #[cfg(all(feature = "rustls-no-provider", not(feature = "rustls")))]
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            return Err(ReqwestSourceError(Problem::NoCryptoProvider));
+        }
+        Ok(Self {
+            url,
+            client: OnceLock::new(),
+        })
     }
 
-    /// Returns a source that uses this client, with its certificates, proxies, headers and redirect
-    /// policy.
+    /// Returns a source that uses this client, with its TLS, certificates, proxies, headers and
+    /// redirect policy.
+    ///
+    /// This is the way to native TLS, to a CA of your own, and to a crypto provider other than the
+    /// default one of the process.
     ///
     /// # Errors
     ///
     /// Returns an error if the URL is not a valid `http` or `https` URL.
-    pub fn with_client(url: &str, client: Client) -> Result<Self, InvalidRegistryUrl> {
-        let mut source = Self::new(url)?;
-        source.client = client.into();
-        Ok(source)
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_model_routing::registry::ReqwestSource;
+    ///
+    /// // With reqwest's feature `native-tls`: `.tls_backend_native()`.
+    /// let client = reqwest::Client::builder().build()?;
+    /// let url = "https://active.mor.org/active_models.json";
+    /// let source = ReqwestSource::with_client(url, client)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_client(url: &str, client: Client) -> Result<Self, ReqwestSourceError> {
+        Ok(Self {
+            url: parse_url(url)?,
+            client: client.into(),
+        })
     }
 
-    async fn get(&self, etag: Option<&str>) -> Result<Fetched, SourceError> {
+    async fn get(&self, etag: Option<&str>, max_bytes: usize) -> Result<Fetched, SourceError> {
         let mut request = self
             .client()?
             .get(self.url.clone())
@@ -102,28 +132,22 @@ impl ReqwestSource {
         }
         let etag = response.headers().get(ETAG).and_then(|v| v.to_str().ok());
         let etag = etag.map(str::to_owned);
-        let document = Fetched::document(Self::body(response).await?);
+        let document = Fetched::document(Self::body(response, max_bytes).await?);
         Ok(match etag {
             Some(etag) => document.with_etag(etag),
             None => document,
         })
     }
 
-    async fn body(mut response: Response) -> Result<BytesMut, SourceError> {
-        let too_large = || {
-            SourceError::new(format!(
-                "the response is larger than {} MiB: is this the URL of the active models?",
-                MAX_BODY_BYTES >> 20
-            ))
-        };
+    async fn body(mut response: Response, max_bytes: usize) -> Result<BytesMut, SourceError> {
         let declared = response.content_length().unwrap_or(0);
-        if declared > MAX_BODY_BYTES as u64 {
-            return Err(too_large());
+        if declared > max_bytes as u64 {
+            return Err(SourceError::too_large(max_bytes));
         }
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(Self::fetch_error)? {
-            if chunk.len() > MAX_BODY_BYTES - body.len() {
-                return Err(too_large());
+            if chunk.len() > max_bytes - body.len() {
+                return Err(SourceError::too_large(max_bytes));
             }
             body.extend_from_slice(&chunk);
         }
@@ -172,7 +196,11 @@ impl ReqwestSource {
 
 impl RegistrySource for ReqwestSource {
     fn fetch<'a>(&'a self, etag: Option<&'a str>) -> FetchFuture<'a> {
-        Box::pin(self.get(etag))
+        self.fetch_up_to(etag, DEFAULT_MAX_CATALOG_BYTES)
+    }
+
+    fn fetch_up_to<'a>(&'a self, etag: Option<&'a str>, max_bytes: usize) -> FetchFuture<'a> {
+        Box::pin(self.get(etag, max_bytes))
     }
 
     fn location(&self) -> String {
@@ -192,22 +220,53 @@ impl fmt::Debug for ReqwestSource {
 ///
 /// It does not repeat the URL, which may contain a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvalidRegistryUrl(Option<url::ParseError>);
+pub struct ReqwestSourceError(Problem);
 
-impl fmt::Display for InvalidRegistryUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the registry URL is not a valid http:// or https:// URL")
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Problem {
+    InvalidUrl(Option<url::ParseError>),
+    NoTls,
+    #[cfg(all(feature = "rustls-no-provider", not(feature = "rustls")))]
+    NoCryptoProvider,
+}
+
+impl ReqwestSourceError {
+    /// Returns the problem, which follows the name of the setting in a message.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self.0 {
+            Problem::InvalidUrl(_) => "is not a valid http:// or https:// URL",
+            Problem::NoTls => {
+                "is an https:// URL; enable the feature `rustls` or `rustls-no-provider` of \
+                 tower-model-routing, or give a `ReqwestSource::with_client`"
+            }
+            #[cfg(all(feature = "rustls-no-provider", not(feature = "rustls")))]
+            Problem::NoCryptoProvider => {
+                "cannot be fetched without a crypto provider; call \
+                 `rustls::crypto::ring::default_provider().install_default()`, or that of another \
+                 provider, at the start of the program, or enable the feature `rustls` of \
+                 tower-model-routing"
+            }
+        }
     }
 }
 
-impl Error for InvalidRegistryUrl {
+impl fmt::Display for ReqwestSourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the registry URL {}", self.reason())
+    }
+}
+
+impl Error for ReqwestSourceError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.as_ref().map(|error| error as _)
+        match &self.0 {
+            Problem::InvalidUrl(Some(error)) => Some(error),
+            _ => None,
+        }
     }
 }
 
 /// The reason why a redirect was not followed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, PartialEq, thiserror::Error)]
 enum RejectedRedirect {
     #[error("more than {MAX_REDIRECTS} redirects")]
     TooMany,
@@ -217,79 +276,67 @@ enum RejectedRedirect {
     Scheme,
     #[error("it leads to a URL with a user name or password")]
     Credentials,
-    #[error(transparent)]
-    NoCertificates(#[from] NoCertificates),
+    #[error("it leads to https, which needs {HTTPS_NEEDS}")]
+    NoTls,
 }
 
-/// The error of https on a machine without CA certificates.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error(
-    "no CA certificates were found on this machine: install them (the package is often called \
-     ca-certificates) or set SSL_CERT_FILE"
-)]
-struct NoCertificates(#[source] rustls::Error);
+const HTTPS_NEEDS: &str = if HAS_TLS {
+    "CA certificates: install them (the package is often called ca-certificates) or set \
+     SSL_CERT_FILE"
+} else {
+    "the feature `rustls` or `rustls-no-provider` of tower-model-routing"
+};
+
+fn parse_url(url: &str) -> Result<Url, ReqwestSourceError> {
+    let invalid = |error| ReqwestSourceError(Problem::InvalidUrl(error));
+    let url = Url::parse(url.trim()).map_err(|error| invalid(Some(error)))?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        _ => Err(invalid(None)),
+    }
+}
 
 fn build_client(url: &Url) -> Result<Client, SourceError> {
-    let failed = |error: Box<dyn Error + Send + Sync>| {
-        SourceError::new("the HTTP client cannot be set up").with_source(error)
+    let client = client_builder(url, HAS_TLS).build();
+    // Without CA certificates reqwest builds no client, even for http.
+    #[cfg(any(feature = "rustls", feature = "rustls-no-provider"))]
+    let client = match client {
+        Err(_) if url.scheme() == "http" => client_builder(url, false).tls_certs_only([]).build(),
+        client => client,
     };
-    let provider = match CryptoProvider::get_default() {
-        Some(provider) => Arc::clone(provider),
-        None => Arc::new(rustls::crypto::ring::default_provider()),
-    };
-    let tls = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| failed(error.into()))?;
-    let (mut tls, no_certificates) = match Verifier::new(provider) {
-        Ok(verifier) => {
-            let verified = tls
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(verifier));
-            (verified.with_no_client_auth(), None)
-        }
-        // The client is not stored then, so that the next fetch looks for certificates again.
-        Err(error) if url.scheme() == "https" => {
-            return Err(SourceError::new("https cannot be used").with_source(NoCertificates(error)));
-        }
-        Err(error) => {
-            let unverified = tls.with_root_certificates(RootCertStore::empty());
-            (
-                unverified.with_no_client_auth(),
-                Some(NoCertificates(error)),
-            )
-        }
-    };
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    client.map_err(|error| {
+        let message = match url.scheme() {
+            // The client is not stored, so that the next fetch looks for certificates again.
+            "https" => format!("the HTTP client cannot be built: https needs {HTTPS_NEEDS}"),
+            _ => "the HTTP client cannot be built".to_owned(),
+        };
+        SourceError::new(message).with_source(error.without_url())
+    })
+}
 
+/// Returns a builder of the client for `url`. `https` is whether redirects to https are followed.
+fn client_builder(url: &Url, https: bool) -> ClientBuilder {
     let redirects = Policy::custom(move |attempt| {
-        match check_redirect(attempt.previous(), attempt.url(), no_certificates.as_ref()) {
+        match check_redirect(attempt.previous(), attempt.url(), https) {
             Some(rejected) => attempt.error(rejected),
             None => attempt.follow(),
         }
     });
     let builder = Client::builder()
-        .tls_backend_preconfigured(tls)
+        .http1_only()
         .user_agent(USER_AGENT)
         // It would reveal the query to the next server.
         .referer(false)
         .redirect(redirects);
-    let builder = if is_loopback(url) {
+    if is_loopback(url) {
         builder.no_proxy()
     } else {
         builder
-    };
-    builder
-        .build()
-        .map_err(|error| failed(error.without_url().into()))
+    }
 }
-
 /// Returns the reason why a redirect to `next` is not followed, or `None` if it is. `previous`
-/// begins with the registry's URL.
-fn check_redirect(
-    previous: &[Url],
-    next: &Url,
-    no_certificates: Option<&NoCertificates>,
-) -> Option<RejectedRedirect> {
+/// begins with the registry's URL, and `https` is whether https can be used.
+fn check_redirect(previous: &[Url], next: &Url, https: bool) -> Option<RejectedRedirect> {
     let secure = previous.iter().any(|url| url.scheme() == "https");
     match next.scheme() {
         _ if previous.len() > MAX_REDIRECTS => Some(RejectedRedirect::TooMany),
@@ -299,7 +346,7 @@ fn check_redirect(
         }
         "http" if secure => Some(RejectedRedirect::Downgrade),
         "http" => None,
-        "https" => no_certificates.cloned().map(RejectedRedirect::from),
+        "https" => (!https).then_some(RejectedRedirect::NoTls),
         _ => Some(RejectedRedirect::Scheme),
     }
 }
@@ -334,7 +381,7 @@ mod tests {
 
     fn rejected(previous: &[&str], next: &str) -> Option<String> {
         let next = Url::parse(next).unwrap();
-        check_redirect(&urls(previous), &next, None).map(|rejected| rejected.to_string())
+        check_redirect(&urls(previous), &next, true).map(|rejected| rejected.to_string())
     }
 
     #[test]
@@ -375,14 +422,10 @@ mod tests {
     }
 
     #[test]
-    fn redirect_to_https_needs_certificates() {
+    fn redirect_to_https_needs_tls() {
         let next = Url::parse("https://b/").unwrap();
-        let none = NoCertificates(rustls::Error::General("none".to_owned()));
-        let rejected = check_redirect(&urls(&["http://a/"]), &next, Some(&none)).unwrap();
-        assert!(
-            rejected.to_string().contains("CA certificates"),
-            "{rejected}"
-        );
+        let rejected = check_redirect(&urls(&["http://a/"]), &next, false);
+        assert_eq!(rejected, Some(RejectedRedirect::NoTls));
     }
 
     #[test]
@@ -411,19 +454,19 @@ mod tests {
             "http://user:secret@:80/",
             "https://user:secret@h:port/",
         ] {
-            let error = ReqwestSource::new(url).unwrap_err();
+            let error = parse_url(url).unwrap_err();
             let text = format!("{error} {error:?} {:?}", error.source());
             assert!(!text.contains("secret"), "{text}");
         }
         for url in ["http://h", "HTTPS://h/x", " https://h/x\n"] {
-            ReqwestSource::new(url).unwrap();
+            parse_url(url).unwrap();
         }
     }
 
     #[test]
     fn location_has_no_credentials_and_no_query() {
-        let source =
-            ReqwestSource::new("https://user:secret@h:8443/models.json?key=secret#secret").unwrap();
+        let url = "https://user:secret@h:8443/models.json?key=secret#secret";
+        let source = ReqwestSource::with_client(url, Client::new()).unwrap();
         assert_eq!(source.location(), "https://h:8443/models.json");
         assert!(!format!("{source:?}").contains("secret"));
     }

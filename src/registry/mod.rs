@@ -7,7 +7,7 @@
 //! # Examples
 //!
 //! ```no_run
-//! # #[cfg(feature = "reqwest")]
+//! # #[cfg(feature = "rustls")]
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::time::Duration;
 //! use tower_model_routing::registry::{Registry, ReqwestSource};
@@ -41,7 +41,7 @@ mod stats;
 mod sync;
 
 #[cfg(feature = "reqwest")]
-pub use self::http::{InvalidRegistryUrl, ReqwestSource};
+pub use self::http::{ReqwestSource, ReqwestSourceError};
 #[cfg(feature = "metrics")]
 pub(crate) use self::single_flight::REFRESHES;
 pub use self::{

@@ -1,4 +1,4 @@
-//! The timing policy of a registry, and its validation.
+//! The policy of a registry (durations, and the limit of a document), and its validation.
 
 use std::{fmt, time::Duration};
 
@@ -6,9 +6,13 @@ use std::{fmt, time::Duration};
 pub(crate) const MIN_DURATION: Duration = Duration::from_millis(1);
 
 /// The longest duration that a setting accepts. Instants computed from it do not overflow.
-pub(crate) const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+pub(super) const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// The durations for which a [`Registry`](super::Registry) uses a catalog and requests wait for it.
+/// The longest document by default.
+pub(super) const DEFAULT_MAX_CATALOG_BYTES: usize = 8 << 20;
+
+/// The durations for which a [`Registry`](super::Registry) uses a catalog and requests wait for it,
+/// and the limit of its size.
 ///
 /// [`RegistryBuilder`](super::RegistryBuilder) makes and validates it, and
 /// [`Registry::policy`](super::Registry::policy) returns it.
@@ -25,6 +29,8 @@ pub struct RegistryPolicy {
     pub max_refresh_wait: Duration,
     /// See [`RegistryBuilder::max_stale`](super::RegistryBuilder::max_stale).
     pub max_stale: Option<Duration>,
+    /// See [`RegistryBuilder::max_catalog_bytes`](super::RegistryBuilder::max_catalog_bytes).
+    pub max_catalog_bytes: usize,
 }
 
 impl RegistryPolicy {
@@ -49,6 +55,7 @@ impl Default for RegistryPolicy {
             miss_refresh: Duration::from_secs(10),
             max_refresh_wait: Duration::from_secs(2),
             max_stale: None,
+            max_catalog_bytes: DEFAULT_MAX_CATALOG_BYTES,
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, Weak};
 
-use tokio::{sync::watch, time::Instant};
+use tokio::{sync::watch, task::spawn_blocking, time::Instant};
 
 use super::{
     catalog::hex,
-    error::FetchFailure,
+    error::{FetchFailure, SourceError},
     freshness::overdue_at,
     snapshot::{Refreshed, Snapshot, Update},
+    source::{Fetched, RegistrySource},
     state::{InFlight, Inner, RefreshResult, RefreshState, Waiter},
     sync::{Handle, MutexGuard, now, timeout},
 };
@@ -16,6 +17,9 @@ use super::{
 /// The counter of refreshes, by result.
 #[cfg(feature = "metrics")]
 pub(crate) const REFRESHES: &str = "model_registry_refreshes_total";
+
+/// The longest document that is parsed on a thread of the runtime.
+const MAX_INLINE_BYTES: usize = 64 << 10;
 
 impl Inner {
     /// Joins or starts a fetch.
@@ -30,6 +34,14 @@ impl Inner {
         {
             return in_flight.waiter.clone();
         }
+        let Some(source) = self.source.clone() else {
+            // A fixed catalog stays as it is.
+            let (_, result) = watch::channel(Some(Ok(Refreshed::Unchanged)));
+            return Waiter {
+                started: now,
+                result,
+            };
+        };
         let (sender, result) = watch::channel(None);
         let waiter = Waiter {
             started: now,
@@ -53,27 +65,33 @@ impl Inner {
             sender,
             fetched: None,
         };
-        self.spawn(guard, Arc::clone(snapshot));
+        self.spawn(source, guard, Arc::clone(snapshot));
         waiter
     }
 
     /// Spawns the task of a fetch.
-    fn spawn(&self, guard: CompletionGuard, snapshot: Arc<Snapshot>) {
+    fn spawn(
+        &self,
+        source: Arc<dyn RegistrySource>,
+        guard: CompletionGuard,
+        snapshot: Arc<Snapshot>,
+    ) {
         let id = guard.id;
         let Ok(runtime) = Handle::try_current() else {
             return guard.complete(now(), Err(FetchFailure::NoRuntime));
         };
-        let source = Arc::clone(&self.source);
         let limit = self.policy.fetch_timeout;
+        let max_bytes = self.policy.max_catalog_bytes;
         // The task holds no handle of the registry, so that dropping the last one aborts it.
         let task = runtime.spawn(async move {
-            let fetched = timeout(limit, source.fetch(snapshot.etag.as_deref())).await;
+            let fetch = source.fetch_up_to(snapshot.etag.as_deref(), max_bytes);
+            let fetched = timeout(limit, fetch).await;
             // Parsing a large document takes time that makes the catalog no fresher.
             let arrived = now();
             let result = match fetched {
                 Err(_) => Err(FetchFailure::Timeout(limit)),
                 Ok(Err(error)) => Err(FetchFailure::Source(error)),
-                Ok(Ok(fetched)) => snapshot.update(fetched),
+                Ok(Ok(fetched)) => update(snapshot, fetched, max_bytes).await,
             };
             guard.complete(arrived, result);
         });
@@ -164,6 +182,30 @@ impl Inner {
                 if catalog.is_some() { "the last one stays in use" } else { "there is none yet" },
             ),
         }
+    }
+}
+
+/// Returns what a fetch with the snapshot's ETag changes. A long document is hashed and parsed on a
+/// blocking thread.
+async fn update(
+    snapshot: Arc<Snapshot>,
+    fetched: Fetched,
+    max_bytes: usize,
+) -> Result<Update, FetchFailure> {
+    match &fetched {
+        Fetched::Document { body, .. } if body.len() > max_bytes => {
+            Err(FetchFailure::Source(SourceError::too_large(max_bytes)))
+        }
+        Fetched::Document { body, .. } if body.len() > MAX_INLINE_BYTES => {
+            let update = spawn_blocking(move || snapshot.update(fetched)).await;
+            update.unwrap_or_else(|error| {
+                Err(match error.is_panic() {
+                    true => FetchFailure::Panicked,
+                    false => FetchFailure::CutOff,
+                })
+            })
+        }
+        _ => snapshot.update(fetched),
     }
 }
 

@@ -83,13 +83,22 @@ impl Snapshot {
         }
     }
 
+    /// Returns the snapshot with an initial catalog, whose age is unknown.
     pub(super) fn seeded(catalog: Arc<Catalog>, policy: &RegistryPolicy, now: Instant) -> Self {
         Self {
             catalog: Some(catalog),
-            etag: None,
             freshness: Freshness::seeded(policy, now),
-            error: None,
+            ..Self::cold()
         }
+    }
+
+    /// Returns the snapshot with a catalog that is as if fetched now.
+    pub(super) fn validated(catalog: Arc<Catalog>, policy: &RegistryPolicy, now: Instant) -> Self {
+        let update = Update::Changed {
+            catalog,
+            etag: None,
+        };
+        Self::cold().after(update, policy, now, 0.0)
     }
 
     /// Returns the catalog if a request uses it and starts nothing.

@@ -16,11 +16,15 @@ use super::{catalog::Catalog, error::SourceError};
 ///
 /// # Examples
 ///
-/// ```
-/// use tower_model_routing::registry::{FetchFuture, Fetched, RegistrySource, SourceError};
+/// A document in a file:
 ///
-/// /// A catalog in a file.
-/// struct File(std::path::PathBuf);
+/// ```
+/// use std::path::PathBuf;
+/// use tower_model_routing::registry::{
+///     FetchFuture, Fetched, Registry, RegistrySource, SourceError,
+/// };
+///
+/// struct File(PathBuf);
 ///
 /// impl RegistrySource for File {
 ///     fn fetch<'a>(&'a self, _etag: Option<&'a str>) -> FetchFuture<'a> {
@@ -36,6 +40,58 @@ use super::{catalog::Catalog, error::SourceError};
 ///         self.0.display().to_string()
 ///     }
 /// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let path = std::env::temp_dir().join(format!("models-{}.json", std::process::id()));
+/// tokio::fs::write(&path, r#"{"models":[{"Name":"venice-uncensored","Id":"0xb603"}]}"#).await?;
+/// let registry = Registry::builder(File(path.clone())).build()?;
+/// assert_eq!(registry.catalog().await?.len(), 1);
+/// # tokio::fs::remove_file(path).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Rows of a database, by an async function. Equal rows in the same order are an unchanged catalog:
+///
+/// ```
+/// use tower_model_routing::registry::{
+///     Catalog, FetchFuture, Fetched, ModelEntry, Registry, RegistrySource, SourceError,
+/// };
+///
+/// /// Stands for a query.
+/// async fn active_models() -> std::io::Result<Vec<(String, String)>> {
+///     Ok(vec![("venice-uncensored".to_owned(), "0xb603".to_owned())])
+/// }
+///
+/// async fn catalog() -> Result<Fetched, SourceError> {
+///     let rows = active_models()
+///         .await
+///         .map_err(|error| SourceError::new("the query failed").with_source(error))?;
+///     let entries = rows.into_iter().map(|(name, id)| ModelEntry::new(name, id));
+///     let catalog = Catalog::from_entries(entries)
+///         .map_err(|error| SourceError::new("the rows are no catalog").with_source(error))?;
+///     Ok(Fetched::catalog(catalog))
+/// }
+///
+/// struct Database;
+///
+/// impl RegistrySource for Database {
+///     fn fetch<'a>(&'a self, _etag: Option<&'a str>) -> FetchFuture<'a> {
+///         Box::pin(catalog())
+///     }
+///
+///     fn location(&self) -> String {
+///         "the table of models".to_owned()
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let registry = Registry::builder(Database).build()?;
+/// assert!(registry.catalog().await?.find("venice-uncensored").is_some());
+/// # Ok(())
+/// # }
 /// ```
 pub trait RegistrySource: Send + Sync + 'static {
     /// Fetches the catalog, or confirms that it has not changed.
@@ -54,6 +110,27 @@ pub trait RegistrySource: Send + Sync + 'static {
     /// dropped.
     fn fetch<'a>(&'a self, etag: Option<&'a str>) -> FetchFuture<'a>;
 
+    /// Fetches like [`fetch`](Self::fetch), which it calls by default, but returns an error instead
+    /// of a document of more than `max_bytes`.
+    ///
+    /// The registry calls this method with its
+    /// [`max_catalog_bytes`](super::RegistryBuilder::max_catalog_bytes), and checks every document
+    /// in any case. Implement it for a source that can stop before it has read all of a document
+    /// that is too long, such as one that reads from a network.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the fetch failed or the document is too long. The registry's catalog
+    /// stays in use.
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`fetch`](Self::fetch).
+    fn fetch_up_to<'a>(&'a self, etag: Option<&'a str>, max_bytes: usize) -> FetchFuture<'a> {
+        let _ = max_bytes;
+        self.fetch(etag)
+    }
+
     /// Returns the name of this source in logs, errors and health pages: a URL or a path, without
     /// credentials or query. Called once, when the registry is built.
     fn location(&self) -> String;
@@ -62,6 +139,10 @@ pub trait RegistrySource: Send + Sync + 'static {
 impl<S: RegistrySource + ?Sized> RegistrySource for Arc<S> {
     fn fetch<'a>(&'a self, etag: Option<&'a str>) -> FetchFuture<'a> {
         (**self).fetch(etag)
+    }
+
+    fn fetch_up_to<'a>(&'a self, etag: Option<&'a str>, max_bytes: usize) -> FetchFuture<'a> {
+        (**self).fetch_up_to(etag, max_bytes)
     }
 
     fn location(&self) -> String {
@@ -79,7 +160,7 @@ pub enum Fetched {
     /// The catalog is the one whose ETag was passed. An error if none was passed.
     NotModified,
 
-    /// The document of the catalog.
+    /// The document of the catalog. The registry parses a long one on a blocking thread.
     #[non_exhaustive]
     Document {
         /// The document, not parsed yet.
@@ -88,8 +169,8 @@ pub enum Fetched {
         etag: Option<String>,
     },
 
-    /// The parsed catalog, from a source that shares it between registries or parses a very long
-    /// one on a blocking thread.
+    /// The catalog, from a source that has entries rather than a document, or shares a catalog
+    /// between registries.
     #[non_exhaustive]
     Catalog {
         /// The catalog. If its [`Catalog::sha256`] is the one of the registry's catalog, it counts
@@ -110,27 +191,6 @@ impl Fetched {
     }
 
     /// Returns a catalog without an ETag.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use tower_model_routing::registry::{Catalog, Fetched, SourceError};
-    ///
-    /// /// Parses a long document on a blocking thread.
-    /// async fn parse(document: Vec<u8>) -> Result<Fetched, SourceError> {
-    ///     let parse = tokio::task::spawn_blocking(move || Catalog::parse(&document));
-    ///     match parse.await {
-    ///         Ok(Ok(catalog)) => Ok(Fetched::catalog(catalog)),
-    ///         Ok(Err(error)) => Err(SourceError::new("not a catalog").with_source(error)),
-    ///         Err(error) => Err(SourceError::new("not parsed").with_source(error)),
-    ///     }
-    /// }
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// # let document = br#"{"models":[{"Id":"0xb603","Name":"venice-uncensored"}]}"#;
-    /// # assert!(matches!(parse(document.to_vec()).await, Ok(Fetched::Catalog { .. })));
-    /// # }
-    /// ```
     pub fn catalog(catalog: impl Into<Arc<Catalog>>) -> Self {
         Self::Catalog {
             catalog: catalog.into(),

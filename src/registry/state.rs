@@ -17,7 +17,8 @@ use super::{
 
 /// The state that all handles of a registry share.
 pub(super) struct Inner {
-    pub(super) source: Arc<dyn RegistrySource>,
+    /// `None` if the catalog is fixed.
+    pub(super) source: Option<Arc<dyn RegistrySource>>,
     location: Arc<str>,
     pub(super) policy: RegistryPolicy,
     /// Written only under the lock of `state`, read without it.
@@ -35,9 +36,25 @@ impl Inner {
             Some(catalog) => Snapshot::seeded(catalog, &policy, now()),
             None => Snapshot::cold(),
         };
+        let location = source.location();
+        Self::from_parts(Some(source), location, policy, snapshot)
+    }
+
+    /// Returns the state of a registry without a source.
+    pub(super) fn fixed(policy: RegistryPolicy, catalog: Arc<Catalog>) -> Self {
+        let snapshot = Snapshot::validated(catalog, &policy, now());
+        Self::from_parts(None, "a fixed catalog".to_owned(), policy, snapshot)
+    }
+
+    fn from_parts(
+        source: Option<Arc<dyn RegistrySource>>,
+        location: String,
+        policy: RegistryPolicy,
+        snapshot: Snapshot,
+    ) -> Self {
         Self {
-            location: source.location().into(),
             source,
+            location: location.into(),
             policy,
             snapshot: ArcSwap::from_pointee(snapshot),
             state: Mutex::default(),

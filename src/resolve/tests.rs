@@ -309,3 +309,22 @@ fn debug_shows_the_resolution() {
          resolved_by: Fallback, .. }"
     );
 }
+
+#[test]
+fn routed_model_of_a_test_is_resolved_by_its_entry() {
+    let entry = ModelEntry::new("Deep Seek", "0xAB").with_venice_id("ds");
+    for (requested, resolved_by) in [
+        (Some("Deep Seek"), ResolvedBy::Name),
+        (Some("deep seek"), ResolvedBy::Name),
+        (Some("0xab"), ResolvedBy::Id),
+        (Some("DS"), ResolvedBy::Alias),
+        (Some("Deep_Seek"), ResolvedBy::Slug),
+        (Some("other"), ResolvedBy::Fallback),
+        (None, ResolvedBy::Fallback),
+    ] {
+        let model = RoutedModel::new(entry.clone(), requested);
+        assert_eq!(model.requested(), requested);
+        assert_eq!(model.resolved_by(), resolved_by, "{requested:?}");
+        assert_eq!((model.name(), model.id()), ("Deep Seek", "0xAB"));
+    }
+}

@@ -9,15 +9,16 @@ mod late_rejection;
 mod multipart;
 mod other_paths;
 mod policies;
-#[cfg(feature = "reqwest")]
+#[cfg(feature = "rustls")]
 mod registry_http;
 mod rejections;
 mod request_body;
 mod response;
 mod routing;
-#[cfg(feature = "reqwest")]
+#[cfg(feature = "rustls")]
 mod secrets;
 mod services;
+mod sharing;
 mod support;
 mod telemetry;
 mod tower_contract;

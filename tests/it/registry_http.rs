@@ -75,8 +75,6 @@ async fn fetches_outside_of_a_registry() {
     let source = ReqwestSource::new(&server.url()).unwrap();
     source.fetch(None).await.unwrap();
 
-    // reqwest wants a crypto provider even for http.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let headers = [("x-custom", "yes")].map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap()));
     let client = reqwest::Client::builder()
         .no_proxy()
@@ -179,23 +177,40 @@ async fn slow_fetch_times_out() {
 }
 
 #[tokio::test]
-async fn caps_the_document_at_32_mib() {
-    let too_long = ((32 << 20) + 1).to_string();
+async fn caps_the_document_at_8_mib() {
+    let too_long = ((8 << 20) + 1).to_string();
     for response in [
         ScriptedResponse::endless(vec![b' '; 1 << 20]),
         // The declared length suffices: reading this body would fail as truncated.
         one().header("content-length", too_long),
     ] {
         let error = first_fetch_error(response).await;
-        assert!(error.contains("larger than 32 MiB"), "{error}");
+        assert!(error.contains("larger than 8388608 bytes"), "{error}");
     }
-    let longest = ScriptedResponse::new(200, vec![b' '; 32 << 20]);
+    let longest = ScriptedResponse::new(200, vec![b' '; 8 << 20]);
     let server = RegistryServer::start(longest).await;
     let source = ReqwestSource::new(&server.url()).unwrap();
     match source.fetch(None).await.unwrap() {
-        Fetched::Document { body, .. } => assert_eq!(body.len(), 32 << 20),
+        Fetched::Document { body, .. } => assert_eq!(body.len(), 8 << 20),
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn max_catalog_bytes_bounds_what_is_read() {
+    let server = RegistryServer::start(one()).await;
+    let fetch = async |max_bytes| {
+        let source = ReqwestSource::new(&server.url()).unwrap();
+        let registry = Registry::builder(source).max_catalog_bytes(max_bytes);
+        registry.build().unwrap().refresh().await
+    };
+    let len = match ReqwestSource::new(&server.url()).unwrap().fetch(None).await {
+        Ok(Fetched::Document { body, .. }) => body.len(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(fetch(len).await.unwrap(), Refreshed::Changed);
+    let error = fetch(len - 1).await.unwrap_err().report().to_string();
+    assert!(error.contains("max_catalog_bytes"), "{error}");
 }
 
 #[tokio::test]

@@ -20,6 +20,8 @@ use tower_model_routing::{ModelRoutingLayer, ResponseModel, RoutedBody, RoutingC
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
+    // For TLS to the upstream and to the registry. It fails only if there is one already.
+    let _ = ring::default_provider().install_default();
     let config = RoutingConfigBuilder::from_env()?
         .response_headers(true)
         .response_model(ResponseModel::Served)
@@ -60,7 +62,7 @@ impl Upstream {
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(Duration::from_secs(5)));
         let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(ring::default_provider())?
+            .with_native_roots()?
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);

@@ -59,6 +59,9 @@ use crate::{
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
+    // For TLS to the upstream and to the registry. It fails only if there is one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+
     // A huge page takes all of its memory once one byte is used, and read buffers are
     // used in part: with huge pages connections take up to ten times the memory, and no
     // less CPU time. The allocator does not request them (`no_thp`), but some systems

@@ -13,7 +13,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::{net::TcpStream, time::timeout};
 use tower::{Service, ServiceExt};
 use tower_model_routing::BoxError;
@@ -90,17 +90,14 @@ fn https_connector(
     tcp.set_keepalive(Some(Duration::from_secs(60)));
     // Divided among the addresses of the host.
     tcp.set_connect_timeout(Some(timeout));
-    let provider = ring::default_provider();
     let builder = HttpsConnectorBuilder::new();
     let builder = if upstream.scheme_str() == Some("https") {
         builder
-            .with_provider_and_native_roots(provider)
+            .with_native_roots()
             .map_err(|error| format!("no CA certificates for the upstream: {error}"))?
     } else {
         // Plain HTTP works without certificates.
-        let config = ClientConfig::builder_with_provider(Arc::new(provider))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(RootCertStore::empty());
+        let config = ClientConfig::builder().with_root_certificates(RootCertStore::empty());
         builder.with_tls_config(config.with_no_client_auth())
     };
     Ok(builder.https_or_http().enable_http1().wrap_connector(tcp))

@@ -1,4 +1,4 @@
-//! Parses the document that a registry publishes.
+//! Makes catalogs of the document that a registry publishes, and of entries.
 
 use std::{borrow::Cow, collections::HashMap, error::Error, fmt::Write as _, sync::Arc};
 
@@ -7,7 +7,10 @@ use sha2::{Digest, Sha256};
 
 use super::{Catalog, ModelEntry};
 
-/// The error of [`Catalog::parse`].
+/// The most entries of a catalog, usable or not.
+const MAX_ENTRIES: usize = 100_000;
+
+/// The error of [`Catalog::parse`] and [`Catalog::from_entries`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CatalogError {
@@ -24,10 +27,13 @@ pub enum CatalogError {
     /// The document has no `models`.
     #[error("the document has no `models`; check that the registry URL serves the active models")]
     NoModels,
+    /// There are too many entries, usable or not.
+    #[error("there are {0} entries; at most {MAX_ENTRIES} are allowed")]
+    TooManyEntries(usize),
     /// None of the entries is usable.
     #[error(
-        "none of the {0} entries under `models` is active and has a `Name` and an `Id` of at most \
-         1,024 bytes, so there is nothing to route to"
+        "none of the {0} entries is active and has a name and an ID of at most 1,024 bytes, so \
+         there is nothing to route to"
     )]
     NoUsableEntry(usize),
 }
@@ -45,13 +51,12 @@ impl CatalogError {
 }
 
 impl Catalog {
-    /// Parses a document: `{"models":[{"Id","Name","ModelType",…}]}`.
-    ///
-    /// Unusable entries are left out.
+    /// Parses a document of the [format](#format) above.
     ///
     /// # Errors
     ///
-    /// Returns an error if the document is not JSON, has no `models` array, or has no usable entry.
+    /// Returns an error if the document is not JSON, has no `models` array, has more than 100,000
+    /// entries, or has no usable one.
     pub fn parse(document: &[u8]) -> Result<Self, CatalogError> {
         Self::parse_hashed(document, sha256(document))
     }
@@ -66,6 +71,7 @@ impl Catalog {
         let models = fields.get("models").ok_or(CatalogError::NoModels)?;
         let models: Vec<&RawValue> = serde_json::from_str(models.get())
             .map_err(|error| CatalogError::document(error, "an array under `models`"))?;
+        check_count(models.len())?;
         // Each entry is parsed by itself, so that a number out of range or an unpaired surrogate
         // makes one entry unusable only.
         let entries: Vec<_> = models
@@ -79,6 +85,52 @@ impl Catalog {
         }
         Ok(Self::index(entries, sha256))
     }
+
+    /// Returns a catalog of these entries, such as the rows of a database.
+    ///
+    /// Entries whose name or ID is empty or longer than 1,024 bytes are left out. The
+    /// [`sha256`](Self::sha256) is that of the entries, so that a [`Registry`](super::super::Registry)
+    /// takes equal ones in the same order as unchanged.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there are more than 100,000 entries, or if none is usable.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_model_routing::registry::{Catalog, ModelEntry};
+    ///
+    /// let rows = [("venice-uncensored", "0xb603", "LLM"), ("tts-kokoro", "0x0c", "TTS")];
+    /// let catalog = Catalog::from_entries(
+    ///     rows.map(|(name, id, kind)| ModelEntry::new(name, id).with_model_type(kind)),
+    /// )?;
+    /// assert_eq!(catalog.find("TTS Kokoro").map(|found| found.entry.id()), Some("0x0c"));
+    /// # Ok::<(), tower_model_routing::registry::CatalogError>(())
+    /// ```
+    pub fn from_entries(
+        entries: impl IntoIterator<Item = ModelEntry>,
+    ) -> Result<Self, CatalogError> {
+        let mut entries: Vec<_> = entries.into_iter().map(Arc::new).collect();
+        let count = entries.len();
+        check_count(count)?;
+        entries.retain(|entry| entry.is_usable());
+        if entries.is_empty() {
+            return Err(CatalogError::NoUsableEntry(count));
+        }
+        let mut hash = Sha256::new();
+        for entry in &entries {
+            hash.update(entry.to_canonical_text());
+        }
+        Ok(Self::index(entries, hash.finalize().into()))
+    }
+}
+
+fn check_count(entries: usize) -> Result<(), CatalogError> {
+    if entries > MAX_ENTRIES {
+        return Err(CatalogError::TooManyEntries(entries));
+    }
+    Ok(())
 }
 
 /// Returns the SHA-256 of `document`.

@@ -48,15 +48,18 @@ fn name_is_found_trimmed_in_any_case() {
 
 #[test]
 fn venice_id_and_slug_are_aliases() {
-    let catalog = catalog(json!([
-        {"Id": "0x1", "Name": "Hermes 3  Llama_3.1", "enrichment": {"veniceId": "Venice-H3"}},
-    ]));
-    for alias in ["hermes-3-llama-3.1", "HERMES-3-LLAMA-3.1", "venice-h3"] {
-        assert_eq!(
-            found(&catalog, alias),
-            Some(("0x1", ResolvedBy::Alias)),
-            "{alias}"
-        );
+    for key in ["veniceId", "venice_id"] {
+        let enrichment = json!({ key: "Venice-H3" });
+        let catalog = catalog(json!([
+            {"Id": "0x1", "Name": "Hermes 3  Llama_3.1", "enrichment": enrichment},
+        ]));
+        for alias in ["hermes-3-llama-3.1", "HERMES-3-LLAMA-3.1", "venice-h3"] {
+            assert_eq!(
+                found(&catalog, alias),
+                Some(("0x1", ResolvedBy::Alias)),
+                "{key}: {alias}"
+            );
+        }
     }
 }
 
@@ -202,4 +205,84 @@ fn document_without_a_usable_entry_is_an_error() {
             "{document}: {error}"
         );
     }
+}
+
+#[test]
+fn caps_the_number_of_entries() {
+    let document = |len: usize| {
+        let ignored = "0,".repeat(len - 1);
+        format!(r#"{{"models":[{ignored}{{"Id":"0x1","Name":"a"}}]}}"#)
+    };
+    assert_eq!(
+        Catalog::parse(document(100_000).as_bytes()).unwrap().len(),
+        1
+    );
+    let error = Catalog::parse(document(100_001).as_bytes()).unwrap_err();
+    assert!(
+        matches!(error, CatalogError::TooManyEntries(100_001)),
+        "{error}"
+    );
+
+    let entries = |len| vec![ModelEntry::new("a", "0x1"); len];
+    let error = Catalog::from_entries(entries(100_001)).unwrap_err();
+    assert!(
+        matches!(error, CatalogError::TooManyEntries(100_001)),
+        "{error}"
+    );
+}
+
+#[test]
+fn entries_make_the_catalog_that_a_document_makes() {
+    let document = json!({"models": [
+        {"Id": " 0xAb ", "Name": " Deep Seek ", "ModelType": "llm", "Tags": ["a", "b"],
+            "CreatedAt": 7, "Owner": "me", "enrichment": {"veniceId": "ds"}},
+        {"Id": "0x2", "Name": "b"},
+        {"Id": "", "Name": "c"},
+    ]});
+    let parsed = Catalog::parse(document.to_string().as_bytes()).unwrap();
+    let made = Catalog::from_entries([
+        ModelEntry::new(" Deep Seek ", " 0xAb ")
+            .with_model_type("llm")
+            .with_tags(["a", "b"])
+            .with_created_at(7)
+            .with_owner("me")
+            .with_venice_id("ds"),
+        ModelEntry::new("b", "0x2"),
+        ModelEntry::new("c", ""),
+        ModelEntry::new("d".repeat(1025), "0x4"),
+    ])
+    .unwrap();
+    assert!(
+        made.entries()
+            .map(ModelEntry::to_canonical_text)
+            .eq(parsed.entries().map(ModelEntry::to_canonical_text))
+    );
+    for name in ["0xaB", "deep-seek", "DS", "b", "c"] {
+        assert_eq!(found(&made, name), found(&parsed, name), "{name}");
+    }
+    let error = Catalog::from_entries([ModelEntry::new(" ", "0x1")]).unwrap_err();
+    assert!(matches!(error, CatalogError::NoUsableEntry(1)), "{error}");
+}
+
+#[test]
+fn hash_of_entries_tells_every_difference() {
+    let entry = || ModelEntry::new("a", "0x1");
+    let hash = |entries: Vec<ModelEntry>| *Catalog::from_entries(entries).unwrap().sha256();
+    let same = hash(vec![entry()]);
+    assert_eq!(hash(vec![entry()]), same);
+    let mut hashes = vec![same];
+    for entry in [
+        ModelEntry::new("A", "0x1"),
+        ModelEntry::new("a", "0x2"),
+        entry().with_model_type(super::super::ModelType::Tts),
+        entry().with_tags(["a"]),
+        entry().with_created_at(1),
+        entry().with_owner("a"),
+        entry().with_venice_id("a"),
+    ] {
+        hashes.push(hash(vec![entry]));
+    }
+    hashes.push(hash(vec![entry(), entry()]));
+    let different: std::collections::HashSet<_> = hashes.iter().collect();
+    assert_eq!(different.len(), hashes.len());
 }

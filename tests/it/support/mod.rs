@@ -8,7 +8,7 @@
 pub(crate) mod body;
 pub(crate) mod gateway;
 pub(crate) mod log;
-#[cfg(feature = "reqwest")]
+#[cfg(feature = "rustls")]
 pub(crate) mod server;
 pub(crate) mod shape;
 pub(crate) mod source;

@@ -99,3 +99,43 @@ async fn invalid_catalog_changes_nothing() {
     }
     assert!(registry.stats().age > Some(6 * SECOND));
 }
+
+/// Returns a usable document of this length.
+fn padded(len: usize) -> &'static [u8] {
+    let mut document = document("m").to_vec();
+    document.resize(len, b' ');
+    document.leak()
+}
+
+#[test]
+fn long_document_is_parsed_on_a_blocking_thread() {
+    for (len, threads) in [(64 << 10, 0), ((64 << 10) + 1, 1)] {
+        let started = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&started);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .on_thread_start(move || {
+                counter.fetch_add(1, Ordering::SeqCst);
+            })
+            .build()
+            .unwrap();
+        let source = FakeSource::new(Outcome::Bytes(padded(len)));
+        source.takes(Duration::ZERO);
+        let registry = Registry::builder(source).build().unwrap();
+        let refreshed = runtime.block_on(registry.refresh());
+        assert_eq!(refreshed.unwrap(), Refreshed::Changed);
+        assert_eq!(started.load(Ordering::SeqCst), threads, "{len} bytes");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn document_past_max_catalog_bytes_is_a_failure() {
+    let source = FakeSource::new(Outcome::Bytes(padded(1000)));
+    let registry = Registry::builder(Arc::clone(&source)).max_catalog_bytes(1000);
+    let registry = registry.build().unwrap();
+    registry.refresh().await.unwrap();
+    source.returns(Outcome::Bytes(padded(1001)));
+    let error = registry.refresh().await.unwrap_err().report().to_string();
+    assert!(error.contains("larger than 1000 bytes"), "{error}");
+    assert!(registry.snapshot().is_some());
+}
