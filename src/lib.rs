@@ -78,10 +78,20 @@
 //!
 //! # Order of layers
 //!
-//! The layer does not read compressed bodies: put
-//! `tower_http::decompression::RequestDecompressionLayer` outside of it. It holds the inner
-//! service's readiness from `poll_ready` until the model is known. Put a concurrency limit that is
-//! to count only upstream calls inside, behind a `Buffer`.
+//! | layer | place |
+//! |---|---|
+//! | concurrency limit, rate limit, `Buffer`, `LoadShed` | Inside: they count requests whose model is known. Outside: they count every request, and a slow body holds its permit until its model is known. |
+//! | timeout | Inside, it measures the inner service. Outside, it measures the body up to the model, and the wait for the inner service too. |
+//! | request decompression | outside, because the layer does not read compressed bodies |
+//! | response compression | outside, because a compressed response's model is not rewritten |
+//! | limit on the body's size, tracing, CORS, request IDs, panics | either side |
+//!
+//! `poll_ready` of [`ModelRouting`] always succeeds. The inner service's readiness is taken once the
+//! model is known, on the clone that is called, so a slow body reserves nothing of a limit inside.
+//! What was buffered of a body that waits for the inner service counts towards
+//! [the limit on held bytes](RoutingConfigBuilder::max_total_held_bytes): past it the response is a
+//! 503. The wait itself has no timeout of this layer. Because `poll_ready` always succeeds, a
+//! `LoadShed` belongs directly around the limit that it guards, not around this layer.
 //!
 //! # Runtime
 //!
@@ -106,8 +116,8 @@
 //! |---|---|---|---|
 //! | `model_routing_requests_total` | counter | `outcome`: `id`, `name`, `alias`, `slug`, `fallback`, `unchanged`, `rejected`; `model`: catalog name or `unknown` | inspected requests |
 //! | `model_routing_rejections_total` | counter | `code` | rejections; a late one also has the outcome that it had before |
-//! | `model_routing_layer_seconds` | histogram | | time from arrival until the inner service is called |
-//! | `model_routing_held_bytes` | gauge | | bytes of request bodies whose model is not known yet |
+//! | `model_routing_layer_seconds` | histogram | | time from arrival until the inner service is called, including the wait for its readiness, or until the rejection |
+//! | `model_routing_held_bytes` | gauge | | buffered bytes of request bodies that wait for their model or the inner service |
 //! | `model_registry_refreshes_total` | counter | `result`: `changed`, `unchanged`, `failed` | refreshes of the catalog |
 //! | `model_registry_age_seconds` | gauge | | time since the catalog was fetched or confirmed |
 //! | `model_registry_models` | gauge | | models in the catalog |

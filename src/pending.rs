@@ -7,7 +7,6 @@ use http::Request;
 use http_body::Body;
 use model_scan::Replacement;
 use tokio::sync::oneshot;
-use tower_service::Service;
 
 use crate::{
     body::BoxError,
@@ -42,8 +41,10 @@ pub(crate) enum CatalogWait {
     Miss(Pin<Box<dyn Future<Output = Arc<Catalog>> + Send>>),
 }
 
-/// The changes to the response, and the receiver of a late rejection.
-pub(crate) struct ForwardPlan {
+/// A request to forward once the inner service is ready, and what becomes of the response.
+pub(crate) struct ForwardPlan<S, B> {
+    pub(crate) service: S,
+    pub(crate) request: Request<RoutedBody<B>>,
     /// `None` if the request is forwarded unchanged.
     pub(crate) rewrite: Option<ResponseRewrite>,
     /// `None` if the whole body has been scanned.
@@ -136,14 +137,14 @@ where
 
     /// Puts the ID in the model's place and updates the request's head.
     pub(crate) fn prepare(
-        &mut self,
+        self,
         routed: Option<RoutedModel>,
-    ) -> Result<ForwardPlan, Rejection> {
+    ) -> Result<ForwardPlan<S, B>, Rejection> {
         let Self {
-            request,
+            service,
+            mut request,
             target,
             shared,
-            ..
         } = self;
         let rewrite = routed.clone().map(|routed| ResponseRewrite {
             routed,
@@ -168,16 +169,10 @@ where
         }
         let late_rejection_rx = request.body_mut().as_mut().late_rejection();
         Ok(ForwardPlan {
+            service,
+            request: request.map(RoutedBody::inspected),
             rewrite,
             late_rejection_rx,
         })
-    }
-
-    /// Calls the inner service with the prepared request.
-    pub(crate) fn call(mut self) -> S::Future
-    where
-        S: Service<Request<RoutedBody<B>>>,
-    {
-        self.service.call(self.request.map(RoutedBody::inspected))
     }
 }

@@ -14,6 +14,7 @@ use super::reader::{Failure, ModelReader, Remainder, RemainderProj};
 use crate::{
     body::{BoxError, into_bytes},
     headers,
+    response::Rejection,
 };
 
 pin_project! {
@@ -55,6 +56,19 @@ impl<B> RoutedBody<B> {
     pub(crate) fn untouched(body: B) -> Self {
         let kind = Kind::Untouched { body };
         Self { kind }
+    }
+}
+
+impl<B> RoutedBody<B>
+where
+    B: Body<Data: Buf, Error: Into<BoxError>>,
+{
+    /// Reserves budget for the prefix while the request waits for the inner service.
+    pub(crate) fn reserve_shared(&mut self) -> Result<(), Rejection> {
+        match &mut self.kind {
+            Kind::Untouched { .. } => Ok(()),
+            Kind::Inspected { reader } => reader.as_mut().reserve_shared(),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod held_bytes;
 mod held_timeout;
 mod late_rejection;
 mod multipart;
+mod readiness;
 #[cfg(feature = "reqwest")]
 mod registry_http;
 mod rejections;
