@@ -86,7 +86,10 @@ impl RequestContext {
     pub(crate) fn new(head: &Parts, target: &Target, shared: &Shared) -> Self {
         let hook = shared.rejection_hook.clone();
         Self {
-            telemetry: RequestTelemetry::start(target.operation),
+            telemetry: RequestTelemetry::start(
+                // Other endpoints are no operation of generative AI.
+                target.endpoint.is_inference().then_some(target.operation),
+            ),
             hook: hook.map(|hook| Box::new((hook, head.uri.clone()))),
         }
     }
@@ -183,7 +186,12 @@ where
                         None => {
                             let reader = pending.request.body_mut().as_mut();
                             let requested = ready!(reader.poll_requested(cx));
-                            requested.and_then(|requested| pending.start(requested))
+                            requested.and_then(|requested| {
+                                if let Some(context) = context {
+                                    context.telemetry.requested(|| pending.name(&requested));
+                                }
+                                pending.start(requested)
+                            })
                         }
                         Some((requested, CatalogWait::Lookup(wait))) => {
                             let catalog = ready!(wait.as_mut().poll(cx));

@@ -107,6 +107,36 @@
 //! | `reqwest` | yes | `registry::ReqwestSource`: the registry over HTTP and HTTPS (rustls with ring, and the platform's certificates) |
 //! | `simd` | yes | vector instructions in the JSON scanner, chosen at run time; without them it is 3 to 40 times slower |
 //!
+//! # Tracing
+//!
+//! Each inspected request has a span `route_model`, of level `INFO` and target
+//! `tower_model_routing`, as long as its [`ResponseFuture`] lives. The inner service's spans are its
+//! children.
+//!
+//! | field | value |
+//! |---|---|
+//! | `gen_ai.operation.name` | `chat`, `text_completion`, `embeddings`, `text_to_speech`, `speech_to_text`; absent on other paths |
+//! | `gen_ai.request.model`, `model_routing.requested` | the name that the client sent; absent if it sent none |
+//! | `model_routing.served` | the catalog name of the model that the request is routed to |
+//! | `model_routing.id` | its ID, as the inner service receives it |
+//! | `model_routing.resolved_by` | `id`, `name`, `alias`, `slug` or `fallback` |
+//! | `error.type` | the [`RejectionCode`] of a rejection |
+//!
+//! `gen_ai.*` and `error.type` are those of OpenTelemetry's semantic conventions. There is no
+//! `gen_ai.response.model`, because the span ends before the response's body is read. `served`, `id`
+//! and `resolved_by` are recorded when the inner service is called, unless the request is forwarded
+//! unchanged. Names are cut at 128 characters, and control characters in them replaced.
+//!
+//! | event | level | target | fields |
+//! |---|---|---|---|
+//! | routing to the fallback model | `WARN` | `tower_model_routing` | `requested`, `served` |
+//! | a rejection with a 5xx status: its message | `WARN` | `tower_model_routing` | `code`, `cause` |
+//! | another rejection: its message | `DEBUG` | `tower_model_routing` | `code` |
+//! | a refresh of the catalog | `INFO` if it changed, `DEBUG` if not, `WARN` if the refresh failed or names are ambiguous | begins with `tower_model_routing::registry` | `registry` and others |
+//!
+//! In code, an outer service sees each resolution as [`RoutedModel`], and each rejection as
+//! [`Rejection`], in the response's extensions.
+//!
 //! # Metrics
 //!
 //! With the feature `metrics`; call `ModelRoutingLayer::record_gauges` before each export. No label

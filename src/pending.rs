@@ -126,7 +126,8 @@ where
         }
     }
 
-    fn name(&self, requested: &Requested) -> Result<Option<Cow<'_, str>>, Rejection> {
+    /// Returns the name that the body asks for, or `None` if it asks for none.
+    pub(crate) fn name(&self, requested: &Requested) -> Result<Option<Cow<'_, str>>, Rejection> {
         match requested {
             Requested::Model { span, escaped } => {
                 self.request.body().name(span, *escaped).map(Some)
