@@ -93,6 +93,40 @@
 //! 503. The wait itself has no timeout of this layer. Because `poll_ready` always succeeds, a
 //! `LoadShed` belongs directly around the limit that it guards, not around this layer.
 //!
+//! ## One `ServiceBuilder` or two `Router::layer`s
+//!
+//! `axum::Router::layer` converts the bodies of requests and responses, and `ServiceBuilder` does
+//! not. The layers of `tower-http` work on either side of this layer in one `ServiceBuilder`, with
+//! two exceptions:
+//!
+//! - **`axum::middleware::from_fn` inside** takes requests with axum's body only. The compiler says
+//!   ``the trait `Service<Request<RoutedBody<Body>>>` is not implemented for `FromFn<…>` ``.
+//! - **`CorsLayer` or `TimeoutLayer` directly outside of `TraceLayer`**, with or without this layer,
+//!   lack a default of the body of `TraceLayer`. The compiler says
+//!   ``the trait bound `ResponseBody<ResponseBody<Body>, …>: Default` is not satisfied``. Put
+//!   `TraceLayer` outside of the two.
+//!
+//! Two calls of `Router::layer`, of which the last is the outermost, need neither:
+//!
+//! ```
+//! use axum::{Router, extract::Request, middleware, response::Response};
+//! use tower_model_routing::ModelRoutingLayer;
+//!
+//! async fn log(request: Request, next: middleware::Next) -> Response {
+//!     println!("{}", request.uri());
+//!     next.run(request).await
+//! }
+//!
+//! fn with_layers(router: Router, routing: ModelRoutingLayer) -> Router {
+//!     router
+//!         .layer(middleware::from_fn(log))
+//!         .layer(routing)
+//! }
+//! ```
+//!
+//! In one `ServiceBuilder`, `.map_request(|request: Request<RoutedBody<Body>>|
+//! request.map(Body::new))` between the two does the same.
+//!
 //! # Runtime
 //!
 //! Refreshes of the catalog are Tokio tasks. The response futures must be polled within a Tokio

@@ -20,4 +20,5 @@ mod services;
 mod support;
 mod telemetry;
 mod tower_contract;
+mod tower_http;
 mod untrusted_text;
