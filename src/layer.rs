@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use crate::{
-    config::RoutingConfig, registry::Registry, request::BufferBudget,
+    config::RoutingConfig, models::ModelListService, registry::Registry, request::BufferBudget,
     service::ModelRouting, shared::Shared,
 };
 
@@ -86,6 +86,13 @@ impl ModelRoutingLayer {
     /// checks, and for [other layers](crate::RoutingConfigBuilder::registry).
     pub fn registry(&self) -> &Registry {
         &self.shared.registry
+    }
+
+    /// Returns a service for `GET …/models` with the layer's registry and
+    /// [`rejection_response`](crate::RoutingConfigBuilder::rejection_response).
+    pub fn model_list(&self) -> ModelListService {
+        let hook = self.shared.rejection_hook.clone();
+        ModelListService::with_hook(self.registry().clone(), hook)
     }
 
     /// Sets the gauges: held bytes, and the age and size of the catalog.
