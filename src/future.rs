@@ -1,4 +1,4 @@
-//! The response future: reads the model, resolves it, calls the inner service.
+//! The response future: reads the model, resolves it, waits for the inner service and calls it.
 
 use std::{
     fmt,
@@ -35,8 +35,9 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// When the future is dropped, the request's body and the call to the inner service are dropped
-    /// with it. A refresh of the catalog that it started continues for other requests.
+    /// When the future is dropped, the request's body, what it reserved of the inner service, and
+    /// the call to it are dropped with it. A refresh of the catalog that it started continues for
+    /// other requests.
     pub struct ResponseFuture<S, B>
     where
         S: Service<Request<RoutedBody<B>>>,
@@ -53,11 +54,16 @@ pin_project! {
     enum State<S, B, F> {
         /// Reads the model, and perhaps waits for a catalog.
         Resolve {
-            // Taken when the inner service is called.
+            // Taken when the model is known.
             pending: Option<PendingRequest<S, B>>,
             waiting: Option<(Requested, CatalogWait)>,
         },
-        /// Waits for the inner service.
+        /// Waits until the inner service is ready.
+        Ready {
+            // Taken when the inner service is called.
+            plan: Option<ForwardPlan<S, B>>,
+        },
+        /// Waits for the inner service's response.
         Call {
             #[pin]
             inner: F,
@@ -80,7 +86,10 @@ impl RequestContext {
     pub(crate) fn new(head: &Parts, target: &Target, shared: &Shared) -> Self {
         let hook = shared.rejection_hook.clone();
         Self {
-            telemetry: RequestTelemetry::start(target.operation),
+            telemetry: RequestTelemetry::start(
+                // Other endpoints are no operation of generative AI.
+                target.endpoint.is_inference().then_some(target.operation),
+            ),
             hook: hook.map(|hook| Box::new((hook, head.uri.clone()))),
         }
     }
@@ -99,16 +108,17 @@ where
     S: Service<Request<RoutedBody<B>>>,
     B: Body<Data: Buf, Error: Into<BoxError>>,
 {
-    /// Waits for the inner service, which was called with an untouched request.
-    pub(crate) fn pass(inner: S::Future) -> Self {
-        let state = State::Call {
-            inner,
+    /// Calls `service` with an untouched request once it is ready.
+    pub(crate) fn pass(service: S, request: Request<RoutedBody<B>>) -> Self {
+        let plan = ForwardPlan {
+            service,
+            request,
             rewrite: None,
             late_rejection_rx: None,
         };
         Self {
             context: None,
-            state,
+            state: State::Ready { plan: Some(plan) },
         }
     }
 
@@ -120,7 +130,7 @@ where
         }
     }
 
-    /// Calls `service`, which is ready, once the model is known.
+    /// Calls `service` once the model is known and the service is ready.
     pub(crate) fn resolve(
         service: S,
         head: Parts,
@@ -177,7 +187,12 @@ where
                         None => {
                             let reader = pending.request.body_mut().as_mut();
                             let requested = ready!(reader.poll_requested(cx));
-                            requested.and_then(|requested| pending.start(requested))
+                            requested.and_then(|requested| {
+                                if let Some(context) = context {
+                                    context.telemetry.requested(|| pending.name(&requested));
+                                }
+                                pending.start(requested)
+                            })
                         }
                         Some((requested, CatalogWait::Lookup(wait))) => {
                             let catalog = ready!(pending.poll_catalog(wait, cx));
@@ -193,33 +208,44 @@ where
                             *waiting = Some((requested, wait));
                             continue;
                         }
-                        Ok(NextStep::Call(routed)) => pending.prepare(routed),
-                        Err(rejection) => Err(rejection),
-                    };
-                    match plan {
-                        Ok(ForwardPlan {
-                            rewrite,
-                            late_rejection_rx,
-                        }) => {
-                            if let Some(context) = context {
-                                let routed = rewrite.as_ref().map(|rewrite| &rewrite.routed);
-                                context.telemetry.forwarded(routed);
-                            }
+                        Ok(NextStep::Call(routed)) => {
                             let Some(pending) = slot.take() else {
                                 unreachable!("the slot was filled above")
                             };
-                            State::Call {
-                                inner: pending.call(),
-                                rewrite,
-                                late_rejection_rx,
-                            }
+                            pending.prepare(routed)
                         }
-                        Err(rejection) => {
+                        Err(rejection) => Err(rejection),
+                    };
+                    match plan {
+                        Ok(plan) => State::Ready { plan: Some(plan) },
+                        Err(rejection) => reject(rejection, context),
+                    }
+                }
+                StateProj::Ready { plan: slot } => {
+                    let Some(plan) = slot else {
+                        unreachable!("the plan is taken only when the state changes")
+                    };
+                    match plan.service.poll_ready(cx) {
+                        Poll::Ready(result) => {
                             if let Some(context) = context {
-                                context.telemetry.rejected(&rejection);
+                                let rewrite = plan.rewrite.as_ref();
+                                let routed = rewrite.map(|rewrite| &rewrite.routed);
+                                context.telemetry.forwarded(routed);
                             }
-                            State::Reject { rejection }
+                            result?;
+                            let Some(mut plan) = slot.take() else {
+                                unreachable!("the slot was filled above")
+                            };
+                            State::Call {
+                                inner: plan.service.call(plan.request),
+                                rewrite: plan.rewrite,
+                                late_rejection_rx: plan.late_rejection_rx,
+                            }
                         }
+                        Poll::Pending => match plan.request.body_mut().reserve_shared() {
+                            Ok(()) => return Poll::Pending,
+                            Err(rejection) => reject(rejection, context),
+                        },
                     }
                 }
                 StateProj::Call {
@@ -256,6 +282,13 @@ where
             state.set(next);
         }
     }
+}
+
+fn reject<S, B, F>(rejection: Rejection, context: Option<&RequestContext>) -> State<S, B, F> {
+    if let Some(context) = context {
+        context.telemetry.rejected(&rejection);
+    }
+    State::Reject { rejection }
 }
 
 /// Returns the rejection of the part of the body that was streaming, if there is one.

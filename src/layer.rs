@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use crate::{
-    config::RoutingConfig, registry::Registry, request::BufferBudget, service::ModelRouting,
-    shared::Shared,
+    config::RoutingConfig, models::ModelListService, registry::Registry, request::BufferBudget,
+    service::ModelRouting, shared::Shared,
 };
 
 /// A layer that applies [`ModelRouting`] to services.
@@ -78,10 +78,16 @@ impl ModelRoutingLayer {
     }
 
     /// Returns the registry of the layer: to fetch the catalog before the first request, for health
-    /// checks, for a [`ModelListService`](crate::ModelListService), and for
-    /// [other layers](crate::RoutingConfigBuilder::registry).
+    /// checks, and for [other layers](crate::RoutingConfigBuilder::registry).
     pub fn registry(&self) -> &Registry {
         &self.shared.registry
+    }
+
+    /// Returns a service for `GET …/models` with the layer's registry and
+    /// [`rejection_response`](crate::RoutingConfigBuilder::rejection_response).
+    pub fn model_list(&self) -> ModelListService {
+        let hook = self.shared.rejection_hook.clone();
+        ModelListService::with_hook(self.registry().clone(), hook)
     }
 
     /// Sets the gauges: held bytes, and the age and size of the catalog.
@@ -99,7 +105,8 @@ impl ModelRoutingLayer {
         }
     }
 
-    /// Returns how many bytes of request bodies are held because their models are not known yet.
+    /// Returns how many bytes of request bodies are held, because their models are not known yet or
+    /// the inner service is not ready or has not read them.
     pub fn held_bytes(&self) -> usize {
         self.shared.budget.reserved()
     }

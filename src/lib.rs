@@ -113,10 +113,54 @@
 //!
 //! # Order of layers
 //!
-//! The layer does not read compressed bodies: put
-//! `tower_http::decompression::RequestDecompressionLayer` outside of it. It holds the inner
-//! service's readiness from `poll_ready` until the model is known. Put a concurrency limit that is
-//! to count only upstream calls inside, behind a `Buffer`.
+//! | layer | place |
+//! |---|---|
+//! | concurrency limit, rate limit, `Buffer`, `LoadShed` | Inside: they count requests whose model is known. Outside: they count every request, and a slow body holds its permit until its model is known. |
+//! | timeout | Inside, it measures the inner service. Outside, it measures the body up to the model, and the wait for the inner service too. |
+//! | request decompression | outside, because the layer does not read compressed bodies |
+//! | response compression | outside, because a compressed response's model is not rewritten |
+//! | limit on the body's size, tracing, CORS, request IDs, panics | either side |
+//!
+//! `poll_ready` of [`ModelRouting`] always succeeds. The inner service's readiness is taken once the
+//! model is known, on the clone that is called, so a slow body reserves nothing of a limit inside.
+//! What was buffered of a body that waits for the inner service counts towards
+//! [the limit on held bytes](RoutingConfigBuilder::max_total_held_bytes): past it the response is a
+//! 503. The wait itself has no timeout of this layer. Because `poll_ready` always succeeds, a
+//! `LoadShed` belongs directly around the limit that it guards, not around this layer.
+//!
+//! ## One `ServiceBuilder` or two `Router::layer`s
+//!
+//! `axum::Router::layer` converts the bodies of requests and responses, and `ServiceBuilder` does
+//! not. The layers of `tower-http` work on either side of this layer in one `ServiceBuilder`, with
+//! two exceptions:
+//!
+//! - **`axum::middleware::from_fn` inside** takes requests with axum's body only. The compiler says
+//!   ``the trait `Service<Request<RoutedBody<Body>>>` is not implemented for `FromFn<…>` ``.
+//! - **`CorsLayer` or `TimeoutLayer` directly outside of `TraceLayer`**, with or without this layer,
+//!   lack a default of the body of `TraceLayer`. The compiler says
+//!   ``the trait bound `ResponseBody<ResponseBody<Body>, …>: Default` is not satisfied``. Put
+//!   `TraceLayer` outside of the two.
+//!
+//! Two calls of `Router::layer`, of which the last is the outermost, need neither:
+//!
+//! ```
+//! use axum::{Router, extract::Request, middleware, response::Response};
+//! use tower_model_routing::ModelRoutingLayer;
+//!
+//! async fn log(request: Request, next: middleware::Next) -> Response {
+//!     println!("{}", request.uri());
+//!     next.run(request).await
+//! }
+//!
+//! fn with_layers(router: Router, routing: ModelRoutingLayer) -> Router {
+//!     router
+//!         .layer(middleware::from_fn(log))
+//!         .layer(routing)
+//! }
+//! ```
+//!
+//! In one `ServiceBuilder`, `.map_request(|request: Request<RoutedBody<Body>>|
+//! request.map(Body::new))` between the two does the same.
 //!
 //! # Runtime
 //!
@@ -157,6 +201,36 @@
 //! Without one of the two features an `https` URL is a [`ConfigError`]. So is any URL with
 //! `rustls-no-provider` alone and no provider installed.
 //!
+//! # Tracing
+//!
+//! Each inspected request has a span `route_model`, of level `INFO` and target
+//! `tower_model_routing`, as long as its [`ResponseFuture`] lives. The inner service's spans are its
+//! children.
+//!
+//! | field | value |
+//! |---|---|
+//! | `gen_ai.operation.name` | `chat`, `text_completion`, `embeddings`, `text_to_speech`, `speech_to_text`; absent on other paths |
+//! | `gen_ai.request.model`, `model_routing.requested` | the name that the client sent; absent if it sent none |
+//! | `model_routing.served` | the catalog name of the model that the request is routed to |
+//! | `model_routing.id` | its ID, as the inner service receives it |
+//! | `model_routing.resolved_by` | `id`, `name`, `alias`, `slug` or `fallback` |
+//! | `error.type` | the [`RejectionCode`] of a rejection |
+//!
+//! `gen_ai.*` and `error.type` are those of OpenTelemetry's semantic conventions. There is no
+//! `gen_ai.response.model`, because the span ends before the response's body is read. `served`, `id`
+//! and `resolved_by` are recorded when the inner service is called, unless the request is forwarded
+//! unchanged. Names are cut at 128 characters, and control characters in them replaced.
+//!
+//! | event | level | target | fields |
+//! |---|---|---|---|
+//! | routing to the fallback model | `WARN` | `tower_model_routing` | `requested`, `served` |
+//! | a rejection with a 5xx status: its message | `WARN` | `tower_model_routing` | `code`, `cause` |
+//! | another rejection: its message | `DEBUG` | `tower_model_routing` | `code` |
+//! | a refresh of the catalog | `INFO` if it changed, `DEBUG` if not, `WARN` if the refresh failed or names are ambiguous | begins with `tower_model_routing::registry` | `registry` and others |
+//!
+//! In code, an outer service sees each resolution as [`RoutedModel`], and each rejection as
+//! [`Rejection`], in the response's extensions.
+//!
 //! # Metrics
 //!
 //! With the feature `metrics`; call `ModelRoutingLayer::record_gauges` before each export. No label
@@ -166,8 +240,8 @@
 //! |---|---|---|---|
 //! | `model_routing_requests_total` | counter | `outcome`: `id`, `name`, `alias`, `slug`, `fallback`, `unchanged`, `rejected`; `model`: catalog name or `unknown` | inspected requests |
 //! | `model_routing_rejections_total` | counter | `code` | rejections; a late one also has the outcome that it had before |
-//! | `model_routing_layer_seconds` | histogram | | time from arrival until the inner service is called |
-//! | `model_routing_held_bytes` | gauge | | bytes of request bodies whose model is not known yet |
+//! | `model_routing_layer_seconds` | histogram | | time from arrival until the inner service is called, including the wait for its readiness, or until the rejection |
+//! | `model_routing_held_bytes` | gauge | | buffered bytes of request bodies that wait for their model or the inner service |
 //! | `model_registry_refreshes_total` | counter | `result`: `changed`, `unchanged`, `failed` | refreshes of the catalog |
 //! | `model_registry_age_seconds` | gauge | | time since the catalog was fetched or confirmed |
 //! | `model_registry_models` | gauge | | models in the catalog |

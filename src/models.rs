@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{ALLOW, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
 };
 use percent_encoding::percent_decode_str;
@@ -22,7 +22,7 @@ use crate::{
     endpoint::Endpoint,
     registry::{Catalog, ModelEntry, Registry, hex},
     resolve::not_found,
-    response::{ModelListBody, Rejection, error_response},
+    response::{ModelListBody, Rejection, RejectionHook, error_response},
 };
 
 /// A service for `GET …/models`, the models of the catalog, and `GET …/models/{name}`, one of them.
@@ -30,17 +30,19 @@ use crate::{
 /// It reads the catalog that requests are routed by, and refreshes it as they do. Responses have an
 /// `ETag` and can be revalidated by `If-None-Match`; `HEAD` works too. A name may be an ID or an
 /// alias, and may contain slashes. An unknown name is a 404 with suggestions, a missing catalog a
-/// 503, another method a 405, all with the error object.
+/// 503, another method a 405, all with the error object. The first two are
+/// [`Rejection`]s, in the response's extensions too;
+/// [`rejection_response`](Self::rejection_response) sets how they are shown.
 ///
 /// # Examples
 ///
 /// ```
 /// use axum::Router;
-/// use tower_model_routing::{ModelListService, ModelRoutingLayer, RoutingConfig};
+/// use tower_model_routing::{ModelRoutingLayer, RoutingConfig};
 ///
 /// # fn app() -> Result<Router, tower_model_routing::ConfigError> {
 /// let layer = ModelRoutingLayer::new(RoutingConfig::from_env()?);
-/// let models = ModelListService::new(layer.registry().clone());
+/// let models = layer.model_list();
 /// let app: Router = Router::new()
 ///     .route_service("/v1/models", models.clone())
 ///     .route_service("/v1/models/{*name}", models)
@@ -51,6 +53,7 @@ use crate::{
 #[derive(Clone)]
 pub struct ModelListService {
     registry: Registry,
+    rejection_hook: Option<RejectionHook>,
     rendered: Arc<Mutex<Option<Rendered>>>,
 }
 
@@ -62,17 +65,35 @@ struct Rendered {
 
 impl ModelListService {
     /// Returns a service over this registry.
+    ///
+    /// [`ModelRoutingLayer::model_list`](crate::ModelRoutingLayer::model_list) returns one that
+    /// shows its rejections as the layer does.
     pub fn new(registry: Registry) -> Self {
+        Self::with_hook(registry, None)
+    }
+
+    pub(crate) fn with_hook(registry: Registry, rejection_hook: Option<RejectionHook>) -> Self {
         Self {
             registry,
+            rejection_hook,
             rendered: Arc::default(),
         }
+    }
+
+    /// Sets how a rejection is shown: see
+    /// [`RoutingConfigBuilder::rejection_response`](crate::RoutingConfigBuilder::rejection_response).
+    pub fn rejection_response(
+        mut self,
+        hook: impl Fn(&Rejection, &Uri) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        self.rejection_hook = Some(RejectionHook::new(hook));
+        self
     }
 
     async fn respond(
         self,
         method: Method,
-        path: String,
+        uri: Uri,
         headers: HeaderMap,
     ) -> Response<ModelListBody> {
         if !matches!(method, Method::GET | Method::HEAD) {
@@ -80,22 +101,17 @@ impl ModelListService {
         }
         let catalog = match self.registry.catalog().await {
             Ok(catalog) => catalog,
-            Err(unavailable) => {
-                return Rejection::from(unavailable)
-                    .to_response()
-                    .map(ModelListBody::new);
-            }
+            Err(unavailable) => return self.reject(&unavailable.into(), &uri),
         };
         let etag = etag(&catalog);
-        let body = match requested_name(&path) {
+        let body = match requested_name(uri.path()) {
             None => self.list(&catalog),
             Some(name) => match catalog.find(&name) {
                 Some(found) => model(found.entry).to_string().into(),
                 None => {
                     let error = not_found(&catalog, &name);
-                    return Rejection::unresolved(error, Some(&name), Endpoint::Other)
-                        .to_response()
-                        .map(ModelListBody::new);
+                    let rejection = Rejection::unresolved(error, Some(&name), Endpoint::Other);
+                    return self.reject(&rejection, &uri);
                 }
             },
         };
@@ -114,6 +130,14 @@ impl ModelListService {
             *response.body_mut() = ModelListBody::new(body);
         }
         response
+    }
+
+    fn reject(&self, rejection: &Rejection, uri: &Uri) -> Response<ModelListBody> {
+        let response = match &self.rejection_hook {
+            Some(hook) => hook.response(rejection, uri),
+            None => rejection.to_response(),
+        };
+        response.map(ModelListBody::new)
     }
 
     /// Returns the model list, rendered once for each catalog.
@@ -153,8 +177,7 @@ impl<B> Service<Request<B>> for ModelListService {
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (head, _) = request.into_parts();
-        let path = head.uri.path().to_owned();
-        let response = self.clone().respond(head.method, path, head.headers);
+        let response = self.clone().respond(head.method, head.uri, head.headers);
         Box::pin(async move { Ok(response.await) })
     }
 }
@@ -308,6 +331,25 @@ mod tests {
         assert_eq!(error["error"]["code"], "model_not_found");
         let message = error["error"]["message"].as_str().unwrap();
         assert!(message.contains("Llama 3.2 3B"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn rejections_are_shown_by_the_hook_and_typed() {
+        for (document, path, code) in [
+            (Some(DOCUMENT), "/v1/models/x", "model_not_found"),
+            (None, "/v1/models", "model_registry_unavailable"),
+        ] {
+            let service = service(document).rejection_response(|rejection, uri| {
+                let mut response = Response::new(format!("{} {uri}", rejection.code()).into());
+                *response.status_mut() = StatusCode::IM_A_TEAPOT;
+                response
+            });
+            let (response, body) = send(&service, "GET", path, None).await;
+            assert_eq!(response.status(), StatusCode::IM_A_TEAPOT);
+            assert_eq!(body, format!("{code} {path}"));
+            let rejection = response.extensions().get::<Rejection>().unwrap();
+            assert_eq!(rejection.code().as_str(), code);
+        }
     }
 
     #[tokio::test]

@@ -13,7 +13,6 @@ use http::Request;
 use http_body::Body;
 use model_scan::Replacement;
 use tokio::sync::oneshot;
-use tower_service::Service;
 
 use crate::{
     body::BoxError,
@@ -52,8 +51,10 @@ pub(crate) enum CatalogWait {
 
 type CatalogFuture = Pin<Box<dyn Future<Output = Result<Arc<Catalog>, Unavailable>> + Send>>;
 
-/// The changes to the response, and the receiver of a late rejection.
-pub(crate) struct ForwardPlan {
+/// A request to forward once the inner service is ready, and what becomes of the response.
+pub(crate) struct ForwardPlan<S, B> {
+    pub(crate) service: S,
+    pub(crate) request: Request<RoutedBody<B>>,
     /// `None` if the request is forwarded unchanged.
     pub(crate) rewrite: Option<ResponseRewrite>,
     /// `None` if nothing is left to scan.
@@ -177,7 +178,8 @@ where
         }
     }
 
-    fn name(&self, requested: &Requested) -> Result<Option<Cow<'_, str>>, Rejection> {
+    /// Returns the name that the body asks for, or `None` if it asks for none.
+    pub(crate) fn name(&self, requested: &Requested) -> Result<Option<Cow<'_, str>>, Rejection> {
         match requested {
             Requested::Model { span, escaped } => {
                 self.request.body().name(span, *escaped).map(Some)
@@ -188,14 +190,14 @@ where
 
     /// Puts the ID in the model's place and updates the request's head.
     pub(crate) fn prepare(
-        &mut self,
+        self,
         routed: Option<RoutedModel>,
-    ) -> Result<ForwardPlan, Rejection> {
+    ) -> Result<ForwardPlan<S, B>, Rejection> {
         let Self {
-            request,
+            service,
+            mut request,
             target,
             shared,
-            ..
         } = self;
         let rewrite = routed.clone().map(|routed| ResponseRewrite {
             routed,
@@ -220,16 +222,10 @@ where
         }
         let late_rejection_rx = request.body_mut().as_mut().late_rejection();
         Ok(ForwardPlan {
+            service,
+            request: request.map(RoutedBody::inspected),
             rewrite,
             late_rejection_rx,
         })
-    }
-
-    /// Calls the inner service with the prepared request.
-    pub(crate) fn call(mut self) -> S::Future
-    where
-        S: Service<Request<RoutedBody<B>>>,
-    {
-        self.service.call(self.request.map(RoutedBody::inspected))
     }
 }

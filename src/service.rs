@@ -1,7 +1,6 @@
-//! The service: inspects requests and calls the clone that was polled ready.
+//! The service: decides which requests are inspected.
 
 use std::{
-    mem,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -24,9 +23,16 @@ use crate::{
 ///
 /// [`ModelRoutingLayer`](crate::ModelRoutingLayer) applies it.
 ///
-/// The inner service is called as soon as the model is known, while the rest of the body still
-/// streams. Its readiness is held from `poll_ready` until then. Its errors pass through: a request
-/// that the layer rejects gets the response of a [`Rejection`](crate::Rejection).
+/// The inner service is called as soon as the model is known and the service is ready, while the
+/// rest of the body still streams. Its errors pass through, those of `poll_ready` included. A
+/// request that the layer rejects gets the response of a [`Rejection`](crate::Rejection).
+///
+/// # Readiness
+///
+/// `poll_ready` always succeeds. The [`ResponseFuture`] owns a clone of the inner service, and polls
+/// it until it is ready once the model is known, so a slow body reserves nothing of a concurrency
+/// limit or a `Buffer` inside of the layer. Requests that the layer rejects never poll the inner
+/// service.
 ///
 /// # Examples
 ///
@@ -100,8 +106,9 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<S, B>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
+    /// Always ready: the response future waits for the inner service.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
@@ -113,21 +120,17 @@ where
         match inspect(&head, &self.shared.endpoints, self.shared.other_paths) {
             Inspection::Pass => {
                 let body = RoutedBody::untouched(body);
-                ResponseFuture::pass(self.inner.call(Request::from_parts(head, body)))
+                ResponseFuture::pass(self.inner.clone(), Request::from_parts(head, body))
             }
             Inspection::Reject(target, rejection) => {
-                // Releases what the inner service reserved when it became ready.
-                self.inner = self.inner.clone();
                 let context = RequestContext::new(&head, &target, &self.shared);
                 ResponseFuture::reject(rejection, context)
             }
             Inspection::Inspect(target, format) => {
                 let context = RequestContext::new(&head, &target, &self.shared);
-                // Calls the clone that was polled ready.
-                let clone = self.inner.clone();
-                let ready = mem::replace(&mut self.inner, clone);
                 let shared = Arc::clone(&self.shared);
-                ResponseFuture::resolve(ready, head, body, format, target, context, shared)
+                let service = self.inner.clone();
+                ResponseFuture::resolve(service, head, body, format, target, context, shared)
             }
         }
     }

@@ -3,12 +3,18 @@
 //! Names that a client or the registry chose are sanitized, and recorded as values that subscribers
 //! escape. A client's names never become metric labels.
 
+use std::borrow::Cow;
 #[cfg(feature = "metrics")]
 use std::{sync::Arc, time::Instant};
 
 use tracing::{Span, field};
 
 use crate::{resolve::RoutedModel, response::Rejection, text::sanitize_for_log};
+
+/// The target of the span and the events of requests.
+///
+/// It is documented, so it does not follow from the name of a private module.
+const TARGET: &str = "tower_model_routing";
 
 /// The span and the start time of one inspected request.
 #[derive(Debug)]
@@ -19,14 +25,19 @@ pub(crate) struct RequestTelemetry {
 }
 
 impl RequestTelemetry {
-    /// Starts the span. Its field names are those of OpenTelemetry's semantic conventions for
+    /// Starts the span of a request, for an operation of OpenTelemetry's semantic conventions for
     /// generative AI.
-    pub(crate) fn start(operation: &'static str) -> Self {
+    pub(crate) fn start(operation: Option<&'static str>) -> Self {
         let span = tracing::info_span!(
+            target: TARGET,
             "route_model",
             gen_ai.operation.name = operation,
             gen_ai.request.model = field::Empty,
-            gen_ai.response.model = field::Empty,
+            model_routing.requested = field::Empty,
+            model_routing.served = field::Empty,
+            model_routing.id = field::Empty,
+            model_routing.resolved_by = field::Empty,
+            error.type = field::Empty,
         );
         Self {
             span,
@@ -39,23 +50,40 @@ impl RequestTelemetry {
         &self.span
     }
 
+    /// Records the requested name, if there is one.
+    pub(crate) fn requested<'a>(
+        &self,
+        name: impl FnOnce() -> Result<Option<Cow<'a, str>>, Rejection>,
+    ) {
+        if self.span.is_disabled() {
+            return;
+        }
+        // The caller rejects the request for an error.
+        if let Ok(Some(name)) = name() {
+            let name = sanitize_for_log(&name);
+            self.span.record("gen_ai.request.model", &*name);
+            self.span.record("model_routing.requested", &*name);
+        }
+    }
+
     /// Records that the inner service is about to be called, for this model or with the request
     /// unchanged.
     pub(crate) fn forwarded(&self, routed: Option<&RoutedModel>) {
         let Some(routed) = routed else {
             return self.count("unchanged", None);
         };
+        let resolved_by = routed.resolved_by().as_str();
         if !self.span.is_disabled() {
-            if let Some(requested) = routed.requested() {
-                self.span
-                    .record("gen_ai.request.model", sanitize_for_log(requested));
-            }
-            let served = sanitize_for_log(routed.name());
-            self.span.record("gen_ai.response.model", served);
+            let (served, id) = (routed.name(), routed.id());
+            self.span
+                .record("model_routing.served", sanitize_for_log(served));
+            self.span.record("model_routing.id", sanitize_for_log(id));
+            self.span.record("model_routing.resolved_by", resolved_by);
         }
         if routed.is_fallback() {
             self.span.in_scope(|| {
                 tracing::warn!(
+                    target: TARGET,
                     // Debug format, so that a client cannot forge a line of the log.
                     requested = ?routed.requested().map(sanitize_for_log),
                     served = ?sanitize_for_log(routed.name()),
@@ -63,7 +91,7 @@ impl RequestTelemetry {
                 );
             });
         }
-        self.count(routed.resolved_by().as_str(), Some(routed));
+        self.count(resolved_by, Some(routed));
     }
 
     /// Records a request that the inner service does not see.
@@ -80,15 +108,16 @@ impl RequestTelemetry {
 
     fn log(&self, rejection: &Rejection) {
         let code = rejection.code().as_str();
+        self.span.record("error.type", code);
         // Entered and not the explicit parent, so that the outer span applies if this one is
         // disabled.
         self.span.in_scope(|| {
             if rejection.status().is_server_error() {
                 // A string, because subscribers do not escape errors.
                 let cause = rejection.cause();
-                tracing::warn!(code, cause, "{}", rejection.message());
+                tracing::warn!(target: TARGET, code, cause, "{}", rejection.message());
             } else {
-                tracing::debug!(code, "{}", rejection.message());
+                tracing::debug!(target: TARGET, code, "{}", rejection.message());
             }
         });
         #[cfg(feature = "metrics")]
@@ -141,7 +170,7 @@ mod names {
         describe_gauge!(
             HELD_BYTES,
             Unit::Bytes,
-            "Buffered bytes of request bodies whose model is not known yet."
+            "Buffered bytes of request bodies that wait for their model or the inner service."
         );
         describe_counter!(REFRESHES, "Refreshes of the catalog by result.");
         describe_gauge!(

@@ -59,6 +59,19 @@ impl<B> RoutedBody<B> {
     }
 }
 
+impl<B> RoutedBody<B>
+where
+    B: Body<Data: Buf, Error: Into<BoxError>>,
+{
+    /// Reserves budget for the prefix while the request waits for the inner service.
+    pub(crate) fn reserve_shared(&mut self) -> Result<(), Rejection> {
+        match &mut self.kind {
+            Kind::Untouched { .. } => Ok(()),
+            Kind::Inspected { reader } => reader.as_mut().reserve_shared(),
+        }
+    }
+}
+
 impl<B> Body for RoutedBody<B>
 where
     B: Body<Data: Buf, Error: Into<BoxError>>,

@@ -149,7 +149,8 @@ impl PrefixBuffer {
         if !reservation.budget.try_reserve(more) {
             return Err(OverBudget::Total);
         }
-        reservation.bytes = len;
+        // A splice may have made the prefix shorter than the reservation.
+        reservation.bytes += more;
         self.coalesce();
         Ok(())
     }

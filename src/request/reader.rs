@@ -270,7 +270,7 @@ where
         *self.project().is_scanned = false;
     }
 
-    /// Reserves budget for the prefix while the request waits for a catalog.
+    /// Reserves budget for the prefix while the request waits for the catalog or the inner service.
     pub(crate) fn reserve_shared(self: Pin<&mut Self>) -> Result<(), Rejection> {
         let prefix = self.project().prefix;
         prefix.reserve_shared().map_err(|_| Rejection::overloaded())

@@ -96,9 +96,11 @@ where
     }
 }
 
-impl<B: Body + Default> Default for ResponseBody<B> {
+/// An empty body. Middleware that makes responses of its own, such as `tower_http`'s `Cors` and
+/// `Timeout`, needs it.
+impl<B: Body> Default for ResponseBody<B> {
     fn default() -> Self {
-        Self::inner(B::default())
+        Self::own(Full::default())
     }
 }
 

@@ -318,8 +318,9 @@ impl Rejection {
             retry_after: Some(Duration::from_secs(1)),
             ..Self::new(
                 RejectionCode::Overloaded,
-                "Too many large requests are waiting for their model. Try again shortly, and send \
-                 \"model\" before the large fields: such a request need not wait.",
+                "Too many bytes of requests that wait for their model, the catalog or the upstream \
+                 are buffered. Try again shortly, and send \"model\" before the large fields: less \
+                 of such a request is buffered.",
             )
         }
     }

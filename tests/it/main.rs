@@ -9,6 +9,7 @@ mod late_rejection;
 mod multipart;
 mod other_paths;
 mod policies;
+mod readiness;
 #[cfg(feature = "rustls")]
 mod registry_http;
 mod rejections;
@@ -22,4 +23,5 @@ mod sharing;
 mod support;
 mod telemetry;
 mod tower_contract;
+mod tower_http;
 mod untrusted_text;

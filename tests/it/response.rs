@@ -278,4 +278,12 @@ async fn rejection_response_replaces_the_body_and_keeps_the_extension() {
         let body = text(response).await;
         assert!(body.starts_with(expected), "{body}");
     }
+    let request = Request::get("/v1/models/x?a=b").body(()).unwrap();
+    let response = layer.model_list().oneshot(request).await.unwrap();
+    assert!(response.extensions().get::<Rejection>().is_some());
+    let body = text(response).await;
+    assert!(
+        body.starts_with("model_not_found /v1/models/x?a=b"),
+        "{body}"
+    );
 }

@@ -1,28 +1,124 @@
 //! Spans, logs and metrics.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use tower_model_routing::UnknownModel;
+
 use crate::support::{
     gateway::{CHAT, Gateway},
     log::{assert_logged, capture},
 };
 
+/// Returns the fields of the spans of requests as they close, after checking name, level and
+/// target.
+fn closed_spans(scenario: impl AsyncFn()) -> Vec<BTreeMap<String, String>> {
+    let log = capture(scenario);
+    // The scenario runs twice.
+    let second = log.lines().filter_map(|line| {
+        let event: Value = serde_json::from_str(line).ok()?;
+        (event["fields"]["message"] == "close" && event["span"]["name"] == "route_model").then(
+            || {
+                assert_eq!(event["level"], "INFO");
+                assert_eq!(event["target"], "tower_model_routing");
+                let fields = event["span"].as_object().unwrap().iter();
+                fields
+                    .filter(|(key, _)| *key != "name")
+                    .map(|(key, value)| (key.clone(), value.as_str().unwrap().to_owned()))
+                    .collect()
+            },
+        )
+    });
+    let mut spans: Vec<_> = second.collect();
+    spans.split_off(spans.len() / 2)
+}
+
+fn fields<const N: usize>(fields: [(&str, &str); N]) -> BTreeMap<String, String> {
+    let owned = fields.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    BTreeMap::from(owned)
+}
+
 #[test]
-fn span_has_opentelemetry_fields() {
-    let log = capture(async || {
+fn span_names_the_requested_and_the_served_model() {
+    let spans = closed_spans(async || {
         let gateway = Gateway::new();
         gateway.post(CHAT, r#"{"model":"VENICE-uncensored"}"#).await;
         gateway.post("/v1/embeddings", "{}").await;
-        gateway.post("/v1/completions", "{}").await;
+        gateway.post("/v1/completions", r#"{"model":"flux"}"#).await;
+        gateway.post("/v1/things", r#"{"model":"m"}"#).await;
     });
-    assert_logged(
-        &log,
-        &[
-            "route_model{gen_ai.operation.name=\"chat\" gen_ai.request.model=\"VENICE-uncensored\" \
-             gen_ai.response.model=\"venice-uncensored\"}",
-            "route_model{gen_ai.operation.name=\"embeddings\" \
-             gen_ai.response.model=\"text-embedding-bge-m3\"}",
-            r#"route_model{gen_ai.operation.name="text_completion""#,
-        ],
-    );
+    let m = "0x000000000000000000000000000000000000000000000000000000000000abcd";
+    let expected = [
+        fields([
+            ("gen_ai.operation.name", "chat"),
+            ("gen_ai.request.model", "VENICE-uncensored"),
+            ("model_routing.requested", "VENICE-uncensored"),
+            ("model_routing.served", "venice-uncensored"),
+            ("model_routing.id", "0xb603"),
+            ("model_routing.resolved_by", "name"),
+        ]),
+        fields([
+            ("gen_ai.operation.name", "embeddings"),
+            ("model_routing.served", "text-embedding-bge-m3"),
+            ("model_routing.id", "0x0b"),
+            ("model_routing.resolved_by", "fallback"),
+        ]),
+        fields([
+            ("gen_ai.operation.name", "text_completion"),
+            ("gen_ai.request.model", "flux"),
+            ("model_routing.requested", "flux"),
+            ("model_routing.served", "Picture Maker"),
+            ("model_routing.id", "0x10"),
+            ("model_routing.resolved_by", "alias"),
+        ]),
+        // No operation of generative AI.
+        fields([
+            ("gen_ai.request.model", "m"),
+            ("model_routing.requested", "m"),
+            ("model_routing.served", "m"),
+            ("model_routing.id", m),
+            ("model_routing.resolved_by", "name"),
+        ]),
+    ];
+    assert_eq!(spans, expected);
+}
+
+#[test]
+fn span_of_a_rejection_has_its_code_as_the_error_type() {
+    let spans = closed_spans(async || {
+        let gateway = Gateway::with(|config| config.unknown_model(UnknownModel::Reject));
+        gateway.post(CHAT, r#"{"model":"gpt-9"}"#).await;
+        gateway.post(CHAT, "[]").await;
+    });
+    let expected = [
+        fields([
+            ("gen_ai.operation.name", "chat"),
+            ("gen_ai.request.model", "gpt-9"),
+            ("model_routing.requested", "gpt-9"),
+            ("error.type", "model_not_found"),
+        ]),
+        fields([
+            ("gen_ai.operation.name", "chat"),
+            ("error.type", "invalid_json"),
+        ]),
+    ];
+    assert_eq!(spans, expected);
+}
+
+#[test]
+fn span_of_a_late_rejection_names_model_and_error() {
+    use crate::support::{body::ScriptedBody, gateway::post};
+
+    let spans = closed_spans(async || {
+        let frames = [r#"{"model":"m""#, r#","model":"n"}"#];
+        let body = ScriptedBody::pending_between(&frames);
+        Gateway::new().send(post(CHAT, body)).await;
+    });
+    let [span] = &spans[..] else {
+        panic!("{spans:?}")
+    };
+    assert_eq!(span["model_routing.served"], "m");
+    assert_eq!(span["error.type"], "duplicate_model");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The contract of `tower::Service`: readiness, errors and cancellation.
+//! The contract of `tower::Service`: errors, cancellation, and other layers around.
 
 use std::{
     convert::Infallible,
@@ -18,7 +18,6 @@ use tokio::{
     runtime::Handle,
     time::{sleep, timeout},
 };
-use tokio_test::{assert_pending, assert_ready_ok};
 use tower::{
     BoxError, Layer, Service, ServiceBuilder, ServiceExt,
     buffer::BufferLayer,
@@ -28,7 +27,6 @@ use tower::{
     util::BoxCloneService,
 };
 use tower_model_routing::{ModelRoutingLayer, RoutedBody};
-use tower_test::mock;
 
 use crate::support::{
     body::{ScriptedBody, channel},
@@ -99,55 +97,11 @@ async fn calls_the_clone_that_was_polled_ready() {
 }
 
 #[tokio::test]
-async fn is_ready_when_the_inner_service_is() {
-    let (service, mut handle) = mock::pair::<Request<RoutedBody<Full<Bytes>>>, Response<String>>();
-    handle.allow(0);
-    let mut service = mock::Spawn::new(warm_layer().await.layer(service));
-    assert_pending!(service.poll_ready::<Request<Full<Bytes>>>());
-    handle.allow(1);
-    assert!(service.is_woken());
-    assert_ready_ok!(service.poll_ready::<Request<Full<Bytes>>>());
-
-    let response = tokio::spawn(service.call(post(CHAT, Full::from(NAMED))));
-    let (request, respond) = handle.next_request().await.unwrap();
-    let body = request.into_body().collect().await.unwrap().to_bytes();
-    assert_eq!(body, r#"{"model":"0xb603"}"#);
-    assert_pending!(service.poll_ready::<Request<Full<Bytes>>>());
-    respond.send_response(Response::new("done".into()));
-    let body = response.await.unwrap().unwrap().into_body();
-    assert_eq!(body.collect().await.unwrap().to_bytes(), "done");
-}
-
-#[tokio::test]
 async fn inner_errors_keep_their_type() {
-    #[derive(Clone, Debug)]
-    struct Failing {
-        when_ready: bool,
-    }
-
-    impl<B> Service<Request<B>> for Failing {
-        type Response = Response<B>;
-        type Error = io::Error;
-        type Future = Ready<Result<Response<B>, io::Error>>;
-
-        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(match self.when_ready {
-                true => Err(io::Error::other("not ready")),
-                false => Ok(()),
-            })
-        }
-
-        fn call(&mut self, _: Request<B>) -> Self::Future {
-            ready(Err(io::Error::other("failed")))
-        }
-    }
-
-    let layer = warm_layer().await;
-    let mut service = layer.layer(Failing { when_ready: true });
-    let ready = ServiceExt::<Request<Full<Bytes>>>::ready(&mut service).await;
-    let error: io::Error = ready.unwrap_err();
-    assert_eq!(error.to_string(), "not ready");
-    let service = layer.layer(Failing { when_ready: false });
+    let inner = service_fn(async |_: Request<RoutedBody<Full<Bytes>>>| {
+        Err::<Response<String>, _>(io::Error::other("failed"))
+    });
+    let service = warm_layer().await.layer(inner);
     for (index, request) in requests().into_iter().enumerate() {
         let result: Result<_, io::Error> = service.clone().oneshot(request).await;
         match index {
@@ -155,38 +109,6 @@ async fn inner_errors_keep_their_type() {
             // Rejections do not call the inner service.
             _ => assert!(result.unwrap().status().is_client_error()),
         }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn rejection_releases_readiness() {
-    let mut service = ServiceBuilder::new()
-        .layer(warm_layer().await)
-        .layer(ConcurrencyLimitLayer::new(1))
-        .service(service_fn(
-            async |request: Request<RoutedBody<ScriptedBody>>| {
-                drop(request.into_body().collect().await);
-                Ok::<_, Infallible>(Response::new(String::new()))
-            },
-        ));
-    let text = Request::post(CHAT)
-        .header("content-type", "text/plain")
-        .body(ScriptedBody::new([]))
-        .unwrap();
-    let halting = |frames: &[&str]| post(CHAT, ScriptedBody::pending_between(frames));
-    for request in [
-        text,
-        halting(&["[]"]),
-        halting(&[r#"{"model":1}"#]),
-        halting(&[r#"{"model":"m","#, r#""model":"m"}"#]),
-        halting(&[r#"{"model":"whisper-1"}"#]),
-    ] {
-        let response = call(&mut service, request).await.unwrap();
-        assert!(response.status().is_client_error());
-        // `service` itself is neither ready nor dropped.
-        let other = service.clone().oneshot(halting(&[NAMED]));
-        let other = timeout(Duration::from_secs(1), other).await;
-        assert!(other.is_ok(), "the permit was not released");
     }
 }
 

@@ -91,7 +91,7 @@ impl AdminRoutes {
         tasks: TaskGauge,
     ) -> Self {
         Self {
-            models: ModelListService::new(layer.registry().clone()),
+            models: layer.model_list(),
             layer,
             fallbacks,
             metrics,
