@@ -189,3 +189,27 @@ async fn invalid_credentials_are_not_shown() {
         assert!(!output.stderr.contains("sk-"), "{output:?}");
     }
 }
+
+#[tokio::test]
+async fn policy_flags_override_the_variables() {
+    for (arguments, unknown, missing) in [
+        (&[][..], (404, "model_not_found"), (400, "model_required")),
+        (
+            &["--unknown-model", "forward", "--missing-model=forward"],
+            (200, ""),
+            (200, ""),
+        ),
+    ] {
+        let setup = Setup::with(|command| {
+            command.env("UNKNOWN_MODEL", "reject");
+            command.env("MISSING_MODEL", "reject");
+            command.args(arguments);
+        })
+        .await;
+        for (body, (status, code)) in [(r#"{"model":"gpt-9"}"#, unknown), ("{}", missing)] {
+            let response = post(setup.address(), CHAT, body).await;
+            assert_eq!(response.status(), status, "{response:?}");
+            assert!(response.text().contains(code), "{response:?}");
+        }
+    }
+}
