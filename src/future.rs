@@ -113,6 +113,7 @@ where
         let plan = ForwardPlan {
             service,
             request,
+            can_reject: false,
             rewrite: None,
             late_rejection_rx: None,
         };
@@ -243,8 +244,8 @@ where
                             }
                         }
                         Poll::Pending => match plan.request.body_mut().reserve_shared() {
-                            Ok(()) => return Poll::Pending,
-                            Err(rejection) => reject(rejection, context),
+                            Err(rejection) if plan.can_reject => reject(rejection, context),
+                            _ => return Poll::Pending,
                         },
                     }
                 }
