@@ -21,7 +21,7 @@ use crate::{
     headers,
     pending::{CatalogWait, ForwardPlan, NextStep, PendingRequest},
     request::{BodyFormat, ModelReader, Requested, RoutedBody, Target},
-    response::{Rejection, RejectionHook, ResponseBody, ResponseRewrite},
+    response::{Dialect, Rejection, RejectionHook, ResponseBody, ResponseRewrite},
     shared::Shared,
     telemetry::RequestTelemetry,
 };
@@ -78,6 +78,7 @@ pin_project! {
 #[derive(Debug)]
 pub(crate) struct RequestContext {
     telemetry: RequestTelemetry,
+    dialect: Dialect,
     // Boxed to keep the future small.
     hook: Option<Box<(RejectionHook, Uri)>>,
 }
@@ -90,6 +91,7 @@ impl RequestContext {
                 // Other endpoints are no operation of generative AI.
                 target.endpoint.is_inference().then_some(target.operation),
             ),
+            dialect: Dialect::of(head.uri.path()),
             hook: hook.map(|hook| Box::new((hook, head.uri.clone()))),
         }
     }
@@ -97,7 +99,7 @@ impl RequestContext {
     fn response<B: Body>(&self, rejection: &Rejection) -> Response<ResponseBody<B>> {
         let response = match self.hook.as_deref() {
             Some((hook, uri)) => hook.response(rejection, uri),
-            None => rejection.to_response(),
+            None => rejection.response_in(self.dialect),
         };
         response.map(|body| ResponseBody::own(Full::new(body)))
     }
@@ -113,6 +115,7 @@ where
         let plan = ForwardPlan {
             service,
             request,
+            can_reject: false,
             rewrite: None,
             late_rejection_rx: None,
         };
@@ -243,8 +246,8 @@ where
                             }
                         }
                         Poll::Pending => match plan.request.body_mut().reserve_shared() {
-                            Ok(()) => return Poll::Pending,
-                            Err(rejection) => reject(rejection, context),
+                            Err(rejection) if plan.can_reject => reject(rejection, context),
+                            _ => return Poll::Pending,
                         },
                     }
                 }

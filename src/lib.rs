@@ -107,6 +107,9 @@
 //! | 415 | `unsupported_media_type`, `unsupported_content_encoding` |
 //! | 503 | `model_registry_unavailable`, `fallback_model_unavailable`, `overloaded` |
 //!
+//! The error object is that of the path's API ([`Rejection`] has the table), unless
+//! [`rejection_response`](RoutingConfigBuilder::rejection_response) is set.
+//!
 //! If part of a body was already forwarded when the rest turns out to be invalid, the inner
 //! service's body ends with an error, and the rejection replaces the inner service's response
 //! unless that was already returned.
@@ -115,7 +118,7 @@
 //!
 //! | layer | place |
 //! |---|---|
-//! | concurrency limit, rate limit, `Buffer`, `LoadShed` | Inside: they count requests whose model is known. Outside: they count every request, and a slow body holds its permit until its model is known. |
+//! | concurrency limit, `Buffer`, `LoadShed` | Inside: they count requests whose model is known. Outside: they count every request, and a slow body holds its permit until its model is known. |
 //! | timeout | Inside, it measures the inner service. Outside, it measures the body up to the model, and the wait for the inner service too. |
 //! | request decompression | outside, because the layer does not read compressed bodies |
 //! | response compression | outside, because a compressed response's model is not rewritten |
@@ -210,7 +213,7 @@
 //! | field | value |
 //! |---|---|
 //! | `gen_ai.operation.name` | `chat`, `text_completion`, `embeddings`, `text_to_speech`, `speech_to_text`; absent on other paths |
-//! | `gen_ai.request.model`, `model_routing.requested` | the name that the client sent; absent if it sent none |
+//! | `gen_ai.request.model`, `model_routing.requested` | the name that the client sent; absent if it sent none, and on other paths if the catalog does not have it |
 //! | `model_routing.served` | the catalog name of the model that the request is routed to |
 //! | `model_routing.id` | its ID, as the inner service receives it |
 //! | `model_routing.resolved_by` | `id`, `name`, `alias`, `slug` or `fallback` |

@@ -22,7 +22,7 @@ use crate::{
     endpoint::Endpoint,
     registry::{Catalog, ModelEntry, Registry, hex},
     resolve::not_found,
-    response::{ModelListBody, Rejection, RejectionHook, error_response},
+    response::{Dialect, ErrorObject, ModelListBody, Rejection, RejectionHook, error_response},
 };
 
 /// A service for `GET …/models`, the models of the catalog, and `GET …/models/{name}`, one of them.
@@ -30,8 +30,8 @@ use crate::{
 /// It reads the catalog that requests are routed by, and refreshes it as they do. Responses have an
 /// `ETag` and can be revalidated by `If-None-Match`; `HEAD` works too. A name may be an ID or an
 /// alias, and may contain slashes. An unknown name is a 404 with suggestions, a missing catalog a
-/// 503, another method a 405, all with the error object. The first two are
-/// [`Rejection`]s, in the response's extensions too;
+/// 503, another method a 405, all with OpenAI's error object, or with Anthropic's if the request has
+/// an `anthropic-version`. The first two are [`Rejection`]s, in the response's extensions too;
 /// [`rejection_response`](Self::rejection_response) sets how they are shown.
 ///
 /// # Examples
@@ -97,11 +97,11 @@ impl ModelListService {
         headers: HeaderMap,
     ) -> Response<ModelListBody> {
         if !matches!(method, Method::GET | Method::HEAD) {
-            return method_not_allowed();
+            return method_not_allowed(&headers);
         }
         let catalog = match self.registry.catalog().await {
             Ok(catalog) => catalog,
-            Err(unavailable) => return self.reject(&unavailable.into(), &uri),
+            Err(unavailable) => return self.reject(&unavailable.into(), &uri, &headers),
         };
         let etag = etag(&catalog);
         let body = match requested_name(uri.path()) {
@@ -111,7 +111,7 @@ impl ModelListService {
                 None => {
                     let error = not_found(&catalog, &name);
                     let rejection = Rejection::unresolved(error, Some(&name), Endpoint::Other);
-                    return self.reject(&rejection, &uri);
+                    return self.reject(&rejection, &uri, &headers);
                 }
             },
         };
@@ -132,10 +132,15 @@ impl ModelListService {
         response
     }
 
-    fn reject(&self, rejection: &Rejection, uri: &Uri) -> Response<ModelListBody> {
+    fn reject(
+        &self,
+        rejection: &Rejection,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Response<ModelListBody> {
         let response = match &self.rejection_hook {
             Some(hook) => hook.response(rejection, uri),
-            None => rejection.to_response(),
+            None => rejection.response_in(dialect(headers)),
         };
         response.map(ModelListBody::new)
     }
@@ -218,10 +223,24 @@ fn matches_etag(headers: &HeaderMap, etag: &str) -> bool {
         .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == etag)
 }
 
-fn method_not_allowed() -> Response<ModelListBody> {
-    let message = "The model list is read-only. Use GET.";
-    let status = StatusCode::METHOD_NOT_ALLOWED;
-    let mut response = error_response(status, "method_not_allowed", None, message);
+/// Returns the API of the client. Anthropic's has its models at the same path as OpenAI's, and its
+/// clients send a version.
+fn dialect(headers: &HeaderMap) -> Dialect {
+    match headers.contains_key("anthropic-version") {
+        true => Dialect::Anthropic,
+        false => Dialect::OpenAi,
+    }
+}
+
+fn method_not_allowed(headers: &HeaderMap) -> Response<ModelListBody> {
+    let error = ErrorObject {
+        status: StatusCode::METHOD_NOT_ALLOWED,
+        code: "method_not_allowed",
+        param: None,
+        message: "The model list is read-only. Use GET.",
+        suggestions: &[],
+    };
+    let mut response = error_response(dialect(headers), &error);
     let allowed = HeaderValue::from_static("GET, HEAD");
     response.headers_mut().insert(ALLOW, allowed);
     response.map(ModelListBody::new)
@@ -331,6 +350,23 @@ mod tests {
         assert_eq!(error["error"]["code"], "model_not_found");
         let message = error["error"]["message"].as_str().unwrap();
         assert!(message.contains("Llama 3.2 3B"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn errors_have_anthropics_form_for_its_clients() {
+        for (method, path, kind) in [
+            ("GET", "/v1/models/x", "not_found_error"),
+            ("POST", "/v1/models", "invalid_request_error"),
+        ] {
+            let request = Request::builder().method(method).uri(path);
+            let request = request.header("anthropic-version", "2023-06-01");
+            let request = request.body(()).unwrap();
+            let response = service(Some(DOCUMENT)).call(request).await.unwrap();
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(body["type"], "error", "{method}");
+            assert_eq!(body["error"]["type"], kind, "{method}");
+        }
     }
 
     #[tokio::test]

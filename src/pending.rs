@@ -55,6 +55,8 @@ type CatalogFuture = Pin<Box<dyn Future<Output = Result<Arc<Catalog>, Unavailabl
 pub(crate) struct ForwardPlan<S, B> {
     pub(crate) service: S,
     pub(crate) request: Request<RoutedBody<B>>,
+    /// Whether the layer may reject the request while the inner service is not ready.
+    pub(crate) can_reject: bool,
     /// `None` if the request is forwarded unchanged.
     pub(crate) rewrite: Option<ResponseRewrite>,
     /// `None` if nothing is left to scan.
@@ -224,6 +226,7 @@ where
         Ok(ForwardPlan {
             service,
             request: request.map(RoutedBody::inspected),
+            can_reject: target.endpoint.is_inference(),
             rewrite,
             late_rejection_rx,
         })

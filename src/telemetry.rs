@@ -20,6 +20,7 @@ const TARGET: &str = "tower_model_routing";
 #[derive(Debug)]
 pub(crate) struct RequestTelemetry {
     span: Span,
+    operation: Option<&'static str>,
     #[cfg(feature = "metrics")]
     started: Instant,
 }
@@ -41,6 +42,7 @@ impl RequestTelemetry {
         );
         Self {
             span,
+            operation,
             #[cfg(feature = "metrics")]
             started: Instant::now(),
         }
@@ -50,20 +52,25 @@ impl RequestTelemetry {
         &self.span
     }
 
-    /// Records the requested name, if there is one.
+    /// Records the name that the body asks for, if there is one.
     pub(crate) fn requested<'a>(
         &self,
         name: impl FnOnce() -> Result<Option<Cow<'a, str>>, Rejection>,
     ) {
-        if self.span.is_disabled() {
+        // On other paths a `model` is one only if the catalog has it.
+        if self.span.is_disabled() || self.operation.is_none() {
             return;
         }
         // The caller rejects the request for an error.
         if let Ok(Some(name)) = name() {
-            let name = sanitize_for_log(&name);
-            self.span.record("gen_ai.request.model", &*name);
-            self.span.record("model_routing.requested", &*name);
+            self.record_requested(&name);
         }
+    }
+
+    fn record_requested(&self, name: &str) {
+        let name = sanitize_for_log(name);
+        self.span.record("gen_ai.request.model", &*name);
+        self.span.record("model_routing.requested", &*name);
     }
 
     /// Records that the inner service is about to be called, for this model or with the request
@@ -74,6 +81,9 @@ impl RequestTelemetry {
         };
         let resolved_by = routed.resolved_by().as_str();
         if !self.span.is_disabled() {
+            if let (None, Some(requested)) = (self.operation, routed.requested()) {
+                self.record_requested(requested);
+            }
             let (served, id) = (routed.name(), routed.id());
             self.span
                 .record("model_routing.served", sanitize_for_log(served));

@@ -459,7 +459,7 @@ impl RoutingConfigBuilder {
         self
     }
 
-    /// Sets how a rejection is shown, for APIs whose errors differ from OpenAI's.
+    /// Sets how a rejection is shown, in place of the error objects of [`Rejection`].
     ///
     /// The hook sets the status, the `Content-Type` and `Retry-After`; starting from
     /// [`Rejection::to_response`] keeps them. The response has the [`Rejection`] in its extensions
@@ -467,27 +467,23 @@ impl RoutingConfigBuilder {
     ///
     /// # Examples
     ///
-    /// Anthropic's error object on Anthropic's path:
+    /// Problem details (RFC 9457):
     ///
     /// ```
-    /// use tower_model_routing::{Rejection, RoutingConfig};
+    /// use http::{HeaderValue, header::CONTENT_TYPE};
+    /// use tower_model_routing::RoutingConfig;
     ///
     /// let builder = RoutingConfig::builder().rejection_response(|rejection, uri| {
-    ///     let response = rejection.to_response();
-    ///     if !uri.path().ends_with("/messages") {
-    ///         return response;
-    ///     }
-    ///     let kind = match rejection.status().as_u16() {
-    ///         404 => "not_found_error",
-    ///         413 => "request_too_large",
-    ///         503 => "overloaded_error",
-    ///         _ => "invalid_request_error",
-    ///     };
-    ///     let error = serde_json::json!({
-    ///         "type": "error",
-    ///         "error": { "type": kind, "message": rejection.message() },
+    ///     let mut response = rejection.to_response();
+    ///     let json = HeaderValue::from_static("application/problem+json");
+    ///     response.headers_mut().insert(CONTENT_TYPE, json);
+    ///     let problem = serde_json::json!({
+    ///         "status": rejection.status().as_u16(),
+    ///         "title": rejection.code().as_str(),
+    ///         "detail": rejection.message(),
+    ///         "instance": uri.path(),
     ///     });
-    ///     response.map(|_| error.to_string().into())
+    ///     response.map(|_| problem.to_string().into())
     /// });
     /// ```
     pub fn rejection_response(

@@ -1,27 +1,15 @@
-//! The error object that OpenAI clients expect.
+//! Error responses.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
-use serde_json::json;
+use http::{HeaderValue, Response, header::CONTENT_TYPE};
 
-/// Builds a response with `{"error":{"message","type","param","code"}}`; the type follows from the
-/// status.
-pub(crate) fn error_response(
-    status: StatusCode,
-    code: &str,
-    param: Option<&str>,
-    message: &str,
-) -> Response<Bytes> {
-    let kind = if status.is_client_error() {
-        "invalid_request_error"
-    } else {
-        "server_error"
-    };
-    let body = json!({
-        "error": { "message": message, "type": kind, "param": param, "code": code }
-    });
-    let mut response = Response::new(Bytes::from(body.to_string()));
-    *response.status_mut() = status;
+use super::dialect::{Dialect, ErrorObject};
+
+/// Builds an error response in the form of an API.
+pub(crate) fn error_response(dialect: Dialect, error: &ErrorObject<'_>) -> Response<Bytes> {
+    let body = dialect.render(error).to_string();
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = error.status;
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
     response

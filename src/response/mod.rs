@@ -1,6 +1,7 @@
 //! Responses: the layer's own, and what it changes in those of the inner service.
 
 mod body;
+mod dialect;
 mod error;
 mod list;
 mod model;
@@ -14,4 +15,9 @@ pub use self::{
     model::ResponseModel,
     rejection::{Rejection, RejectionCode},
 };
-pub(crate) use self::{error::error_response, rejection::RejectionHook, rewrite::ResponseRewrite};
+pub(crate) use self::{
+    dialect::{Dialect, ErrorObject},
+    error::error_response,
+    rejection::RejectionHook,
+    rewrite::ResponseRewrite,
+};

@@ -9,15 +9,21 @@ use bytes::Bytes;
 use http::{Response, StatusCode, Uri, header::RETRY_AFTER};
 use model_scan::{ScanError, ScanErrorKind};
 
-use super::error_response;
+use super::{Dialect, ErrorObject, error_response};
 use crate::{
     endpoint::Endpoint, registry::Unavailable, resolve::ResolveError, text::sanitize_for_log,
 };
 
 /// A rejected request.
 ///
-/// The layer responds with the error object that OpenAI clients expect,
-/// `{"error":{"message","type","param","code"}}`, and with this value in the response's extensions.
+/// The layer responds with the error object that the clients of the path's API expect, and with
+/// this value in the response's extensions.
+///
+/// | path | error object |
+/// |---|---|
+/// | at and below `/v1/messages`, `/messages` | Anthropic's `{"type":"error","error":{"type","message"}}` |
+/// | `/models/{model}:{verb}` | Gemini's `{"error":{"code","message","status"}}` |
+/// | any other | OpenAI's `{"error":{"message","type","param","code"}}`, and in `error`, if there are any, `suggestions` |
 ///
 /// # Examples
 ///
@@ -387,10 +393,21 @@ impl Rejection {
         }
     }
 
-    /// Builds the response: OpenAI's error object, with this value in the extensions.
+    /// Builds the response with OpenAI's error object, and with this value in the extensions.
     pub fn to_response(&self) -> Response<Bytes> {
-        let (code, param) = (self.code.as_str(), self.code.param());
-        let mut response = error_response(self.status(), code, param, &self.message);
+        self.response_in(Dialect::OpenAi)
+    }
+
+    /// Builds the response with the error object of an API, and with this value in the extensions.
+    pub(crate) fn response_in(&self, dialect: Dialect) -> Response<Bytes> {
+        let error = ErrorObject {
+            status: self.status(),
+            code: self.code.as_str(),
+            param: self.code.param(),
+            message: &self.message,
+            suggestions: &self.suggestions,
+        };
+        let mut response = error_response(dialect, &error);
         if let Some(wait) = self.retry_after {
             // Whole seconds (RFC 9110, 10.2.3), rounded up so that no retry is too early.
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);

@@ -139,10 +139,13 @@ async fn body_that_waits_for_readiness_is_paid_for() {
     assert_eq!(rejection.code().as_str(), "overloaded");
     assert!(response.headers().contains_key("retry-after"));
 
-    // Unread bodies hold nothing.
-    let mut passing = task::spawn(service.clone().call(get()));
-    assert_pending!(passing.poll());
-    assert_eq!(layer.held_bytes(), 3 * ROUTED.len());
+    // Unread bodies hold nothing, and other paths are not rejected.
+    let elsewhere = post("/v1/files", ScriptedBody::new([data(NAMED)]));
+    for request in [get(), elsewhere] {
+        let mut waiting = task::spawn(service.clone().call(request));
+        assert_pending!(waiting.poll());
+        assert_eq!(layer.held_bytes(), 3 * ROUTED.len());
+    }
     drop(waiting);
     assert_eq!(layer.held_bytes(), 0);
 }

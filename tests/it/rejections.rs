@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tower_model_routing::{Endpoint, Rejection, RejectionCode, UnknownModel};
 
 use crate::support::{
+    body::ScriptedBody,
     gateway::{CHAT, Gateway, ReceivedResponse, post},
     source::{Outcome, ScriptedSource},
 };
@@ -20,7 +21,11 @@ async fn reject(gateway: &Gateway, path: &str, sent: &str) -> (ReceivedResponse,
     let body: Value = serde_json::from_slice(&response.body).unwrap();
     assert_eq!(body.as_object().unwrap().len(), 1);
     let error = body["error"].clone();
-    assert_eq!(error.as_object().unwrap().len(), 4);
+    let has_suggestions = error.get("suggestions").is_some();
+    assert_eq!(
+        error.as_object().unwrap().len(),
+        4 + usize::from(has_suggestions)
+    );
     assert_eq!(response.header("content-type"), Some("application/json"));
     assert_eq!(error["code"], response.code());
     let kind = match response.status() {
@@ -108,6 +113,7 @@ async fn not_found_suggests_the_nearest_models() {
     let rejection = response.head.extensions.get::<Rejection>().unwrap();
     assert_eq!(rejection.code(), RejectionCode::ModelNotFound);
     assert_eq!(rejection.suggestions(), ["venice-uncensored"]);
+    assert_eq!(error["suggestions"], json!(["venice-uncensored"]));
     let message = error["message"].as_str().unwrap();
     let suggestion = r#"Did you mean "venice-uncensored"?"#;
     for expected in [r#""Venice_Uncensord""#, suggestion] {
@@ -138,5 +144,21 @@ async fn invalid_body_has_an_offset() {
         assert_eq!(rejection.offset(), Some(offset), "{sent}");
         let message = error["message"].as_str().unwrap();
         assert!(message.contains(&format!("byte {offset}")), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn rejection_has_the_form_of_the_paths_api() {
+    let gateway = Gateway::new();
+    let late = [r#"{"model":"m""#, r#","model":"n"}"#];
+    for frames in [&["[]"][..], &late] {
+        let body = ScriptedBody::pending_between(frames);
+        let (response, _) = gateway.send(post("/v1/messages", body)).await;
+        let body: Value = serde_json::from_slice(&response.body).unwrap();
+        let rejection = response.head.extensions.get::<Rejection>().unwrap();
+        let expected = json!({"type": "error", "error": {
+            "type": "invalid_request_error", "message": rejection.message(),
+        }});
+        assert_eq!(body, expected);
     }
 }

@@ -51,10 +51,9 @@ fn code_determines_status_type_and_param() {
         assert_eq!(rejection.to_string(), format!("{name}: {message}"));
         let (head, body) = read(rejection.to_response());
         assert_eq!(head.status, status);
-        let kind = if status < 500 {
-            "invalid_request_error"
-        } else {
-            "server_error"
+        let kind = match status {
+            400..500 => "invalid_request_error",
+            _ => "server_error",
         };
         let error = json!({"error": {
             "message": message,
@@ -162,4 +161,6 @@ fn unresolved_message_says_what_to_do() {
     }
     let rejection = Rejection::unresolved(not_found(&["b"]), Some("a"), Endpoint::Llm);
     assert_eq!(rejection.suggestions(), ["b"]);
+    let (_, body) = read(rejection.to_response());
+    assert_eq!(body["error"]["suggestions"], json!(["b"]));
 }

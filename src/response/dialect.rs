@@ -1,0 +1,208 @@
+//! The API that a path belongs to, whose clients expect errors in its own form.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+/// The API that a path belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) enum Dialect {
+    #[default]
+    OpenAi,
+    Anthropic,
+    Gemini,
+}
+
+/// An error of the layer, which each API shows in its own form.
+pub(crate) struct ErrorObject<'a> {
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'a str,
+    /// The field that the client must change.
+    pub(crate) param: Option<&'a str>,
+    pub(crate) message: &'a str,
+    pub(crate) suggestions: &'a [String],
+}
+
+/// The verbs of Gemini's and Vertex's `/models/{model}:{verb}`. A colon alone is no sign of them: it
+/// occurs in names of models.
+const GEMINI_VERBS: [&str; 8] = [
+    "generateContent",
+    "streamGenerateContent",
+    "countTokens",
+    "embedContent",
+    "batchEmbedContents",
+    "predict",
+    "rawPredict",
+    "streamRawPredict",
+];
+
+impl Dialect {
+    /// Returns the API of a path: Anthropic's at and below `/v1/messages` and at `/messages`,
+    /// Gemini's at `/models/{model}:{verb}`, otherwise OpenAI's. Letter case is ignored.
+    pub(crate) fn of(path: &str) -> Self {
+        let path = path.trim_end_matches('/');
+        if path.eq_ignore_ascii_case("/messages") {
+            return Self::Anthropic;
+        }
+        let mut has_models = false;
+        let mut previous = "";
+        for segment in path.split('/') {
+            if previous.eq_ignore_ascii_case("v1") && segment.eq_ignore_ascii_case("messages") {
+                return Self::Anthropic;
+            }
+            has_models |= previous.eq_ignore_ascii_case("models");
+            previous = segment;
+        }
+        let is_verb = |verb: &str| {
+            let mut verbs = GEMINI_VERBS.iter();
+            verbs.any(|known| known.eq_ignore_ascii_case(verb))
+        };
+        match previous.rsplit_once(':') {
+            Some((_, verb)) if has_models && is_verb(verb) => Self::Gemini,
+            _ => Self::OpenAi,
+        }
+    }
+
+    /// Returns the body of an error response.
+    pub(crate) fn render(self, error: &ErrorObject<'_>) -> Value {
+        let ErrorObject {
+            status,
+            code,
+            param,
+            message,
+            suggestions,
+        } = *error;
+        match self {
+            Self::OpenAi => {
+                let kind = match status.is_client_error() {
+                    true => "invalid_request_error",
+                    false => "server_error",
+                };
+                let mut object =
+                    json!({ "message": message, "type": kind, "param": param, "code": code });
+                if !suggestions.is_empty() {
+                    object["suggestions"] = json!(suggestions);
+                }
+                json!({ "error": object })
+            }
+            Self::Anthropic => {
+                let kind = match (status, code) {
+                    (StatusCode::NOT_FOUND, _) => "not_found_error",
+                    (StatusCode::PAYLOAD_TOO_LARGE, _) => "request_too_large",
+                    (_, "overloaded") => "overloaded_error",
+                    _ if status.is_client_error() => "invalid_request_error",
+                    _ => "api_error",
+                };
+                json!({ "type": "error", "error": { "type": kind, "message": message } })
+            }
+            Self::Gemini => {
+                let canonical = match status {
+                    StatusCode::NOT_FOUND => "NOT_FOUND",
+                    StatusCode::REQUEST_TIMEOUT => "DEADLINE_EXCEEDED",
+                    StatusCode::SERVICE_UNAVAILABLE => "UNAVAILABLE",
+                    _ if status.is_client_error() => "INVALID_ARGUMENT",
+                    _ => "INTERNAL",
+                };
+                let code = status.as_u16();
+                json!({ "error": { "code": code, "message": message, "status": canonical } })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_decides() {
+        for (path, dialect) in [
+            ("/v1/chat/completions", Dialect::OpenAi),
+            ("/v1/messages", Dialect::Anthropic),
+            ("/anthropic/V1/Messages/", Dialect::Anthropic),
+            ("/v1/messages/count_tokens", Dialect::Anthropic),
+            ("/v1/messages/batches/7/results", Dialect::Anthropic),
+            ("/messages", Dialect::Anthropic),
+            ("/v1/threads/t/messages", Dialect::OpenAi),
+            ("/chats/messages", Dialect::OpenAi),
+            ("/v1beta/models/gemini:generateContent", Dialect::Gemini),
+            ("/v1/models/a/b:streamgeneratecontent", Dialect::Gemini),
+            (
+                "/v1/projects/p/locations/l/publishers/google/models/g:predict",
+                Dialect::Gemini,
+            ),
+            ("/v1/models/ft:gpt-4:org::7", Dialect::OpenAi),
+            ("/v1/tuned/x:predict", Dialect::OpenAi),
+            ("/models:predict", Dialect::OpenAi),
+            ("/", Dialect::OpenAi),
+            ("", Dialect::OpenAi),
+        ] {
+            assert_eq!(Dialect::of(path), dialect, "{path}");
+        }
+    }
+
+    #[test]
+    fn error_objects_have_the_form_of_their_api() {
+        for (status, code, of_openai, of_anthropic, of_gemini) in [
+            (
+                400,
+                "invalid_json",
+                "invalid_request_error",
+                "invalid_request_error",
+                "INVALID_ARGUMENT",
+            ),
+            (
+                404,
+                "model_not_found",
+                "invalid_request_error",
+                "not_found_error",
+                "NOT_FOUND",
+            ),
+            (
+                408,
+                "request_timeout",
+                "invalid_request_error",
+                "invalid_request_error",
+                "DEADLINE_EXCEEDED",
+            ),
+            (
+                413,
+                "request_too_large",
+                "invalid_request_error",
+                "request_too_large",
+                "INVALID_ARGUMENT",
+            ),
+            (
+                503,
+                "overloaded",
+                "server_error",
+                "overloaded_error",
+                "UNAVAILABLE",
+            ),
+            (
+                503,
+                "model_registry_unavailable",
+                "server_error",
+                "api_error",
+                "UNAVAILABLE",
+            ),
+        ] {
+            let error = ErrorObject {
+                status: StatusCode::from_u16(status).unwrap(),
+                code,
+                param: None,
+                message: "m",
+                suggestions: &[],
+            };
+            let openai = json!({"error": {
+                "message": "m", "type": of_openai, "param": null, "code": code,
+            }});
+            assert_eq!(Dialect::OpenAi.render(&error), openai);
+            let anthropic = json!({
+                "type": "error", "error": {"type": of_anthropic, "message": "m"},
+            });
+            assert_eq!(Dialect::Anthropic.render(&error), anthropic);
+            let gemini = json!({"error": {"code": status, "message": "m", "status": of_gemini}});
+            assert_eq!(Dialect::Gemini.render(&error), gemini);
+        }
+    }
+}
