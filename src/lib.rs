@@ -53,10 +53,10 @@
 //!
 //! | content type | inference endpoints | other paths |
 //! |---|---|---|
-//! | `application/json`, `application/*+json` | inspected | inspected |
+//! | `application/json`, `application/*+json`, with no parameter but a `charset` of UTF-8 or ASCII | inspected | inspected |
 //! | none | inspected as JSON | passes unread |
-//! | `multipart/form-data` | its `model` part is replaced | passes unread, except on `/images/edits` and `/images/variations` |
-//! | any other, or a charset other than UTF-8 | 415 | passes unread |
+//! | `multipart/form-data`, with one parameter, `boundary`, both in lower case | its `model` part is replaced | passes unread, except on `/images/edits` and `/images/variations` |
+//! | any other | 415, forms 400 | passes unread |
 //!
 //! JSON is inspected, and its model replaced, on *every* path: put the layer on the routes that
 //! lead to models. A body to be inspected that has a `Content-Encoding` is a 415.
