@@ -79,10 +79,10 @@
 //!
 //! | content type | inference endpoints and paths with strict bodies | other paths |
 //! |---|---|---|
-//! | `application/json`, `application/*+json` | inspected | inspected with best effort |
+//! | `application/json`, `application/*+json`, with no parameter but a `charset` of UTF-8 or ASCII | inspected | inspected with best effort |
 //! | none | inspected as JSON | passes unread |
-//! | `multipart/form-data` | its `model` part is replaced | passes unread |
-//! | any other, or a charset other than UTF-8 | 415 | passes unread |
+//! | `multipart/form-data`, with one parameter, `boundary`, both in lower case | its `model` part is replaced | passes unread |
+//! | any other | 415, forms 400 | passes unread |
 //! | any, with a `Content-Encoding` | 415 | passes unread |
 //!
 //! Paths with strict bodies take any model: an unknown one, or a value that is not a string, passes

@@ -24,7 +24,7 @@ pub fn scanner(input: &[u8]) {
 /// The input: a byte that selects the boundary, lengths of frames, and the form.
 pub fn multipart(input: &[u8]) {
     // Some are easily taken for something else.
-    const BOUNDARIES: [&str; 4] = ["XyZ", "a", "--", "----WebKitFormBoundary0Az"];
+    const BOUNDARIES: [&str; 4] = ["XyZ", "b", "--b", "----WebKitFormBoundary0Az"];
 
     let Some((&boundary, input)) = input.split_first() else {
         return;

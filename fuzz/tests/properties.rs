@@ -41,16 +41,17 @@ const JSON: &[&str] = &[
 ];
 
 const FORM: &[&str] = &[
-    "--a",
+    "--b",
     "\r\n",
     "--",
     "Content-Disposition: form-data; name=\"model\"",
     "\r\n\r\n",
     "m",
     "Content-Disposition: form-data; name=file; filename=\"a\"",
+    "b\r\n",
     "Content-Length: 1",
     "\0",
-    "\r\n--a\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n--a--",
+    "\r\n--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n--b--",
 ];
 
 fn body() -> impl Strategy<Value = String> {
@@ -78,7 +79,7 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
         &[
             "content-type: application/json\n",
             "content-type: application/json\n",
-            "content-type: multipart/form-data; boundary=a\n",
+            "content-type: multipart/form-data; boundary=b\n",
             "content-type: application/x+json; charset=latin1\n",
             "content-length: 10\n",
             "content-encoding: gzip\n",

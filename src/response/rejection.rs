@@ -265,7 +265,8 @@ impl Rejection {
         Self::new(
             RejectionCode::InvalidMultipart,
             format!(
-                "The form cannot be parsed: {reason}. Let the HTTP client set the Content-Type."
+                "The form cannot be parsed: {reason}. Let the HTTP client set the Content-Type, or \
+                 send \"multipart/form-data; boundary=...\" with that one parameter."
             ),
         )
     }

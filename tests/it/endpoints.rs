@@ -128,6 +128,18 @@ async fn content_type_decides() {
             "routed",
         ),
         (Some("application/json; charset=utf-16"), media, "unchanged"),
+        (Some("application/json; charset*=utf-7"), media, "unchanged"),
+        (
+            Some("application/json; charset*0=utf-7"),
+            media,
+            "unchanged",
+        ),
+        (
+            Some("application/json; charset*=utf-8''utf-7"),
+            media,
+            "unchanged",
+        ),
+        (Some("application/json; profile=x"), media, "unchanged"),
         (Some("text/plain"), media, "unchanged"),
         (
             Some("multipart/form-data; boundary=b"),

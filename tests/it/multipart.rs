@@ -148,32 +148,111 @@ async fn ambiguous_and_invalid_forms_are_rejected() {
 }
 
 #[tokio::test]
-async fn unusable_boundary_is_rejected_where_forms_are_read() {
+async fn forms_that_servers_read_differently_are_rejected() {
     let gateway = Gateway::new();
-    for (content_type, code) in [
-        ("multipart/form-data", "invalid_multipart"),
-        ("multipart/form-data; boundary=", "invalid_multipart"),
-        ("multipart/form-data; boundary=\"\"", "invalid_multipart"),
-        (
-            "multipart/form-data; boundary=b-7; boundary=c",
-            "invalid_multipart",
+    let with_file = |head: &str, content: &str| {
+        let head = format!("Content-Disposition: form-data; {head}");
+        form(&[(&head, content.as_bytes()), (MODEL, b"whisper-1")])
+    };
+    let hidden = "\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\ntts-kokoro\r\n--";
+    for sent in [
+        with_file("name=\"file\"", &format!("b-7{hidden}")),
+        with_file("name=\"file\"", &format!("RIFF b-7{hidden}")),
+        with_file(
+            "name=\"file\"\r\nContent-Type: application/x-www-form-urlencoded",
+            "&model=x&",
         ),
-        (
-            "multipart/form-data; boundary=\"b\u{e9}\"",
-            "unsupported_media_type",
+        with_file(
+            "name=\"file\"\r\nContent-Type: multipart/mixed; boundary=c",
+            "",
         ),
-        (
-            "multipart/form-data; boundary=b-7; charset=utf-16",
-            "invalid_multipart",
+        with_file(
+            "name=\"file\"\r\nContent-Type: text/plain; charset=utf-16",
+            "",
         ),
+        with_file("name=\"file\"; name*=utf-8''model", ""),
+        with_file("name=\"file\"; filename=\"a; name=model\"", ""),
+        form(&[("Content-Disposition: form-data;name=model", b"whisper-1")]),
+        form(&[(
+            "Content-Disposition: form-data;; name=\"model\"",
+            b"whisper-1",
+        )]),
+        form(&[(
+            "Content-Disposition: form-data; name=\"model\";",
+            b"whisper-1",
+        )]),
+    ] {
+        let shown = String::from_utf8_lossy(&sent).into_owned();
+        let (response, received) = send(&gateway, SPEECH, FORM, sent).await;
+        assert_eq!(response.code(), "invalid_multipart", "{shown}");
+        assert!(received.is_none());
+    }
+}
+
+#[tokio::test]
+async fn unusable_content_type_is_rejected_where_forms_are_read() {
+    let gateway = Gateway::new();
+    for content_type in [
+        "multipart/form-data",
+        "multipart/form-data; boundary=",
+        "multipart/form-data; boundary=\"\"",
+        "multipart/form-data; boundary=b-7; boundary=c",
+        "multipart/form-data; boundary=\"b\u{e9}\"",
+        "multipart/form-data; boundary=b-7; charset=utf-8",
+        "multipart/form-data; boundary=\"b\\-7\"",
+        "multipart/form-data; boundary=\" b-7\"",
+        "multipart/form-data; boundary=\"b,-7\"",
+        "multipart/form-data; boundary='b-7'",
+        "multipart/form-data; boundary=utf-8''b-7",
+        "multipart/form-data; BOUNDARY=b-7",
+        "Multipart/Form-Data; boundary=b-7",
+        "multipart/form-data, x; boundary=b-7",
     ] {
         let body = || form(&[(MODEL, b"whisper-1")]);
-        let (response, received) = send(&gateway, SPEECH, content_type, body()).await;
-        let found = (response.code(), received.is_none());
-        assert_eq!(found, (code, true), "{content_type}");
+        for path in [SPEECH, EDITS] {
+            let (response, received) = send(&gateway, path, content_type, body()).await;
+            let found = (response.status(), response.code(), received.is_none());
+            assert_eq!(found, (400, "invalid_multipart", true), "{content_type}");
+        }
         let (_, received) = send(&gateway, "/v1/files", content_type, body()).await;
         assert!(received.is_some(), "{content_type}");
     }
+}
+
+/// The forms in `forms/`, as real clients sent them: each a Content-Type, a line feed and a body.
+#[tokio::test]
+async fn forms_of_real_clients_pass() {
+    const SENT: &[u8] = b"\r\n\r\nwhisper-1\r\n";
+    const SERVED: &[u8] = b"\r\n\r\n0x0d\r\n";
+
+    let gateway = Gateway::new();
+    let mut clients = 0;
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/forms")).unwrap()
+    {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "form") {
+            continue;
+        }
+        clients += 1;
+        let recorded = std::fs::read(&path).unwrap();
+        let line_end = recorded.iter().position(|&byte| byte == b'\n').unwrap();
+        let content_type = std::str::from_utf8(&recorded[..line_end]).unwrap();
+        let sent = &recorded[line_end + 1..];
+        let model = sent
+            .windows(SENT.len())
+            .position(|part| part == SENT)
+            .unwrap();
+        let served = [&sent[..model], SERVED, &sent[model + SENT.len()..]].concat();
+        let (response, received) = send(&gateway, SPEECH, content_type, sent.to_vec()).await;
+        let message = String::from_utf8_lossy(&response.body);
+        let received = received.unwrap_or_else(|| panic!("{}: {message}", path.display()));
+        assert!(
+            received.body.as_deref() == Ok(&served),
+            "{}",
+            path.display()
+        );
+    }
+    assert_eq!(clients, 15);
 }
 
 #[tokio::test]

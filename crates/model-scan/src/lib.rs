@@ -54,6 +54,15 @@
 //!   that some servers read as `model`, are errors, and so is a `model` part that is a file,
 //!   encoded, not UTF-8 or longer than 64 KiB.
 //!
+//! Forms of some clients are rejected, because servers read them differently:
+//!
+//! | form | clients | remedy |
+//! |---|---|---|
+//! | a text part in ISO-8859-1 | Apache HttpClient's `addTextBody` with its default type | send `text/plain; charset=utf-8` |
+//! | a line end in a file name | Go 1.19, Ruby's `net/http`, LWP | rename the file |
+//! | ` name=` or `;name=` in a file name | all | rename the file |
+//! | a backslash at the end of a file name | clients that do not escape it, such as `fetch` | rename the file |
+//!
 //! # Cost
 //!
 //! Time is linear in the number of bytes, however they are cut into frames. The memory of a JSON

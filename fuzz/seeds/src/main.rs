@@ -75,7 +75,7 @@ const REQUESTS: &[&str] = &[
     "\x04\x10\0\0\0POST /v1/%63hat//./completions;x\ncontent-type: Application/JSON\nmodel_id: 0x0a\n\n{\"a\":[1e400,{\"model\":\"x\"}],\"model\":\"0XB603\",\"b\":{}}",
     "\x08\0\0\0\0POST /v1/audio/transcriptions\ncontent-type: multipart/form-data; boundary=XyZ\n\n--XyZ\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--XyZ--\r\n",
     "\x18\x14\x03\0\0POST /v1/audio/translations\ncontent-type: multipart/form-data; boundary=\"XyZ\"\ncontent-length: 7\n\n--XyZ\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.mp3\"\r\nContent-Type: audio/mpeg\r\n\r\nID3\r\n--XyZ--\r\n",
-    "\x20\0\0\0\0POST /v1/images/edits\ncontent-type: multipart/form-data; boundary=a; charset=utf-8\n\n--a\r\nContent-Disposition: form-data; name=model\r\nContent-Length: 4\r\n\r\nflux\r\n--a--",
+    "\x20\0\0\0\0POST /v1/images/edits\ncontent-type: multipart/form-data;boundary=z\n\n--z\r\nContent-Disposition: form-data; name=model\r\nContent-Length: 4\r\n\r\nflux\r\n--z--",
     "\x20\0\0\0\0POST /v1/completions\ncontent-type: text/plain\n\n{}",
 ];
 
@@ -99,6 +99,8 @@ const FORMS: &[&str] = &[
     "--XyZ\nContent-Disposition: form-data; name=\"model\"\n\nwhisper-1\n--XyZ--\n",
     "\n--XyZ\nContent-Disposition: form-data; name=model\nContent-Type: text/plain; charset=utf-8\nContent-Length: 9\n\nwhisper-1\n--XyZ--",
     "--XyZ\nContent-Disposition: form-data; name=\"file\"; filename=\"a.mp3\"\nContent-Type: audio/mpeg\n\nID3\n--Xy\n\n--XyZ\ncontent-disposition: form-data; name=\"model\"\nContent-Transfer-Encoding: 8bit\n\nm\n--XyZ--\n\n",
+    "--XyZ\nContent-Disposition: form-data; name=\"file\"\n\na XyZ\nContent-Disposition: form-data; name=\"model\"\n\nm\n--\n--XyZ--",
+    "--XyZ\nContent-Disposition: form-data; name=\"file\"\nContent-Type: text/csv; charset=utf-8\n\nXy\n--XyZ--",
     "--XyZ\nContent-Disposition: form-data; name=\"mod%65l\"; filename*=utf-8''model\n\n\n--XyZ--",
     "--XyZ\nContent-Disposition: form-data; nAme=\"model\"\n\nm\n--XyZ--",
 ];

@@ -44,9 +44,10 @@ impl MultipartScanner {
         }
     }
 
-    /// Returns whether the value has no control character and no `--boundary` in it.
+    /// Returns whether the value has no control character, and nothing that ends it early.
     fn is_safe_content(&self, value: &str) -> bool {
         !value.chars().any(char::is_control)
             && memmem::find(value.as_bytes(), self.delimiter.needle()).is_none()
+            && !self.lookalikes.ends_model(value.as_bytes())
     }
 }

@@ -71,7 +71,7 @@ impl MultipartErrorKind {
 /// The reason why a form is invalid, or ambiguous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
-    /// The boundary is empty, too long, or has a character that RFC 2046 does not allow.
+    /// The boundary is empty, too long, of dashes only, or has a character that it must not have.
     Boundary,
     /// Something other than one line end before the first delimiter.
     Preamble,
@@ -79,9 +79,10 @@ pub(crate) enum Reason {
     DelimiterLine,
     /// White space between a delimiter and its line end.
     DelimiterPadding,
-    /// `--` and the boundary within a part's content, not as a delimiter.
+    /// The boundary within a part's content, not as a delimiter: after `--`, at the start of a line,
+    /// in the model, or before a Content-Disposition.
     DelimiterInContent,
-    /// `--` and the boundary within a part's head.
+    /// The boundary within a part's head: after `--`, or at the start of a line.
     DelimiterInHead,
     /// Something other than line ends after the close delimiter.
     AfterClose,
@@ -109,10 +110,12 @@ pub(crate) enum Reason {
     DispositionSyntax,
     /// A parameter twice in one Content-Disposition.
     RepeatedParameter,
-    /// A Content-Disposition without a `name`.
-    MissingName,
-    /// An extended `name*` parameter, or a name with an encoded word.
+    /// A Content-Disposition whose first parameter is not `name`.
+    NameNotFirst,
+    /// A name with an encoded word.
     EncodedName,
+    /// A continued or an encoded parameter, except a `filename*` in UTF-8.
+    EncodedParameter,
     /// A second `name` parameter to lenient readers.
     HiddenName,
     /// A `model` part with a file name, or with any other parameter.
@@ -125,8 +128,10 @@ pub(crate) enum Reason {
     ModelTooLong,
     /// A `_charset_` part.
     CharsetField,
-    /// A part that is itself a multipart.
-    NestedMultipart,
+    /// A part whose content is a form, a multipart or a message.
+    DecodedType,
+    /// A part with a charset other than UTF-8.
+    PartCharset,
     /// A Content-Length in a part's head that is not the content's length.
     ContentLength,
 }
@@ -136,8 +141,8 @@ impl Reason {
         match self {
             Self::Boundary => (
                 "the boundary is not a valid one",
-                "use 1 to 70 letters, digits or characters of '()+_,-./:=?, and quote it in \
-                 Content-Type",
+                "use 1 to 70 letters, digits or characters of ()+_-./:=?, not only dashes, and put \
+                 it in double quotes in Content-Type",
             ),
             Self::Preamble => (
                 "the form does not begin with its boundary",
@@ -153,12 +158,13 @@ impl Reason {
                 "end the line with CRLF right after the boundary",
             ),
             Self::DelimiterInContent => (
-                "a part's content contains the boundary, not as a line of its own",
-                "begin boundary lines with CRLF, and choose a boundary that no content contains",
+                "a part's content contains the boundary, or what a server might take for it",
+                "begin boundary lines with CRLF and `--`, and choose a long, random boundary that no \
+                 content contains",
             ),
             Self::DelimiterInHead => (
                 "a part's head contains the boundary",
-                "end the head with an empty line, and choose a boundary that no head contains",
+                "end the head with an empty line, and choose a long, random boundary",
             ),
             Self::AfterClose => (
                 "something follows the final boundary",
@@ -204,23 +210,30 @@ impl Reason {
             ),
             Self::DispositionSyntax => (
                 "a part's Content-Disposition is malformed",
-                "send `form-data; name=\"...\"`, with every value a token or in double quotes",
+                "send `Content-Disposition: form-data; name=\"...\"`, with one space after the colon \
+                 and each semicolon, no empty parameter, and every value in double quotes",
             ),
             Self::RepeatedParameter => (
                 "a part's Content-Disposition has the same parameter twice",
                 "send each at most once",
             ),
-            Self::MissingName => (
-                "a part has no name",
-                "send `Content-Disposition: form-data; name=\"...\"`",
+            Self::NameNotFirst => (
+                "a part's Content-Disposition does not begin with its name",
+                "send `Content-Disposition: form-data; name=\"...\"`, and other parameters after \
+                 `name`",
             ),
             Self::EncodedName => (
                 "a part's name is encoded",
                 "send it as plain UTF-8 in `name=\"...\"`",
             ),
+            Self::EncodedParameter => (
+                "a part's Content-Disposition has an encoded or a continued parameter",
+                "send plain UTF-8 in `name=\"...\"` and `filename=\"...\"`; only \
+                 `filename*=utf-8''...` may come beside them",
+            ),
             Self::HiddenName => (
                 "a part's Content-Disposition contains a second `name=`",
-                "leave it out of file names and other parameters",
+                "rename the file, or leave ` name=` and `;name=` out of the parameter",
             ),
             Self::ModelParameter => (
                 "the `model` part is sent as a file or with further parameters",
@@ -239,9 +252,13 @@ impl Reason {
                 "the form has a `_charset_` part",
                 "leave it out, and send UTF-8",
             ),
-            Self::NestedMultipart => (
-                "a part is itself a multipart",
-                "send each file as a part of its own",
+            Self::DecodedType => (
+                "a part is itself a form, a multipart or a message",
+                "send each field and each file as a part of its own",
+            ),
+            Self::PartCharset => (
+                "a part has a charset other than UTF-8",
+                "send UTF-8, with `charset=utf-8` or none, or a file as `application/octet-stream`",
             ),
             Self::ContentLength => (
                 "a part's Content-Length is not the length of its content",
@@ -251,7 +268,7 @@ impl Reason {
     }
 
     #[cfg(test)]
-    pub(super) const ALL: [Self; 29] = [
+    pub(super) const ALL: [Self; 31] = [
         Self::Boundary,
         Self::Preamble,
         Self::DelimiterLine,
@@ -271,15 +288,17 @@ impl Reason {
         Self::NotFormData,
         Self::DispositionSyntax,
         Self::RepeatedParameter,
-        Self::MissingName,
+        Self::NameNotFirst,
         Self::EncodedName,
+        Self::EncodedParameter,
         Self::HiddenName,
         Self::ModelParameter,
         Self::ModelType,
         Self::ModelEncoding,
         Self::ModelTooLong,
         Self::CharsetField,
-        Self::NestedMultipart,
+        Self::DecodedType,
+        Self::PartCharset,
         Self::ContentLength,
     ];
 }

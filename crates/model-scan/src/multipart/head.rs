@@ -7,7 +7,7 @@ use super::{MultipartError, MultipartErrorKind, Reason};
 /// busboy forgets every header after the 2,000th; python-multipart rejects the ninth.
 const MAX_HEADERS: usize = 32;
 
-const DISPOSITION: &str = "content-disposition";
+pub(super) const DISPOSITION: &[u8] = b"content-disposition";
 
 /// The head of one part, fed line by line.
 #[derive(Debug, Default)]
@@ -68,10 +68,16 @@ impl Head {
             ));
         }
         let (name, value) = (&text[..colon], &text[colon + 1..]);
+        if name.as_bytes().eq_ignore_ascii_case(DISPOSITION) {
+            let disposition = Disposition::parse(value, at + colon as u64 + 1)?;
+            return set(&mut self.disposition, disposition, repeated(at));
+        }
         let value = value.trim_start_matches([' ', '\t']);
-        self.header(name, value, at, at + (line.len() - value.len()) as u64)
+        let value_at = at + (line.len() - value.len()) as u64;
+        self.header(name, value.trim_end_matches([' ', '\t']), at, value_at)
     }
 
+    /// Reads a header other than Content-Disposition.
     fn header(
         &mut self,
         name: &str,
@@ -80,38 +86,35 @@ impl Head {
         value_at: u64,
     ) -> Result<(), MultipartError> {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
-        let untrimmed = value;
-        let value = value.trim_end_matches([' ', '\t']);
-        // Of two headers Go and busboy read the first, Starlette the last, others both.
-        let repeated = MultipartError::invalid(Reason::RepeatedHeader, at);
-        if is(DISPOSITION) {
-            let disposition = Disposition::parse(untrimmed, value_at)?;
-            set(&mut self.disposition, disposition, repeated)
-        } else if is("content-type") {
-            if contains_ignoring_case(value, DISPOSITION) {
-                return Err(repeated);
-            }
-            if starts_with_ignoring_case(value, "multipart/") {
-                // Obsolete by RFC 7578, section 4.3. Some readers look for parts within it.
-                return Err(MultipartError::invalid(Reason::NestedMultipart, value_at));
-            }
-            let content_type = (is_plain_text(value), value_at);
-            set(&mut self.content_type, content_type, repeated)
+        let has_disposition =
+            |text: &str| find_ignoring_case(text.as_bytes(), DISPOSITION).is_some();
+        // Rack searches the whole head for `Content-Disposition:`, so it also finds one in another
+        // header's value, or at the end of its name.
+        if has_disposition(name) || has_disposition(value) {
+            return Err(repeated(at));
+        }
+        if is("content-type") {
+            let reason = if is_decoded(value) {
+                Reason::DecodedType
+            } else if has_charset_other_than_utf_8(value) {
+                Reason::PartCharset
+            } else {
+                let content_type = (is_plain_text(value), value_at);
+                return set(&mut self.content_type, content_type, repeated(at));
+            };
+            Err(MultipartError::invalid(reason, value_at))
         } else if is("content-transfer-encoding") {
             let identity = ["7bit", "8bit", "binary"];
             let identity = identity.iter().any(|i| i.eq_ignore_ascii_case(value));
-            set(&mut self.transfer_encoding, (identity, value_at), repeated)
+            set(
+                &mut self.transfer_encoding,
+                (identity, value_at),
+                repeated(at),
+            )
         } else if is("content-length") {
             let length = ContentLength::parse(value, value_at)?;
-            set(&mut self.content_length, length, repeated)
+            set(&mut self.content_length, length, repeated(at))
         } else {
-            // Rack searches the whole head for `Content-Disposition:`, so it also finds one in
-            // another header's value, or at the end of its name.
-            if contains_ignoring_case(name, DISPOSITION)
-                || contains_ignoring_case(value, DISPOSITION)
-            {
-                return Err(repeated);
-            }
             if is("content-encoding") || is("transfer-encoding") {
                 // aiohttp decodes by the former.
                 self.encoding_at.get_or_insert(value_at);
@@ -168,52 +171,55 @@ impl Head {
 }
 
 impl Disposition {
-    /// Parses `form-data` with a name (RFC 7578, section 4.2).
+    /// Parses ` form-data; name="…"`, and further parameters (RFC 7578, section 4.2), that follow
+    /// the colon at offset `at` of the form.
     fn parse(value: &str, at: u64) -> Result<Self, MultipartError> {
+        // Sanic skips one byte after the colon, whatever it is.
+        let Some(value) = value.strip_prefix(' ') else {
+            return Err(MultipartError::invalid(Reason::DispositionSyntax, at));
+        };
+        let at = at + 1;
         let kind = value.bytes().take_while(|&b| is_token(b)).count();
         // Letter case should not matter (RFC 2183, section 2), but every client sends it in lower
         // case, and Tornado requires that.
         if &value[..kind] != "form-data" {
             return Err(MultipartError::invalid(Reason::NotFormData, at));
         }
-        let mut name = None;
-        let mut other_at = None;
+        let mut params = Params::new(value, kind, at);
         let mut keys: Vec<&str> = Vec::new();
-        let mut params = Params::new(value, kind, at, Reason::DispositionSyntax);
+        let mut disposition = None;
         while let Some(param) = params.read()? {
-            let error = |reason| MultipartError::invalid(reason, param.key_at);
+            let error = |reason| Err(MultipartError::invalid(reason, param.key_at));
             if keys.iter().any(|key| key.eq_ignore_ascii_case(param.key)) {
-                return Err(error(Reason::RepeatedParameter));
+                return error(Reason::RepeatedParameter);
             }
             keys.push(param.key);
             if hides_name(param.value) {
                 return Err(MultipartError::invalid(Reason::HiddenName, param.value_at));
             }
-            if param.key.eq_ignore_ascii_case("name") {
+            let is_file_name = param.key == "filename*" && is_utf_8_extended(param.value);
+            if param.key.contains('*') && !is_file_name {
+                // Werkzeug and Go prefer `name*` to `name`, Starlette ignores it.
+                return error(Reason::EncodedParameter);
+            }
+            match &mut disposition {
                 // Letter case should not matter (RFC 9110, section 5.6.6), but every client sends
-                // it in lower case, and multer for Rust finds no name, and so no model, in `Name=`.
-                if param.key != "name" {
-                    return Err(error(Reason::DispositionSyntax));
+                // `name` first and in lower case. multer for Rust finds no name in `Name=`, and
+                // formidable the one in `filename="name=model"` if that comes before.
+                None if param.key == "name" => {
+                    disposition = Some(Self {
+                        name: Name::of(param.value),
+                        name_at: param.value_at,
+                        other_at: None,
+                    });
                 }
-                name = Some((Name::of(param.value), param.value_at));
-                continue;
-            }
-            other_at.get_or_insert(param.key_at);
-            if starts_with_ignoring_case(param.key, "name*") {
-                // RFC 7578, section 4.2 forbids RFC 5987's parameters. Werkzeug and Go prefer them
-                // to `name`, Starlette ignores them.
-                return Err(error(Reason::EncodedName));
-            }
-            if hides_name(&format!("{}=", param.key)) {
-                return Err(error(Reason::HiddenName));
+                None => return error(Reason::NameNotFirst),
+                Some(disposition) => {
+                    disposition.other_at.get_or_insert(param.key_at);
+                }
             }
         }
-        let (name, name_at) = name.ok_or(MultipartError::invalid(Reason::MissingName, at))?;
-        Ok(Self {
-            name,
-            name_at,
-            other_at,
-        })
+        disposition.ok_or(MultipartError::invalid(Reason::NameNotFirst, at))
     }
 }
 
@@ -259,37 +265,62 @@ fn text(line: &[u8], at: u64) -> Result<&str, MultipartError> {
     }
 }
 
-/// Returns whether the type is `text/plain` with no parameter except a charset of UTF-8 or ASCII.
-fn is_plain_text(value: &str) -> bool {
-    const TYPE: &str = "text/plain";
-    if !starts_with_ignoring_case(value, TYPE) {
-        return false;
-    }
-    let mut params = Params::new(value, TYPE.len(), 0, Reason::ModelType);
-    let mut charsets = 0;
-    while let Ok(param) = params.read() {
-        let Some(param) = param else {
-            return charsets <= 1;
-        };
-        let known = ["utf-8", "utf8", "us-ascii"];
-        if !param.key.eq_ignore_ascii_case("charset")
-            || !known.iter().any(|k| k.eq_ignore_ascii_case(param.value))
-        {
-            return false;
-        }
-        charsets += 1;
-    }
-    false
+/// Returns whether readers decode content of this type, so that it may name a model of its own.
+///
+/// Python's `cgi` reads parts that are forms, or multiparts (obsolete by RFC 7578, section 4.3), and
+/// its `email` reads messages.
+fn is_decoded(content_type: &str) -> bool {
+    ["urlencoded", "multipart/", "message/"]
+        .iter()
+        .any(|decoded| contains_ignoring_case(content_type, decoded))
 }
 
-fn starts_with_ignoring_case(text: &str, prefix: &str) -> bool {
-    text.as_bytes()
-        .get(..prefix.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+/// Returns whether a `charset` is in the type other than as a parameter of UTF-8 or ASCII.
+///
+/// Readers decode contents, and some names, by it, and reject the form if they do not know it.
+fn has_charset_other_than_utf_8(content_type: &str) -> bool {
+    content_type
+        .split(';')
+        .any(|part| contains_ignoring_case(part, "charset") && !is_utf_8_charset(part))
+}
+
+fn is_utf_8_charset(parameter: &str) -> bool {
+    let parameter = parameter.strip_prefix(' ').unwrap_or(parameter);
+    parameter.split_once('=').is_some_and(|(key, value)| {
+        let quoted = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
+        key.eq_ignore_ascii_case("charset")
+            && ["utf-8", "utf8", "us-ascii"]
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(quoted.unwrap_or(value)))
+    })
+}
+
+/// Returns whether the type is `text/plain` with no parameter except a charset of UTF-8 or ASCII.
+fn is_plain_text(content_type: &str) -> bool {
+    let (essence, parameter) = match content_type.split_once(';') {
+        Some((essence, parameter)) => (essence, Some(parameter)),
+        None => (content_type, None),
+    };
+    essence.eq_ignore_ascii_case("text/plain") && parameter.is_none_or(is_utf_8_charset)
+}
+
+/// Returns whether the value of a `filename*` is in UTF-8 (RFC 8187).
+fn is_utf_8_extended(value: &str) -> bool {
+    value
+        .get(..7)
+        .is_some_and(|charset| charset.eq_ignore_ascii_case("utf-8''"))
+}
+
+fn repeated(at: u64) -> MultipartError {
+    // Of two headers Go and busboy read the first, Starlette the last, others both.
+    MultipartError::invalid(Reason::RepeatedHeader, at)
 }
 
 fn contains_ignoring_case(text: &str, word: &str) -> bool {
-    text.as_bytes()
-        .windows(word.len())
-        .any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
+    find_ignoring_case(text.as_bytes(), word.as_bytes()).is_some()
+}
+
+pub(super) fn find_ignoring_case(text: &[u8], word: &[u8]) -> Option<usize> {
+    text.windows(word.len())
+        .position(|window| window.eq_ignore_ascii_case(word))
 }

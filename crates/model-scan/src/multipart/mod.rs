@@ -4,18 +4,23 @@
 //! Where parsers are known to differ the form is rejected, and a comment names the parsers:
 //!
 //! - Delimiters: CRLF, `--boundary`, CRLF, without padding; `--boundary` occurs nowhere else,
-//!   neither in content nor in heads. Only one empty line may come before the first delimiter, and
-//!   only empty lines after the close delimiter, which is required.
+//!   neither in content nor in heads, no other line begins with the boundary, and the model does not
+//!   contain one of two characters or more. Only one empty line may come before the first delimiter, and only empty lines after
+//!   the close delimiter, which is required.
 //! - Heads: lines end in CRLF and are UTF-8 without control characters, each `Name: value`, not
-//!   folded, at most 16 KiB and 32 headers; exactly one Content-Disposition, `form-data` with one
-//!   `name`. A Content-Length must be right.
-//! - Names: `name="model"` or `name=model`, with `name` in lower case. A name that some server
-//!   might read as `model` is an [`AmbiguousModel`](MultipartErrorKind::AmbiguousModel).
+//!   folded, at most 16 KiB and 32 headers. A Content-Length must be right, a charset UTF-8, and the
+//!   type none whose content is a form, a multipart or a message.
+//! - Names: exactly one `Content-Disposition: form-data; name="…"`, with one space after the colon
+//!   and each semicolon, `name` first and in lower case, its value in quotes or a token. No
+//!   parameter is encoded or continued, except `filename*` in UTF-8, which .NET sends. A name that
+//!   some server might read as `model` is an
+//!   [`AmbiguousModel`](MultipartErrorKind::AmbiguousModel).
 //! - The `model` part: once, plain text in UTF-8, at most 64 KiB, not a file, not encoded.
 
 mod edits;
 mod error;
 mod head;
+mod lookalikes;
 mod name;
 #[cfg(any(test, feature = "oracle"))]
 pub(crate) mod oracle;

@@ -62,21 +62,17 @@ fn trim(name: &str) -> &str {
     name.trim_matches(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'))
 }
 
-/// Returns whether a reader that ignores quotes could find a parameter `name` or `name*` in `text`:
-/// `name`, not within a longer word, then white space or the marks of RFC 2231, and `=`.
+/// Returns whether a reader that ignores quotes could find a second parameter `name` or `name*` in
+/// `text`: after a blank or a semicolon `name`, then white space or the marks of RFC 2231, and `=`.
 ///
-/// formidable reads the first match of `\bname=` and multer for Rust the first `name=` after a
-/// blank or a semicolon, inside another parameter's quotes or not.
+/// Ruby's CGI takes the last ` name=` of a line, inside another parameter's quotes or not. Readers
+/// that take the first one (formidable, multer for Rust) find that of the first parameter.
 pub(super) fn hides_name(text: &str) -> bool {
     let bytes = text.as_bytes();
-    (0..bytes.len()).any(|i| {
-        let Some(word) = bytes.get(i..i + 4) else {
-            return false;
-        };
-        let within_word = i > 0 && (bytes[i - 1].is_ascii_alphanumeric() || bytes[i - 1] == b'_');
-        word.eq_ignore_ascii_case(b"name")
-            && !within_word
-            && bytes[i + 4..]
+    bytes.windows(5).enumerate().any(|(i, window)| {
+        matches!(window[0], b' ' | b'\t' | b';')
+            && window[1..].eq_ignore_ascii_case(b"name")
+            && bytes[i + 5..]
                 .iter()
                 .find(|b| !matches!(b, b' ' | b'\t' | b'*' | b'0'..=b'9'))
                 == Some(&b'=')

@@ -1,4 +1,4 @@
-//! Reads the parameters of a part's headers.
+//! Reads the parameters of a part's Content-Disposition.
 
 use super::{MultipartError, Reason};
 
@@ -11,31 +11,25 @@ pub(super) struct Param<'a> {
     pub(super) value_at: u64,
 }
 
-/// The parameters of a header's value: `*( ";" *SP token "=" ( token / quoted-string ) )` (RFC
+/// The parameters of a Content-Disposition: `*( ";" SP token "=" ( token / quoted-string ) )` (RFC
 /// 9110, section 5.6.6, without most of its white space and its empty parameters).
 ///
-/// Stricter than many readers, because they differ: no tabs (`multipart` for Python loses the
-/// parameters), no white space after a value (multiparty for Node reads it as part of a token) or
-/// around `=` (Go accepts it), no empty or trailing parameter (busboy drops the whole part), and no
-/// value without quotes that is not a token (PHP reads it up to the next blank).
+/// Stricter than many readers, because they differ: one space after a semicolon (Ruby's CGI finds
+/// no name without one), no tabs (`multipart` for Python loses the parameters), no white space after
+/// a value (multiparty for Node reads it as part of a token) or around `=` (Go accepts it), no empty
+/// or trailing parameter (busboy drops the whole part), and no value without quotes that is not a
+/// token (PHP reads it up to the next blank).
 pub(super) struct Params<'a> {
     text: &'a str,
     pos: usize,
     /// Offset of `text` in the form.
     at: u64,
-    /// The reason of errors.
-    reason: Reason,
 }
 
 impl<'a> Params<'a> {
     /// Creates a reader of `text`, which begins at offset `at` of the form, from index `pos` on.
-    pub(super) fn new(text: &'a str, pos: usize, at: u64, reason: Reason) -> Self {
-        Self {
-            text,
-            pos,
-            at,
-            reason,
-        }
+    pub(super) fn new(text: &'a str, pos: usize, at: u64) -> Self {
+        Self { text, pos, at }
     }
 
     /// Reads the next parameter; `None` at the end.
@@ -44,9 +38,7 @@ impl<'a> Params<'a> {
             return Ok(None);
         }
         self.expect(b';')?;
-        while self.peek() == Some(b' ') {
-            self.pos += 1;
-        }
+        self.expect(b' ')?;
         let (key, key_at) = self.token()?;
         self.expect(b'=')?;
         let (value, value_at) = match self.peek() {
@@ -105,7 +97,7 @@ impl<'a> Params<'a> {
 
     fn error(&self) -> MultipartError {
         let pos = self.pos.min(self.text.len());
-        MultipartError::invalid(self.reason, self.at + pos as u64)
+        MultipartError::invalid(Reason::DispositionSyntax, self.at + pos as u64)
     }
 }
 

@@ -3,6 +3,7 @@
 use memchr::{memchr, memmem};
 
 use super::head::{ContentLength, Head};
+use super::lookalikes::Lookalikes;
 use super::{MultipartError, MultipartErrorKind, Reason};
 
 /// The longest part head, with its line ends and its empty line.
@@ -23,8 +24,8 @@ pub(crate) enum Model {
 
 /// An incremental scanner that finds the `model` part of a form.
 ///
-/// Memory: the boundary, at most 16 KiB of an unfinished header line, and as many bytes of content
-/// as the boundary has. Time: linear; that of one substring search for content.
+/// Memory: the boundary, at most 16 KiB of an unfinished header line, and twice as many bytes of
+/// content as the boundary has. Time: linear; that of two substring searches for content.
 #[derive(Debug)]
 pub(crate) struct MultipartScanner {
     /// Searches for `--boundary`.
@@ -34,6 +35,7 @@ pub(crate) struct MultipartScanner {
     at: u64,
     /// A header line, or the end of the content, that began in an earlier frame.
     carry: Vec<u8>,
+    pub(super) lookalikes: Lookalikes,
     part: CurrentPart,
     model: Model,
     model_length: Option<ContentLength>,
@@ -75,8 +77,7 @@ struct CurrentPart {
 }
 
 impl MultipartScanner {
-    /// Creates a scanner with this boundary: an error unless it is 1 to 70 `bchars` that do not end
-    /// in a space (RFC 2046, section 5.1.1).
+    /// Creates a scanner with this boundary: an error unless [`check_boundary`] accepts it.
     pub(crate) fn new(boundary: &[u8]) -> Result<Self, MultipartError> {
         check_boundary(boundary)?;
         let delimiter = [b"--", boundary].concat();
@@ -85,6 +86,7 @@ impl MultipartScanner {
             state: State::Start,
             at: 0,
             carry: Vec::new(),
+            lookalikes: Lookalikes::new(boundary),
             part: CurrentPart::default(),
             model: Model::Unseen,
             model_length: None,
@@ -246,7 +248,8 @@ impl MultipartScanner {
             return Err(MultipartError::invalid(Reason::BareLineEnd, at));
         };
         // Django and Tornado look for delimiters first, wherever they are.
-        if let Some(i) = self.delimiter.find(line) {
+        let delimiter = self.delimiter.find(line);
+        if let Some(i) = delimiter.or(self.lookalikes.begins(line).then_some(0)) {
             let at = line_at + i as u64;
             return Err(MultipartError::invalid(Reason::DelimiterInHead, at));
         }
@@ -271,6 +274,7 @@ impl MultipartScanner {
                 is_model: part.is_model,
                 content_length: part.content_length,
             };
+            self.lookalikes.begin(part.is_model);
             self.state = State::Content;
         }
         self.carry.clear();
@@ -280,6 +284,7 @@ impl MultipartScanner {
     /// Consumes content up to the next `--boundary`, which must be a delimiter's.
     fn content(&mut self, bytes: &[u8]) -> Result<usize, MultipartError> {
         let found = self.search(bytes);
+        self.check_lookalikes(bytes, found)?;
         if self.part.is_model {
             self.check_model_len(bytes, found)?;
         }
@@ -338,17 +343,38 @@ impl MultipartScanner {
         }
     }
 
+    /// Rejects content, before the delimiter if there is one, with what some reader takes for one.
+    fn check_lookalikes(
+        &mut self,
+        bytes: &[u8],
+        found: Option<(u64, [u8; 2])>,
+    ) -> Result<(), MultipartError> {
+        let mut end = found.map_or(u64::MAX, |(dashes, _)| dashes);
+        if self.part.is_model {
+            end = end.min(self.model_search_end() - 1);
+        }
+        let len = (bytes.len() as u64).min(end.saturating_sub(self.at));
+        match self.lookalikes.find(&bytes[..len as usize], self.at) {
+            None => Ok(()),
+            Some(at) => Err(MultipartError::invalid(Reason::DelimiterInContent, at)),
+        }
+    }
+
+    /// Returns the offset at which a model without a delimiter so far is too long.
+    fn model_search_end(&self) -> u64 {
+        self.part.start + MAX_MODEL + 2 + self.delimiter.needle().len() as u64
+    }
+
     /// Rejects a model as soon as no delimiter can end it in time, however the form is cut.
     fn check_model_len(
         &self,
         bytes: &[u8],
         found: Option<(u64, [u8; 2])>,
     ) -> Result<(), MultipartError> {
-        let last = self.part.start + MAX_MODEL + 2;
         let searched = self.at + bytes.len() as u64;
         let in_time = match found {
-            Some((dashes, _)) => dashes <= last,
-            None => searched < last + self.delimiter.needle().len() as u64,
+            Some((dashes, _)) => dashes <= self.part.start + MAX_MODEL + 2,
+            None => searched < self.model_search_end(),
         };
         if in_time {
             Ok(())
@@ -380,13 +406,18 @@ impl MultipartScanner {
     }
 }
 
-/// Checks the boundary: `0*69<bchars> bcharsnospace` (RFC 2046, section 5.1.1).
+/// Checks the boundary: 1 to 70 `bchars` (RFC 2046, section 5.1.1), but no space, comma or single
+/// quote, and not only dashes.
+///
+/// aiohttp, Jetty, Rack, CGI.pm and Python's `email` each read a boundary with one of these in their
+/// own way, such as `utf-8''xyz` by RFC 2231, and Sanic finds a boundary of dashes within the dashes
+/// of its delimiters.
 fn check_boundary(boundary: &[u8]) -> Result<(), MultipartError> {
-    let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(b);
+    let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"()+_-./:=?".contains(b);
     let bad = match boundary.iter().position(|b| !allowed(b)) {
         Some(i) => i,
         None if boundary.len() > 70 => 70,
-        None if boundary.last().is_none_or(|&b| b == b' ') => boundary.len().saturating_sub(1),
+        None if boundary.iter().all(|&b| b == b'-') => 0,
         None => return Ok(()),
     };
     Err(MultipartError::invalid(Reason::Boundary, bad as u64))

@@ -5,6 +5,9 @@ use percent_encoding::percent_decode_str;
 /// Returns the span of the model in a form that must be accepted; `Err` for one that must be
 /// rejected.
 pub(super) fn model(boundary: &str, form: &[u8]) -> Result<Option<(u64, u64)>, ()> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "()+_-./:=?".contains(c);
+    ensure((1..=70).contains(&boundary.len()) && boundary.chars().all(allowed))?;
+    ensure(boundary.chars().any(|c| c != '-'))?;
     let delimiter = format!("--{boundary}");
     let preamble = if form.starts_with(b"\r\n") { 2 } else { 0 };
     let mut pieces = split(form, delimiter.as_bytes());
@@ -17,10 +20,11 @@ pub(super) fn model(boundary: &str, form: &[u8]) -> Result<Option<(u64, u64)>, (
     ensure(last == b"--" || last.strip_prefix(b"--\r\n").is_some_and(blank))?;
     let mut found = None;
     for (at, piece) in pieces {
-        let Some((is_model, content, length)) = part(piece) else {
+        let Some((is_model, content, length)) = part(piece, boundary.as_bytes()) else {
             return Err(());
         };
         ensure(length.is_none_or(|l| l == content.len()))?;
+        ensure(!has_lookalike(content, boundary.as_bytes(), is_model))?;
         if is_model {
             ensure(found.is_none() && content.len() <= 65536)?;
             let end = (at + piece.len() - 2) as u64;
@@ -52,8 +56,21 @@ fn split<'a>(bytes: &'a [u8], separator: &[u8]) -> Vec<(usize, &'a [u8])> {
     pieces
 }
 
+/// Returns whether a reader that looks for the boundary without dashes could find a part in this
+/// content.
+fn has_lookalike(content: &[u8], boundary: &[u8], is_model: bool) -> bool {
+    let begins_line = content
+        .split(|byte| b"\r\n".contains(byte))
+        .any(|line| line.starts_with(boundary));
+    let pieces = split(content, boundary);
+    let after = pieces.get(1).map_or(content.len(), |piece| piece.0);
+    let after = content[after..].to_ascii_lowercase();
+    let splits_model = is_model && boundary.len() > 1 && pieces.len() > 1;
+    begins_line || splits_model || split(&after, b"content-disposition").len() > 1
+}
+
 /// Reads a part between two delimiters: CRLF, the head, an empty line, the content, CRLF.
-fn part(piece: &[u8]) -> Option<(bool, &[u8], Option<usize>)> {
+fn part<'a>(piece: &'a [u8], boundary: &[u8]) -> Option<(bool, &'a [u8], Option<usize>)> {
     let piece = piece.strip_prefix(b"\r\n")?;
     let lines = split(piece, b"\r\n");
     let empty = lines.iter().position(|(_, line)| line.is_empty())?;
@@ -64,6 +81,9 @@ fn part(piece: &[u8]) -> Option<(bool, &[u8], Option<usize>)> {
     }
     let mut headers = Vec::new();
     for (_, line) in &lines[..empty] {
+        if line.starts_with(boundary) {
+            return None;
+        }
         let line = std::str::from_utf8(line).ok()?;
         let is_control = |c: char| (c < ' ' && c != '\t') || ('\u{7f}'..='\u{9f}').contains(&c);
         if line.contains(is_control) || line.contains(['\u{2028}', '\u{2029}']) {
@@ -73,10 +93,10 @@ fn part(piece: &[u8]) -> Option<(bool, &[u8], Option<usize>)> {
         if !is_token(name) {
             return None;
         }
-        let mut value = value.trim_start_matches([' ', '\t']);
-        if !name.eq_ignore_ascii_case("content-disposition") {
-            value = value.trim_end_matches([' ', '\t']);
-        }
+        let value = match name.eq_ignore_ascii_case("content-disposition") {
+            true => value,
+            false => value.trim_matches([' ', '\t']),
+        };
         headers.push((name.to_ascii_lowercase(), value));
     }
     let (is_model, length) = head(&headers)?;
@@ -99,8 +119,7 @@ fn head(headers: &[(String, &str)]) -> Option<(bool, Option<usize>)> {
     ];
     for (name, value) in headers {
         let disposition = |text: &str| text.to_ascii_lowercase().contains("content-disposition");
-        let elsewhere = name == "content-type" || !known.contains(&name.as_str());
-        if elsewhere && (disposition(value) || disposition(name)) {
+        if name != "content-disposition" && (disposition(value) || disposition(name)) {
             return None;
         }
     }
@@ -109,34 +128,50 @@ fn head(headers: &[(String, &str)]) -> Option<(bool, Option<usize>)> {
     }
     let rest = all("content-disposition")
         .first()?
-        .strip_prefix("form-data")?;
+        .strip_prefix(" form-data")?;
     let params = params(rest)?;
+    let Some((&("name", name), extra)) = params.split_first() else {
+        return None;
+    };
     let mut keys: Vec<String> = params.iter().map(|p| p.0.to_ascii_lowercase()).collect();
     keys.sort();
     keys.dedup();
-    let name = params.iter().find(|p| p.0 == "name")?.1;
     let hidden = |text: &str| {
         let text = text.to_ascii_lowercase();
         text.match_indices("name").any(|(i, word)| {
-            let word_before = text[..i].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
-            let rest = text[i + word.len()..].trim_start_matches([' ', '\t', '*']);
-            let rest = rest.trim_start_matches(|c: char| " \t*0123456789".contains(c));
-            !word_before && rest.starts_with('=')
+            let rest = text[i + word.len()..].trim_start_matches(|c| " \t*0123456789".contains(c));
+            text[..i].ends_with([' ', '\t', ';']) && rest.starts_with('=')
         })
     };
-    let extra = params.len() - 1;
+    let encoded = |(key, value): &(&str, &str)| {
+        let utf_8 = value.to_ascii_lowercase().starts_with("utf-8''");
+        key.contains('*') && !(*key == "filename*" && utf_8)
+    };
     if keys.len() < params.len()
-        || keys.iter().any(|key| key.starts_with("name*"))
+        || params.iter().any(encoded)
         || params.iter().any(|(_, value)| hidden(value))
-        || params
-            .iter()
-            .any(|(key, _)| !key.eq_ignore_ascii_case("name") && hidden(&format!("{key}=")))
         || name.contains("=?")
     {
         return None;
     }
-    let kind = all("content-type").first().map(|t| t.to_ascii_lowercase());
-    if kind.as_ref().is_some_and(|t| t.starts_with("multipart/")) {
+    let kind = all("content-type")
+        .first()
+        .map_or(String::new(), |t| t.to_ascii_lowercase());
+    let is_utf_8 = |part: &str| {
+        ["utf-8", "utf8", "us-ascii"].iter().any(|known| {
+            let plain = format!("charset={known}");
+            let quoted = format!("charset=\"{known}\"");
+            [&plain, &quoted]
+                .iter()
+                .any(|p| part == **p || part == format!(" {p}"))
+        })
+    };
+    let decoded = ["urlencoded", "multipart/", "message/"];
+    if decoded.iter().any(|t| kind.contains(t))
+        || kind
+            .split(';')
+            .any(|part| part.contains("charset") && !is_utf_8(part))
+    {
         return None;
     }
     let length = match all("content-length").first() {
@@ -148,21 +183,14 @@ fn head(headers: &[(String, &str)]) -> Option<(bool, Option<usize>)> {
         let encoding = all("content-transfer-encoding")
             .first()
             .map(|t| t.to_ascii_lowercase());
-        let plain = kind.is_none_or(|t| {
-            let Some(rest) = t.strip_prefix("text/plain") else {
-                return false;
-            };
-            match self::params(rest).as_deref() {
-                Some([]) => true,
-                Some([("charset", value)]) => ["utf-8", "utf8", "us-ascii"].contains(value),
-                _ => false,
-            }
-        });
+        let plain = all("content-type").is_empty()
+            || kind == "text/plain"
+            || kind.strip_prefix("text/plain;").is_some_and(is_utf_8);
         let identity = encoding.is_none_or(|e| ["7bit", "8bit", "binary"].contains(&e.as_str()));
         let coded = headers
             .iter()
             .any(|h| h.0 == "content-encoding" || h.0 == "transfer-encoding");
-        return (extra == 0 && plain && identity && !coded).then_some((true, length));
+        return (extra.is_empty() && plain && identity && !coded).then_some((true, length));
     }
     let near = |name: &str| {
         let plain = name.replace('\\', "");
@@ -182,10 +210,7 @@ fn params(mut rest: &str) -> Option<Vec<(&str, &str)>> {
         if rest.is_empty() {
             return Some(params);
         }
-        let (key, after) = rest
-            .strip_prefix(';')?
-            .trim_start_matches(' ')
-            .split_once('=')?;
+        let (key, after) = rest.strip_prefix("; ")?.split_once('=')?;
         let value;
         if let Some(text) = after.strip_prefix('"') {
             let mut escaped = false;

@@ -1,4 +1,4 @@
-//! Forms as real clients send them to `/audio/transcriptions`.
+//! Forms of clients that are not among those recorded in the middleware's `tests/it/forms`.
 
 use super::*;
 
@@ -12,25 +12,6 @@ fn assert_client(boundary: &str, form: &str) {
         .replace("<FILE>", file);
     let (start, end) = scan_with(boundary, &form).unwrap().unwrap();
     assert_eq!(&form[start as usize..end as usize], "whisper-1");
-}
-
-#[test]
-fn curl() {
-    assert_client(
-        "------------------------d74496d66958873e",
-        r#"
---------------------------d74496d66958873e
-Content-Disposition: form-data; name="file"; filename="say \"hi\".mp3"
-Content-Type: audio/mpeg
-
-<FILE>
---------------------------d74496d66958873e
-Content-Disposition: form-data; name="model"
-
-whisper-1
---------------------------d74496d66958873e--
-"#,
-    );
 }
 
 #[test]
@@ -67,86 +48,6 @@ Content-Disposition: form-data; name="model"
 
 whisper-1
 -----------------------------9051914041544843365972754266--
-"#,
-    );
-}
-
-#[test]
-fn python_requests() {
-    // Files given as `{"file": ..., "model": (None, "whisper-1")}`.
-    assert_client(
-        "4ebf00fbcf09ec48ea55dd20a1b9a1a7",
-        r#"
---4ebf00fbcf09ec48ea55dd20a1b9a1a7
-Content-Disposition: form-data; name="model"
-
-whisper-1
---4ebf00fbcf09ec48ea55dd20a1b9a1a7
-Content-Disposition: form-data; name="file"; filename="a.mp3"; filename*=utf-8''gr%C3%B6%C3%9Fe.mp3
-
-<FILE>
---4ebf00fbcf09ec48ea55dd20a1b9a1a7--
-"#,
-    );
-}
-
-#[test]
-fn openai_for_python_over_httpx() {
-    assert_client(
-        "5ee7a1fd55ebc2ff3b96b1f3dd9a4ac2",
-        r#"
---5ee7a1fd55ebc2ff3b96b1f3dd9a4ac2
-Content-Disposition: form-data; name="model"
-
-whisper-1
---5ee7a1fd55ebc2ff3b96b1f3dd9a4ac2
-Content-Disposition: form-data; name="timestamp_granularities[]"
-
-word
---5ee7a1fd55ebc2ff3b96b1f3dd9a4ac2
-Content-Disposition: form-data; name="file"; filename="a.mp3"
-Content-Type: audio/mpeg
-
-<FILE>
---5ee7a1fd55ebc2ff3b96b1f3dd9a4ac2--
-"#,
-    );
-}
-
-#[test]
-fn openai_for_node_over_undici_form_data() {
-    assert_client(
-        "----formdata-undici-030758453291",
-        r#"
-------formdata-undici-030758453291
-Content-Disposition: form-data; name="file"; filename="a.mp3"
-Content-Type: application/octet-stream
-
-<FILE>
-------formdata-undici-030758453291
-Content-Disposition: form-data; name="model"
-
-whisper-1
-------formdata-undici-030758453291--
-"#,
-    );
-}
-
-#[test]
-fn node_form_data_package() {
-    assert_client(
-        "--------------------------104830277279262310264586",
-        r#"
-----------------------------104830277279262310264586
-Content-Disposition: form-data; name="model"
-
-whisper-1
-----------------------------104830277279262310264586
-Content-Disposition: form-data; name="file"; filename="a.mp3"
-Content-Type: audio/mpeg
-
-<FILE>
-----------------------------104830277279262310264586--
 "#,
     );
 }

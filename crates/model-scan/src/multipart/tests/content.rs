@@ -29,9 +29,8 @@ fn content_may_have_any_bytes() {
         "\r\n--xyz\r\n",
         " whisper-1 ",
         "\0",
-        "XyZ",
-        "\r\n-XyZ",
-        "\r\n-- XyZ",
+        "xyz",
+        "\r\n-XyY",
     ] {
         assert_model(form(&[FILE, (MODEL.0, content), FILE]), content);
     }

@@ -17,9 +17,8 @@ fn assert_disposition(value: &str, reason: Reason, place: &str) {
 fn name_may_be_quoted_or_a_token() {
     for value in [
         "form-data; name=\"model\"",
+        // As .NET sends it, and all readers read it.
         "form-data; name=model",
-        "form-data;name=\"model\"",
-        "form-data;  name=\"model\"",
     ] {
         assert_model(disposition(value), "whisper-1");
     }
@@ -31,16 +30,29 @@ fn name_key_is_lower_case() {
     for (value, key) in [
         ("form-data; Name=\"model\"", "Name"),
         ("form-data; nAme=model", "nAme"),
-        ("form-data; filename=\"a\"; NAME=\"file\"", "NAME"),
     ] {
-        assert_disposition(value, Reason::DispositionSyntax, key);
+        assert_disposition(value, Reason::NameNotFirst, key);
     }
+}
+
+#[test]
+fn name_comes_first() {
+    // formidable would take the one in the file name.
+    for value in [
+        "form-data; filename=\"a\"; name=\"file\"",
+        "form-data; filename=\"name=model\"; name=\"file\"",
+        "form-data; filename=\"model\"",
+        "form-data; filename*=utf-8''a; name=\"file\"",
+    ] {
+        assert_disposition(value, Reason::NameNotFirst, "filename");
+    }
+    assert_disposition("form-data", Reason::NameNotFirst, "");
 }
 
 #[test]
 fn header_name_is_case_insensitive() {
     for name in ["content-disposition", "CONTENT-DISPOSITION"] {
-        let head = format!("{name}:form-data; name=\"model\"");
+        let head = format!("{name}: form-data; name=\"model\"");
         assert_model(form(&[(&head, "whisper-1")]), "whisper-1");
     }
 }
@@ -130,15 +142,25 @@ fn encoded_names_are_rejected() {
         Reason::EncodedName,
         b64,
     );
-    for value in [
-        "form-data; name*=utf-8''model",
-        "form-data; name=\"x\"; name*=utf-8''model",
-        "form-data; Name*=utf-8''file; name=\"x\"",
-        "form-data; name*0=\"mod\"; name*1=\"el\"",
-        "form-data; name*0*=\"mod\"",
+}
+
+#[test]
+fn encoded_and_continued_parameters_are_rejected() {
+    for (value, place) in [
+        ("form-data; name*=utf-8''model", "name*"),
+        ("form-data; name=\"x\"; name*=utf-8''model", "name*"),
+        ("form-data; name=\"x\"; Name*=utf-8''file", "Name*"),
+        ("form-data; name*0=\"mod\"; name*1=\"el\"", "name*0"),
+        ("form-data; name*0*=\"mod\"", "name*0"),
+        ("form-data; name=\"x\"; name*0=\"model\"", "name*0"),
+        ("form-data; name=\"x\"; filename*0=\"a\"", "filename*"),
+        ("form-data; name=\"x\"; filename*0*=\"a\"", "filename*"),
+        ("form-data; name=\"x\"; FileName*=utf-8''a", "FileName*"),
+        ("form-data; name=\"x\"; filename*=utf-16''a", "filename*"),
+        ("form-data; name=\"x\"; filename*=utf-8'en'a", "filename*"),
+        ("form-data; name=\"x\"; size*=utf-8''1", "size*"),
     ] {
-        let place = value.to_lowercase().find("name*").unwrap();
-        assert_disposition(value, Reason::EncodedName, &value[place..]);
+        assert_disposition(value, Reason::EncodedParameter, place);
     }
 }
 
@@ -155,60 +177,40 @@ fn file_names_are_not_restricted_as_names_are() {
         "filename=\"=?utf-8?B?YQ==?=\"",
         "FileName=\"\"",
         "filename=\"a.mp3\"; filename*=UTF-8''%e2%82%ac.mp3",
-        "filename*0=\"a\"; filename*1=\".mp3\"",
+        "filename=\"name=\\\"model\\\".mp3\"",
+        "filename=\"my-name=%22model%22.mp3\"",
+        // .NET and Jersey.
+        "filename=a.mp3; filename*=utf-8''a.mp3",
+        "filename=\"a.mp3\"; modification-date=\"Sat, 28 Nov 2026 03:21:00 GMT\"; size=3",
     ] {
-        let form = form(&[
-            (
-                &format!("Content-Disposition: form-data; name=\"file\"; {file}"),
-                "x",
-            ),
-            (
-                &format!("Content-Disposition: form-data; {file}; name=\"file\""),
-                "x",
-            ),
-            MODEL,
-        ]);
-        assert_model(form, "whisper-1");
+        let head = format!("Content-Disposition: form-data; name=\"file\"; {file}");
+        assert_model(form(&[(&head, "x"), MODEL]), "whisper-1");
     }
 }
 
 #[test]
 fn second_name_within_another_parameter_is_rejected() {
-    // formidable reads the first match of /\bname=/, multer for Rust the first `name=` after a
-    // blank or a semicolon.
+    // Ruby's CGI takes the last ` name=` of the line.
     for text in [
         "; name=model",
-        "name=model",
-        "; NAME=model",
+        " name=model",
+        "x; NAME=model",
         "a;name =x",
         "a; name*=x",
-        "-name=x",
         "\\\"; name=\\\"model",
-        ";name*0=x",
+        "x;name*0=x",
     ] {
-        let value = format!("form-data; filename=\"{text}\"; name=\"file\"");
+        let value = format!("form-data; name=\"file\"; filename=\"{text}\"");
         assert_disposition(&value, Reason::HiddenName, text);
         let value = format!("form-data; name=\"{text}\"");
         assert_disposition(&value, Reason::HiddenName, text);
     }
-    for value in [
-        "form-data; x-name=model; name=\"file\"",
-        "form-data; file-name=a; name=\"file\"",
-        "form-data; name=\"file\"; x-name=model",
-    ] {
-        let key = if value.contains("x-name") {
-            "x-name"
-        } else {
-            "file-name"
-        };
-        assert_disposition(value, Reason::HiddenName, key);
-    }
 }
 
 #[test]
-fn name_within_a_longer_word_is_not_a_second_name() {
-    for text in ["_name=x", "file_name=x", "surname=x", "4name=x"] {
-        let head = format!("Content-Disposition: form-data; filename=\"{text}\"; name=\"file\"");
+fn name_within_a_word_is_not_a_second_name() {
+    for text in ["_name=x", "surname=x", "name=x", "names =x", "a name"] {
+        let head = format!("Content-Disposition: form-data; name=\"file\"; filename=\"{text}\"");
         assert_model(form(&[(&head, ""), MODEL]), "whisper-1");
     }
 }
@@ -217,7 +219,7 @@ fn name_within_a_longer_word_is_not_a_second_name() {
 fn parameters_given_twice_are_rejected() {
     let value = "form-data; name=\"a\"; NAME=\"model\"";
     assert_disposition(value, Reason::RepeatedParameter, "NAME");
-    let value = "form-data; filename=a; name=\"x\"; FileName=b";
+    let value = "form-data; name=\"x\"; filename=a; FileName=b";
     assert_disposition(value, Reason::RepeatedParameter, "FileName");
 }
 
@@ -225,10 +227,9 @@ fn parameters_given_twice_are_rejected() {
 fn model_with_other_parameters_is_rejected() {
     for (value, key) in [
         ("form-data; name=\"model\"; filename=\"a\"", "filename"),
-        ("form-data; filename=\"\"; name=\"model\"", "filename"),
         ("form-data; name=\"model\"; filename*=utf-8''a", "filename"),
         ("form-data; name=\"model\"; size=3", "size"),
-        ("form-data; x=\"; filename=a\"; name=model", "x="),
+        ("form-data; name=model; x=\"; filename=a\"", "x="),
     ] {
         assert_disposition(value, Reason::ModelParameter, key);
     }
@@ -249,6 +250,11 @@ fn broken_parameters_are_rejected() {
         ("form-data ; name=model", " ; n"),
         ("form-data; name=model ; x=y", " ; x"),
         ("form-data;; name=\"model\"", "; name"),
+        ("form-data;name=model", "name"),
+        ("form-data;  name=model", " name"),
+        ("form-data; name=model;", ""),
+        ("form-data; name=\"a\";; filename=\"b\"", "; file"),
+        ("form-data; name=\"a\";filename=\"b\"", "filename"),
         ("form-data; name =\"model\"", " =\"model"),
         ("form-data; name= \"model\"", " \"model"),
         ("form-data; name=", ""),
@@ -266,6 +272,20 @@ fn broken_parameters_are_rejected() {
 }
 
 #[test]
+fn one_space_follows_the_colon() {
+    // Sanic skips one byte, whatever it is.
+    for (spaces, reason) in [
+        ("", Reason::DispositionSyntax),
+        ("\t", Reason::DispositionSyntax),
+        ("  ", Reason::NotFormData),
+    ] {
+        let head = format!("Content-Disposition:{spaces}form-data; name=\"model\"");
+        let offset = "--XyZ\r\nContent-Disposition:".len() + spaces.len() / 2;
+        assert_invalid(form(&[(&head, "m")]), reason, offset);
+    }
+}
+
+#[test]
 fn dispositions_other_than_form_data_are_rejected() {
     for value in [
         "attachment; name=\"model\"",
@@ -279,10 +299,4 @@ fn dispositions_other_than_form_data_are_rejected() {
     ] {
         assert_disposition(value, Reason::NotFormData, "");
     }
-}
-
-#[test]
-fn part_without_a_name_is_rejected() {
-    assert_disposition("form-data", Reason::MissingName, "");
-    assert_disposition("form-data; filename=\"model\"", Reason::MissingName, "");
 }

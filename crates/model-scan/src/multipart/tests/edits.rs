@@ -58,11 +58,11 @@ fn insertion_is_known_with_the_first_boundary() {
 
 #[test]
 fn value_with_a_control_character_or_the_boundary_is_unsafe() {
-    for value in ["0x12ab", "", "a model", "--", "XyZ", "\u{4f60}\u{597d}"] {
+    for value in ["0x12ab", "", "a model", "--", "Xy", "\u{4f60}\u{597d}"] {
         let form = edited(BOUNDARY, &form(&[FILE]), value).unwrap();
         assert_model(form, value);
     }
-    for value in ["a\r\nb", "a\n", "\r", "a\0", "a--XyZ", "--XyZ--"] {
+    for value in ["a\r\nb", "a\n", "\r", "a\0", "a--XyZ", "XyZ", "aXyZb"] {
         assert_eq!(edited(BOUNDARY, &form(&[MODEL]), value), None, "{value:?}");
     }
 }

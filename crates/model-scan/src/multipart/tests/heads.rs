@@ -16,6 +16,7 @@ fn file_with(header: &str) -> String {
 fn other_headers_are_accepted() {
     for header in [
         "X-Anything: \"; name=model",
+        "X:y",
         "Date:",
         "Content-ID: <a@b>",
         "a:\tb\tc",
@@ -181,12 +182,9 @@ fn model_of_any_other_type_is_rejected() {
         "text/html",
         "text/plainer",
         "",
-        "text/plain; charset=utf-16le",
-        "text/plain; charset=utf-7",
-        "text/plain; charset=",
-        "text/plain; charset=ISO-8859-1",
         "text/plain; format=flowed",
         "text/plain;",
+        "text/plain ; charset=utf-8",
         "text/plain; charset=utf-8; charset=utf-8",
         "text",
         "\"text/plain\"",
@@ -220,11 +218,54 @@ fn encoded_model_is_rejected() {
     }
 }
 
+/// Returns a form with a part of this type, then a model.
+fn typed(kind: &str) -> String {
+    let head = format!("Content-Disposition: form-data; name=\"x\"\r\nContent-Type: {kind}");
+    form(&[(&head, "&model=x&"), MODEL])
+}
+
 #[test]
-fn nested_multipart_is_rejected() {
-    for kind in ["multipart/mixed; boundary=in", "Multipart/form-data"] {
-        let head = format!("Content-Disposition: form-data; name=\"x\"\r\nContent-Type: {kind}");
-        assert_invalid_at(form(&[(&head, ""), MODEL]), Reason::NestedMultipart, kind);
+fn part_that_readers_decode_is_rejected() {
+    for kind in [
+        "multipart/mixed; boundary=in",
+        "Multipart/form-data",
+        "message/rfc822",
+        "application/x-www-form-urlencoded",
+        "Application/X-WWW-Form-URLEncoded; x=y",
+        "\"multipart/mixed\"",
+    ] {
+        assert_invalid_at(typed(kind), Reason::DecodedType, kind);
+    }
+}
+
+#[test]
+fn part_with_a_charset_other_than_utf_8_is_rejected() {
+    for kind in [
+        "text/plain; charset=utf-16",
+        "text/plain;charset=utf-7",
+        "audio/mpeg; charset=ISO-8859-1",
+        "text/plain; charset*=utf-8''utf-8",
+        "text/plain; charset*0=utf-8",
+        "text/plain; charset=utf-8; charset=utf-7",
+        "text/plain;  charset=utf-8",
+        "text/plain; charset = utf-8",
+        "text/plain; charset=",
+    ] {
+        assert_invalid_at(typed(kind), Reason::PartCharset, kind);
+    }
+}
+
+#[test]
+fn part_may_have_any_other_type() {
+    for kind in [
+        "text/plain; charset=utf-8",
+        "text/csv;header=present;charset=\"UTF-8\"",
+        "audio/webm;codecs=opus",
+        "application/json",
+        "",
+        "x",
+    ] {
+        assert_model(typed(kind), "whisper-1");
     }
 }
 

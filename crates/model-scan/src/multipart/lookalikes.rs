@@ -1,0 +1,106 @@
+//! Finds what readers that look for the boundary without its dashes take for a delimiter.
+
+use memchr::memmem;
+
+use super::head::{DISPOSITION, find_ignoring_case};
+
+/// A search of one part's content for its boundary without the `--` of a delimiter.
+///
+/// Sanic splits a form at the boundary alone, wherever it is, and reads a part where a
+/// Content-Disposition follows. So content has no line that begins with the boundary, no
+/// Content-Disposition anywhere after it, and the model does not contain one of two characters or
+/// more. Anything stricter would reject what contains a short boundary by chance.
+#[derive(Debug)]
+pub(super) struct Lookalikes {
+    boundary: memmem::Finder<'static>,
+    may_have_boundary: bool,
+    /// The end of the content in earlier frames, as far as a match may begin in it or after it.
+    carry: Vec<u8>,
+    /// The offset after the first boundary in the content.
+    split_at: Option<u64>,
+}
+
+impl Lookalikes {
+    pub(super) fn new(boundary: &[u8]) -> Self {
+        Self {
+            boundary: memmem::Finder::new(boundary).into_owned(),
+            may_have_boundary: false,
+            carry: Vec::new(),
+            split_at: None,
+        }
+    }
+
+    /// Returns whether a reader could end a model with this content early.
+    pub(super) fn ends_model(&self, content: &[u8]) -> bool {
+        self.begins(content) || (self.is_long() && self.boundary.find(content).is_some())
+    }
+
+    /// Returns whether the boundary has more than one character. One occurs in most IDs.
+    fn is_long(&self) -> bool {
+        self.boundary.needle().len() > 1
+    }
+
+    /// Returns whether a line begins with the boundary.
+    pub(super) fn begins(&self, line: &[u8]) -> bool {
+        line.starts_with(self.boundary.needle())
+    }
+
+    /// Begins the content of a part.
+    pub(super) fn begin(&mut self, is_model: bool) {
+        self.may_have_boundary = !(is_model && self.is_long());
+        self.carry.clear();
+        // The end of the head.
+        self.carry.push(b'\n');
+        self.split_at = None;
+    }
+
+    /// Searches the next bytes of the content, which begin at offset `at` of the form. Returns the
+    /// offset of the first match.
+    pub(super) fn find(&mut self, bytes: &[u8], at: u64) -> Option<u64> {
+        let reach = self.boundary.needle().len().max(DISPOSITION.len());
+        let carried = self.carry.len();
+        let across = bytes.len().min(reach - 1);
+        self.carry.extend_from_slice(&bytes[..across]);
+        let carry = std::mem::take(&mut self.carry);
+        let found = self
+            .find_in(&carry, at - carried as u64)
+            .or_else(|| self.find_in(bytes, at));
+        self.carry = carry;
+        if bytes.len() >= reach {
+            self.carry.clear();
+            self.carry.extend_from_slice(&bytes[bytes.len() - reach..]);
+        } else {
+            self.carry.extend_from_slice(&bytes[across..]);
+            let surplus = self.carry.len().saturating_sub(reach);
+            self.carry.drain(..surplus);
+        }
+        found
+    }
+
+    /// Searches a stretch of the content. A match at its very start, of which the byte before is
+    /// not known, is no line's.
+    fn find_in(&mut self, text: &[u8], at: u64) -> Option<u64> {
+        let len = self.boundary.needle().len();
+        let begins_line = |i: usize| i > 0 && matches!(text[i - 1], b'\r' | b'\n');
+        let mut boundary = None;
+        for i in self.boundary.find_iter(text) {
+            self.split_at.get_or_insert(at + (i + len) as u64);
+            if !self.may_have_boundary || begins_line(i) {
+                boundary = Some(i);
+                break;
+            }
+        }
+        let split = self.split_at?.saturating_sub(at) as usize;
+        let disposition = text
+            .get(split..)
+            .and_then(|rest| find_ignoring_case(rest, DISPOSITION))
+            .map(|i| split + i);
+        // The one that ends first.
+        let first = match (boundary, disposition) {
+            (Some(b), Some(d)) if b + len > d + DISPOSITION.len() => d,
+            (Some(first), _) | (None, Some(first)) => first,
+            (None, None) => return None,
+        };
+        Some(at + first as u64)
+    }
+}
