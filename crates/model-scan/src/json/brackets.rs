@@ -29,6 +29,18 @@ impl Brackets {
         self.outer.len() * 64 + self.used as usize
     }
 
+    /// Returns whether the outermost bracket is open, and no other.
+    #[inline(always)]
+    pub(super) fn is_outermost(&self) -> bool {
+        self.used == 1 && self.outer.is_empty()
+    }
+
+    /// Returns whether the innermost bracket is an object's.
+    #[inline(always)]
+    pub(super) fn in_object(&self) -> bool {
+        self.inner & 1 == 1
+    }
+
     pub(super) fn open(&mut self, bracket: Bracket) -> Result<(), Reason> {
         if self.used == 64 {
             if self.depth() == MAX_DEPTH {
