@@ -4,11 +4,14 @@
 //! into one (see [`dispatch!`]).
 
 mod block;
+mod grammar;
+mod skip;
+mod utf8;
 mod window;
 
 use std::sync::LazyLock;
 
-use fearless_simd::{Level, Simd, dispatch, prelude::*};
+use fearless_simd::{Level, Simd, dispatch};
 
 use self::{
     block::BLOCK,
@@ -81,7 +84,7 @@ impl<S: Simd> Engine for Blocks<S> {
 
     #[inline(always)]
     fn skip(self, scanner: &mut JsonScanner, bytes: &[u8], at: usize) -> usize {
-        Bytewise.skip(scanner, bytes, at)
+        skip::skip(self.0, scanner, bytes, at)
     }
 }
 
