@@ -4,6 +4,7 @@ use std::{borrow::Cow, hint::black_box, ops::Range};
 
 use model_scan::{ModelField, ModelScanner};
 use serde::Deserialize;
+use simd_json::prelude::ValueObjectAccessAsScalar;
 
 const ID: &str = "0xb603e5c973fae19c86079a068abdc5c119c276e6117fb418a2248f6efd95612d";
 
@@ -11,11 +12,13 @@ const ID: &str = "0xb603e5c973fae19c86079a068abdc5c119c276e6117fb418a2248f6efd95
 pub type Subject = fn(&[u8]);
 
 /// This project's scanner first, then others, and last the lower bound.
-pub const SUBJECTS: [(&str, Subject); 6] = [
+pub const SUBJECTS: [(&str, Subject); 8] = [
     ("scanner", scanner),
     ("scanner-16KB-frames", scanner_in_frames),
     ("serde_json-value", value),
     ("serde_json-ignored", ignored),
+    ("simd_json-tape", tape),
+    ("sonic_rs-lazy-utf8", lazy),
     ("sonic_rs-get", sonic),
     ("memchr2", limit),
 ];
@@ -86,6 +89,22 @@ fn ignored(body: &[u8]) {
     }
     let request: Request<'_> = serde_json::from_slice(black_box(body)).unwrap();
     black_box(request.model);
+}
+
+/// Validates the whole body, as the scanner does, and indexes its values. (It overwrites the body,
+/// so that it gets a copy.)
+fn tape(body: &[u8]) {
+    let mut body = black_box(body).to_vec();
+    let tape = simd_json::to_tape(&mut body).unwrap();
+    black_box(tape.as_value().get_str("model"));
+}
+
+/// Validates the whole body, and finds the model as the first does.
+fn lazy(body: &[u8]) {
+    simdutf8::basic::from_utf8(black_box(body)).unwrap();
+    let value: sonic_rs::LazyValue<'_> = sonic_rs::from_slice(body).unwrap();
+    black_box(value.as_raw_str());
+    sonic(body);
 }
 
 /// Finds the first model, and reads no further.

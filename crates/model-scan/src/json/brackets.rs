@@ -29,6 +29,18 @@ impl Brackets {
         self.outer.len() * 64 + self.used as usize
     }
 
+    /// Returns whether the outermost bracket is open, and no other.
+    #[inline(always)]
+    pub(super) fn is_outermost(&self) -> bool {
+        self.used == 1 && self.outer.is_empty()
+    }
+
+    /// Returns whether the innermost bracket is an object's.
+    #[inline(always)]
+    pub(super) fn in_object(&self) -> bool {
+        self.inner & 1 == 1
+    }
+
     pub(super) fn open(&mut self, bracket: Bracket) -> Result<(), Reason> {
         if self.used == 64 {
             if self.depth() == MAX_DEPTH {
@@ -58,38 +70,95 @@ impl Brackets {
         Ok(())
     }
 
-    /// Consumes all brackets of a block, given as bits, and returns whether it did. It changes
-    /// nothing if one does not match, or if the block might close all brackets except the outermost
-    /// one, or leave the 64 levels of `inner`.
+    /// Consumes all brackets of a block, given as bits, and returns the places of the block that
+    /// are in objects rather than arrays; a bracket is at a place of the outer level. Returns `None`
+    /// if one does not match, or if the block might close all brackets except the outermost one, or
+    /// leave the 64 levels of `inner`.
     ///
     /// There is no branch on the kinds of brackets, because none could be predicted.
     #[cfg(feature = "simd")]
     #[inline(always)]
-    pub(super) fn take_all(&mut self, all: u64, closing: u64, objects: u64) -> bool {
+    pub(super) fn take_all(&self, all: u64, closing: u64, curly: u64) -> Option<(Levels, u64)> {
         let closes = (all & closing).count_ones();
         let opens = (all & !closing).count_ones();
         if self.used <= closes + 1 || self.used + opens > 64 {
-            return false;
+            return None;
         }
         let mut inner = self.inner;
+        let mut objects = (inner & 1).wrapping_neg();
         let mut mismatch = 0;
         let mut rest = all;
         while rest != 0 {
             let bit = rest & rest.wrapping_neg();
+            let after = !(bit ^ (bit - 1));
             rest ^= bit;
-            let object = u64::from(objects & bit != 0);
+            let object = u64::from(curly & bit != 0);
             let close = u64::from(closing & bit != 0);
             let open = close ^ 1;
             mismatch |= close & (inner ^ object);
             inner = (inner << open | object & open) >> close;
+            objects = objects & !after | (inner & 1).wrapping_neg() & after;
         }
-        if mismatch != 0 {
-            return false;
-        }
-        self.inner = inner;
-        self.used = self.used + opens - closes;
-        true
+        let used = self.used + opens - closes;
+        (mismatch == 0).then_some((Levels { inner, used }, objects))
     }
+
+    /// Does the same as [`take_all`](Self::take_all) one by one, for any number of levels, up to
+    /// the bracket after which only the outermost one is open. Also returns the place of that
+    /// bracket.
+    #[cfg(feature = "simd")]
+    #[cold]
+    pub(super) fn take_each(
+        &mut self,
+        all: u64,
+        closing: u64,
+        curly: u64,
+    ) -> Result<(u64, Option<u32>), Reason> {
+        let mut objects = 0;
+        let mut from = 0;
+        let mut rest = all;
+        while rest != 0 {
+            let place = rest.trailing_zeros();
+            let bit = 1 << place;
+            let through = bit | (bit - 1);
+            if self.in_object() {
+                objects |= through & !from;
+            }
+            from = through;
+            rest ^= bit;
+            let bracket = match curly & bit {
+                0 => Bracket::Array,
+                _ => Bracket::Object,
+            };
+            if closing & bit == 0 {
+                self.open(bracket)?;
+            } else {
+                self.close(bracket)?;
+                if self.is_outermost() {
+                    return Ok((objects, Some(place)));
+                }
+            }
+        }
+        if self.in_object() {
+            objects |= !from;
+        }
+        Ok((objects, None))
+    }
+
+    #[cfg(feature = "simd")]
+    #[inline(always)]
+    pub(super) fn set_inner(&mut self, levels: Levels) {
+        self.inner = levels.inner;
+        self.used = levels.used;
+    }
+}
+
+/// The innermost levels, as a block leaves them.
+#[cfg(feature = "simd")]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Levels {
+    inner: u64,
+    used: u32,
 }
 
 #[cfg(test)]
@@ -147,7 +216,11 @@ mod tests {
                 for _ in 0..depth {
                     brackets.open(Bracket::Object).unwrap();
                 }
-                assert_eq!(brackets.take_all(0b1111, 0, 0b0101), fits, "{depth}");
+                assert_eq!(
+                    brackets.take_all(0b1111, 0, 0b0101).is_some(),
+                    fits,
+                    "{depth}"
+                );
             }
         }
 
@@ -179,6 +252,19 @@ mod tests {
             })
         }
 
+        /// Returns the places in objects, by one bracket after the other.
+        fn objects(brackets: &Brackets, block: &[(bool, Bracket)]) -> u64 {
+            let mut now = brackets.clone();
+            let mut objects = 0;
+            for place in 0..64 {
+                objects |= u64::from(now.in_object()) << place;
+                if let Some(bracket) = block.get(place) {
+                    let _ = take_each(&mut now, &[*bracket]);
+                }
+            }
+            objects
+        }
+
         proptest! {
             /// A block is consumed exactly if its brackets match, more are open than it closes, and
             /// they fit into `inner`; the result is that of consuming them one by one.
@@ -189,15 +275,39 @@ mod tests {
 
                 let all = bits(&block, |_| true);
                 let closing = bits(&block, |(closes, _)| *closes);
-                let objects = bits(&block, |(_, kind)| *kind == Bracket::Object);
+                let curly = bits(&block, |(_, kind)| *kind == Bracket::Object);
                 let closes = closing.count_ones();
                 let opens = block.len() as u32 - closes;
                 let fits = before.used > closes + 1 && before.used + opens <= 64;
 
-                let mut at_once = before.clone();
-                prop_assert_eq!(at_once.take_all(all, closing, objects), fits && matches);
-                let expected = if fits && matches { one_by_one } else { before };
-                prop_assert_eq!(format!("{at_once:?}"), format!("{expected:?}"));
+                let taken = before.take_all(all, closing, curly);
+                prop_assert_eq!(taken.is_some(), fits && matches);
+                if let Some((levels, found)) = taken {
+                    prop_assert_eq!(found, objects(&before, &block));
+                    let mut at_once = before.clone();
+                    at_once.set_inner(levels);
+                    prop_assert_eq!(format!("{at_once:?}"), format!("{one_by_one:?}"));
+                }
+            }
+
+            /// One by one, they are consumed up to the last but one level.
+            #[test]
+            fn a_block_is_consumed_up_to_the_end_of_a_value((before, block) in brackets_and_block()) {
+                let mut expected = before.clone();
+                let end = block.iter().position(|bracket| {
+                    take_each(&mut expected, &[*bracket]).is_err()
+                        || bracket.0 && expected.is_outermost()
+                });
+                let all = bits(&block, |_| true);
+                let closing = bits(&block, |(closes, _)| *closes);
+                let curly = bits(&block, |(_, kind)| *kind == Bracket::Object);
+                let mut found = before.clone();
+                if let Ok((in_objects, place)) = found.take_each(all, closing, curly) {
+                    prop_assert_eq!(place.map(|place| place as usize), end);
+                    prop_assert_eq!(format!("{found:?}"), format!("{expected:?}"));
+                    let consumed = place.map_or(u64::MAX, |place| (2 << place) - 1);
+                    prop_assert_eq!(in_objects, objects(&before, &block) & consumed);
+                }
             }
         }
     }

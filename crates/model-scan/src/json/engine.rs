@@ -1,8 +1,8 @@
 //! The interface to the code that skips the bulk of a document, and its bytewise version.
 
 use super::{
-    nested::{Nested, NestedEnd},
-    skipped_string::SkippedString,
+    scanner::{JsonScanner, State},
+    string::JsonString,
 };
 
 /// A way to skip the bulk of a document, which takes nearly all of the time.
@@ -19,14 +19,15 @@ pub(super) trait Engine: Copy {
     /// Does the same as [`plain_string`](Self::plain_string), for strings of which most are short.
     fn short_string(self, window: &mut Self::Window, bytes: &[u8], at: usize) -> Option<usize>;
 
-    /// See [`SkippedString::skip`].
-    fn skip_string(self, string: &mut SkippedString, bytes: &[u8], at: usize) -> Option<usize>;
-
-    /// See [`Nested::scan`].
-    fn nested(self, nested: &mut Nested, bytes: &[u8], at: usize) -> NestedEnd;
+    /// Consumes bytes from index `at` on, of nested values or of a string, and returns the index
+    /// where it stopped. It stops before any byte that is not allowed there, at the end of the
+    /// outermost nested value, and may stop anywhere else.
+    ///
+    /// The scanner's state is then the one after consuming all these bytes one by one.
+    fn skip(self, scanner: &mut JsonScanner, bytes: &[u8], at: usize) -> usize;
 }
 
-/// The engine that scans byte by byte, and by `memchr` in strings.
+/// The engine that scans byte by byte.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bytewise;
 
@@ -34,31 +35,36 @@ impl Engine for Bytewise {
     type Window = ();
 
     fn plain_string(self, (): &mut (), bytes: &[u8], at: usize) -> Option<usize> {
-        let mut rest = bytes[at..].iter();
-        let len = rest.position(|&byte| byte == b'"' || !is_plain(byte))?;
-        (bytes[at + len] == b'"').then_some(at + len)
+        let end = skip_plain(bytes, at);
+        (bytes.get(end) == Some(&b'"')).then_some(end)
     }
 
     fn short_string(self, (): &mut (), bytes: &[u8], at: usize) -> Option<usize> {
-        // Longer strings are skipped faster by `memchr`.
-        const SHORT: usize = 32;
-
-        let short = &bytes[..bytes.len().min(at + SHORT)];
-        self.plain_string(&mut (), short, at)
+        self.plain_string(&mut (), bytes, at)
     }
 
-    fn skip_string(self, string: &mut SkippedString, bytes: &[u8], at: usize) -> Option<usize> {
-        string.skip(bytes, at)
-    }
-
-    fn nested(self, nested: &mut Nested, bytes: &[u8], at: usize) -> NestedEnd {
-        nested.scan(bytes, at)
+    #[inline(always)]
+    fn skip(self, scanner: &mut JsonScanner, bytes: &[u8], at: usize) -> usize {
+        match &scanner.state {
+            State::String(text) if matches!(text.string, JsonString::Plain) => {
+                skip_plain(bytes, at)
+            }
+            _ => at,
+        }
     }
 }
 
-/// Returns whether a byte in a string, other than a quote, stands for itself.
+/// Skips the bytes of a string that stand for themselves.
+fn skip_plain(bytes: &[u8], mut at: usize) -> usize {
+    while bytes.get(at).is_some_and(|&byte| is_plain(byte)) {
+        at += 1;
+    }
+    at
+}
+
+/// Returns whether a byte in a string stands for itself, and is ASCII.
 fn is_plain(byte: u8) -> bool {
-    matches!(byte, b' '..=0x7f) && byte != b'\\'
+    matches!(byte, b' '..=0x7f) && !matches!(byte, b'"' | b'\\')
 }
 
 #[cfg(test)]

@@ -49,8 +49,8 @@ impl JsonErrorKind {
         match self {
             Self::DuplicateModel => ("a second top-level `model` key", "send exactly one `model`"),
             Self::AmbiguousModel => (
-                "a top-level key that differs from `model` only in letter case",
-                "spell it `model`, or remove it",
+                "a top-level key that some JSON readers take for `model`",
+                "spell it `model`, without escapes, or remove it",
             ),
             Self::Invalid(reason) => reason.texts(),
         }
@@ -76,17 +76,20 @@ pub(crate) enum Reason {
     Escape,
     Utf8,
     Surrogate,
-    NulInKey,
     Bracket,
     TooDeep,
     Number,
-    /// An unquoted word other than `true`, `false` and `null`; `NaN` and `Infinity` among them.
+    /// An unquoted word that begins like `NaN` or `Infinity`.
+    NotFinite,
+    /// Any other unquoted word except `true`, `false` and `null`.
     Word,
     Comment,
     SingleQuote,
     ByteOrderMark,
     /// A zero byte outside strings.
     WideText,
+    /// A byte beyond ASCII outside strings.
+    NotAscii,
 }
 
 impl Reason {
@@ -97,7 +100,9 @@ impl Reason {
             0 => Self::WideText,
             b'/' | b'#' => Self::Comment,
             b'\'' | b'`' => Self::SingleQuote,
+            b'N' | b'I' => Self::NotFinite,
             b'a'..=b'z' | b'A'..=b'Z' => Self::Word,
+            0x80.. => Self::NotAscii,
             _ => Self::UnexpectedByte,
         }
     }
@@ -123,7 +128,7 @@ impl Reason {
                 "send one object and nothing after it",
             ),
             Self::TrailingComma => (
-                "a comma after the last member of the object",
+                "a comma after the last member or element",
                 "remove the comma",
             ),
             Self::ControlCharacter => (
@@ -142,7 +147,6 @@ impl Reason {
                 "an unpaired surrogate in a string",
                 "write a character beyond U+FFFF as UTF-8, or as a high and a low `\\u` escape",
             ),
-            Self::NulInKey => ("an escaped NUL in a key", "remove it from the key"),
             Self::Bracket => (
                 "a closing bracket of the wrong kind",
                 "close `[` with `]` and `{` with `}`",
@@ -155,10 +159,14 @@ impl Reason {
                 "a malformed number",
                 "write numbers like `-1`, `0.5` or `2e10`, without a plus sign or leading zeros",
             ),
+            Self::NotFinite => (
+                "an unquoted `NaN`, `Infinity` or similar word",
+                "send `null` for a number that is not finite, and for `None`",
+            ),
             Self::Word => (
                 "an unquoted word",
-                "put keys and texts in double quotes; of bare words JSON knows only `true`, \
-                 `false` and `null`, but no `NaN` or `Infinity`",
+                "put keys and texts in double quotes; of bare words JSON has only `true`, `false` \
+                 and `null`",
             ),
             Self::Comment => ("a comment", "remove it, as JSON has no comments"),
             Self::SingleQuote => (
@@ -169,6 +177,10 @@ impl Reason {
             Self::WideText => (
                 "a zero byte, as in UTF-16 or UTF-32",
                 "encode the body as UTF-8 without BOM",
+            ),
+            Self::NotAscii => (
+                "a byte outside strings that is not ASCII",
+                "use plain spaces and straight double quotes, and encode the body as UTF-8",
             ),
         }
     }

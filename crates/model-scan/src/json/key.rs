@@ -1,69 +1,124 @@
 //! Compares top-level keys with the target key.
 
+mod hash;
+mod similar;
+
+#[cfg(any(test, feature = "oracle"))]
+pub(super) use self::similar::is_dropped;
+use self::{hash::Hashes, similar::Similar};
+
 /// The result of comparing a key with the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeyMatch {
     /// Another key.
     Different,
-    /// Equal except for the case of its letters.
-    OtherCase,
+    /// A key that some readers take for the target.
+    Ambiguous,
     /// Equal.
     Exact,
 }
 
-/// The target in requests.
-pub(super) const TARGET: &[u8] = b"model";
+/// The key that is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// The `model` of a request: keys that some readers take for it are ambiguous.
+    Model,
+    /// This key of a response: all other keys are different.
+    Exactly(&'static str),
+}
+
+impl Target {
+    #[inline(always)]
+    fn name(self) -> &'static [u8] {
+        match self {
+            Self::Model => b"model",
+            Self::Exactly(name) => name.as_bytes(),
+        }
+    }
+}
+
+/// Keys that some readers replace by the members of their value, or by another value.
+const SPECIAL: [&[u8]; 4] = [
+    // YAML's merge key, which Ruby's Psych reads in JSON too.
+    b"<<",
+    // JavaScript's prototypes.
+    b"__proto__",
+    // References of Newtonsoft.Json.
+    b"$id",
+    b"$ref",
+];
+
+/// The number of bytes of a key that are kept: enough for the longest target and special key.
+const KEPT: usize = 10;
 
 /// A comparison of a key with the target while the key is decoded, so that no key is collected.
-///
-/// Parsers that ignore letter case fold differently: Go's `encoding/json` folds by Unicode, where
-/// `K` (the Kelvin sign) is a `k` and `ſ` (the long s) is an `s`. No character beyond ASCII folds
-/// to a letter of `model`, as a test checks, so ASCII folding covers them all.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct KeyMatcher {
-    /// The number of units that were equal except for case, or [`Self::DIFFERENT`].
+    /// The first bytes of the decoded key.
+    head: [u8; KEPT],
+    /// The length of the decoded key; saturates.
     len: usize,
-    other_case: bool,
+    /// Whether a printable ASCII character is spelled by a `\u` escape.
+    ///
+    /// Some readers compare keys before they unescape them (simdjson on demand), and others match
+    /// an escaped prefix of the target (goccy/go-json).
+    escaped: bool,
+    similar: Similar,
+    hashes: Hashes,
 }
 
 impl KeyMatcher {
-    const DIFFERENT: usize = usize::MAX;
-
-    /// Compares the next decoded UTF-16 unit of the key. Any unit beyond ASCII may stand for
-    /// another one beyond ASCII.
-    pub(super) fn push(&mut self, unit: u16, target: &[u8]) {
-        let byte = u8::try_from(unit).unwrap_or(0);
-        match target.get(self.len) {
-            Some(&expected) if expected.eq_ignore_ascii_case(&byte) => {
-                self.other_case |= expected != byte;
-                self.len += 1;
+    /// Compares the next character of the key.
+    pub(super) fn push(&mut self, decoded: char, unicode_escape: bool) {
+        for &byte in decoded.encode_utf8(&mut [0; 4]).as_bytes() {
+            if let Some(place) = self.head.get_mut(self.len) {
+                *place = byte;
             }
-            _ => self.len = Self::DIFFERENT,
+            self.len = self.len.saturating_add(1);
         }
+        self.escaped |= unicode_escape && matches!(decoded, ' '..='~');
+        self.similar.push(decoded);
+        self.hashes.push(decoded);
     }
 
     /// Returns the result at the end of the key.
-    pub(super) fn finish(self, target: &[u8]) -> KeyMatch {
-        if self.len != target.len() {
-            KeyMatch::Different
-        } else if self.other_case {
-            KeyMatch::OtherCase
-        } else {
-            KeyMatch::Exact
+    pub(super) fn finish(&self, target: Target) -> KeyMatch {
+        let key = self.head.get(..self.len).unwrap_or_default();
+        let is_exact = key == target.name() && self.len > 0;
+        match target {
+            Target::Exactly(_) if is_exact => KeyMatch::Exact,
+            Target::Exactly(_) => KeyMatch::Different,
+            Target::Model if self.escaped => KeyMatch::Ambiguous,
+            Target::Model if is_exact => KeyMatch::Exact,
+            Target::Model
+                if self.similar.is_target() || self.hashes.collide() || SPECIAL.contains(&key) =>
+            {
+                KeyMatch::Ambiguous
+            }
+            Target::Model => KeyMatch::Different,
         }
     }
 }
 
-/// Compares a whole key without escapes.
+/// Compares a whole key of ASCII characters without escapes.
 #[inline(always)]
-pub(super) fn compare_key(key: &[u8], target: &[u8]) -> KeyMatch {
-    if !key.eq_ignore_ascii_case(target) {
-        KeyMatch::Different
-    } else if key != target {
-        KeyMatch::OtherCase
-    } else {
-        KeyMatch::Exact
+pub(super) fn compare_key(key: &[u8], target: Target) -> KeyMatch {
+    if key == target.name() {
+        return KeyMatch::Exact;
     }
+    match target {
+        Target::Exactly(_) => KeyMatch::Different,
+        Target::Model if hash::is_free_of_collisions(key) => KeyMatch::Different,
+        Target::Model => compare_by_char(key),
+    }
+}
+
+fn compare_by_char(key: &[u8]) -> KeyMatch {
+    let mut matcher = KeyMatcher::default();
+    for &byte in key {
+        matcher.push(byte.into(), false);
+    }
+    matcher.finish(Target::Model)
 }
 
 #[cfg(test)]
@@ -72,18 +127,18 @@ mod tests {
 
     fn key_match(key: &str) -> KeyMatch {
         let mut matcher = KeyMatcher::default();
-        key.encode_utf16()
-            .for_each(|unit| matcher.push(unit, TARGET));
-        assert_eq!(matcher.finish(TARGET), compare_key(key.as_bytes(), TARGET));
-        matcher.finish(TARGET)
+        for c in key.chars() {
+            matcher.push(c, false);
+        }
+        let found = matcher.finish(Target::Model);
+        if key.is_ascii() {
+            assert_eq!(compare_key(key.as_bytes(), Target::Model), found, "{key}");
+        }
+        found
     }
 
     #[test]
-    fn keys_match_exactly_or_in_another_case() {
-        assert_eq!(key_match("model"), KeyMatch::Exact);
-        for key in ["Model", "MODEL", "modeL", "mOdel"] {
-            assert_eq!(key_match(key), KeyMatch::OtherCase, "{key}");
-        }
+    fn other_keys_are_different() {
         for key in [
             "",
             "mode",
@@ -92,20 +147,85 @@ mod tests {
             "xmodel",
             "mödel",
             "modeĬ",
+            "mo.del",
+            "messages",
+            "max_tokens",
+            "$idx",
+            "<<<",
+            "__proto",
+            "proto",
+            "id",
+            "a\0b",
+            "\0model",
         ] {
             assert_eq!(key_match(key), KeyMatch::Different, "{key}");
         }
     }
 
     #[test]
-    fn no_character_beyond_ascii_folds_to_a_letter_of_the_target() {
-        for c in (0x80..=0x10ffff).filter_map(char::from_u32) {
-            let mut folded = c.to_lowercase().chain(c.to_uppercase());
-            let mut next = c.to_uppercase().flat_map(char::to_lowercase);
-            let clash = |f: char| f.is_ascii() && TARGET.contains(&(f.to_ascii_lowercase() as u8));
-            // Simple folding never yields more than one character.
-            let simple = c.to_lowercase().count() == 1 && c.to_uppercase().count() == 1;
-            assert!(!simple || !(folded.any(clash) || next.any(clash)), "{c:?}");
+    fn keys_that_readers_take_for_the_target_are_ambiguous() {
+        assert_eq!(key_match("model"), KeyMatch::Exact);
+        for key in [
+            "Model",
+            "MODEL",
+            "modeL",
+            "_model",
+            "mo-del",
+            "model_",
+            "__mo--del",
+            "Mo_Del",
+            " model",
+            "model\t",
+            "\u{a0}model",
+            "mod\u{ad}el",
+            "model\u{feff}",
+            "\u{e0001}model",
+            "model\0",
+            "model\0x",
+            "_model\0",
+            "<<",
+            "__proto__",
+            "$id",
+            "$ref",
+        ] {
+            assert_eq!(key_match(key), KeyMatch::Ambiguous, "{key}");
+        }
+    }
+
+    #[test]
+    fn escapes_of_printable_ascii_are_ambiguous() {
+        for (escaped, expected) in [
+            ('m', KeyMatch::Ambiguous),
+            (' ', KeyMatch::Ambiguous),
+            ('~', KeyMatch::Ambiguous),
+            ('\n', KeyMatch::Different),
+            ('\x7f', KeyMatch::Different),
+            ('é', KeyMatch::Different),
+        ] {
+            let mut matcher = KeyMatcher::default();
+            matcher.push('a', false);
+            matcher.push(escaped, true);
+            assert_eq!(matcher.finish(Target::Model), expected);
+            let exactly = Target::Exactly("am");
+            let expected = [KeyMatch::Different, KeyMatch::Exact][usize::from(escaped == 'm')];
+            assert_eq!(matcher.finish(exactly), expected);
+        }
+    }
+
+    #[test]
+    fn responses_match_exactly() {
+        for (key, expected) in [
+            (&b"response"[..], KeyMatch::Exact),
+            (b"Response", KeyMatch::Different),
+            (b"$id", KeyMatch::Different),
+            (b"", KeyMatch::Different),
+        ] {
+            let target = Target::Exactly("response");
+            assert_eq!(compare_key(key, target), expected);
+            let mut matcher = KeyMatcher::default();
+            key.iter()
+                .for_each(|&byte| matcher.push(byte.into(), false));
+            assert_eq!(matcher.finish(target), expected);
         }
     }
 }

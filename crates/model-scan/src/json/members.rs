@@ -53,10 +53,6 @@ impl JsonScanner {
             at = skip_white_space(bytes, end);
             match bytes.get(at) {
                 Some(b',') => {}
-                Some(b'}') => {
-                    self.state = State::End;
-                    return Ok(at + 1);
-                }
                 _ => {
                     self.state = State::AfterValue;
                     return Ok(at);
@@ -68,18 +64,6 @@ impl JsonScanner {
                 return Ok(at);
             }
         }
-    }
-
-    /// Consumes white space and, if there is one, the comma after a value.
-    #[inline(always)]
-    pub(super) fn comma(&mut self, bytes: &[u8], at: usize) -> usize {
-        let at = skip_white_space(bytes, at);
-        if bytes.get(at) != Some(&b',') {
-            self.state = State::AfterValue;
-            return at;
-        }
-        self.state = State::NextKey;
-        skip_white_space(bytes, at + 1)
     }
 
     /// Consumes the value that begins at index `at`, and returns the index just past it, if the
@@ -164,7 +148,7 @@ mod tests {
     #[test]
     fn ordinary_members_are_consumed_as_a_whole() {
         for (rest, state) in [
-            ("} ", "End"),
+            ("} ", "AfterValue"),
             (" ]", "AfterValue"),
             (",]", "NextKey"),
             (", \"g\" ]", "AfterKey"),
@@ -176,7 +160,12 @@ mod tests {
             let mut scanner = JsonScanner::new();
             scanner.feed(b"{").unwrap();
             let end = scanner.members(Bytewise, members.as_bytes(), 0).unwrap();
-            assert_eq!(end, members.len() - usize::from(state != "BeforeValue"));
+            let left = if rest == "} " {
+                2
+            } else {
+                usize::from(state != "BeforeValue")
+            };
+            assert_eq!(end, members.len() - left);
             assert_eq!(format!("{:?}", scanner.state), state);
             let model = "String { start: 41, end: 44, escaped: false }";
             assert_eq!(format!("{:?}", scanner.model()), model);
@@ -185,13 +174,11 @@ mod tests {
 
     #[test]
     fn members_stop_at_what_may_continue_or_needs_validation() {
-        let long = format!("\"a\":\"{}\"}}", "x".repeat(32));
         for (members, taken) in [
             (r#""a\n":1}"#, 1),
             (r#""a"#, 1),
             (r#""a" "#, 4),
             (r#""a":"\n","c":1}"#, 5),
-            (&long, 5),
             (r#""a":[1],"c":1}"#, 5),
             (r#""a":tru"#, 5),
             (r#""a":falsy"#, 5),
@@ -201,6 +188,7 @@ mod tests {
             (r#""model":1}"#, 9),
             (r#""model":null}"#, 9),
             (r#""a":1 ,}"#, 7),
+            (r#""a":1 }"#, 6),
         ] {
             let mut scanner = JsonScanner::new();
             scanner.feed(b"{").unwrap();

@@ -1,13 +1,11 @@
 //! An incremental scanner of JSON that finds the top-level `model`.
 //!
-//! What is accepted is on the crate's page. The rule is to be strict wherever two parsers could
-//! disagree about which model a document names, and to leave everything else to the parser of the
-//! whole document.
+//! What is accepted is on the crate's page.
 //!
 //! An automaton that consumes one byte at a time defines the scanner ([`scanner`]). Two short cuts
 //! give it its speed, and neither changes any result: ordinary members are consumed as a whole
-//! ([`members`]), and an [`engine`] skips the inside of nested values and long strings. With the
-//! feature `simd` that engine reads blocks of 64 bytes with vector instructions (`simd.rs`).
+//! ([`members`]), and an [`engine`] skips nested values and long strings. With the feature `simd`
+//! that engine reads blocks of 64 bytes with vector instructions (`simd.rs`).
 
 mod brackets;
 mod edits;
@@ -17,14 +15,12 @@ mod feed;
 mod key;
 mod members;
 mod model;
-mod nested;
 mod number;
 #[cfg(any(test, feature = "oracle"))]
 pub(crate) mod oracle;
 mod scanner;
 #[cfg(feature = "simd")]
 mod simd;
-mod skipped_string;
 mod string;
 #[cfg(test)]
 mod tests;

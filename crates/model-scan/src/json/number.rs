@@ -1,4 +1,4 @@
-//! Validates a top-level number.
+//! Validates a number.
 
 use super::error::Reason;
 
@@ -39,7 +39,7 @@ impl Number {
                 Self::Exponent
             }
             // `-Infinity` of JavaScript and Python.
-            (Self::Minus, b'I') => return Err(Reason::Word),
+            (Self::Minus, b'I' | b'N') => return Err(Reason::NotFinite),
             (Self::Zero, b'0'..=b'9')
             | (Self::Minus | Self::Point | Self::ExponentMark | Self::ExponentSign, _) => {
                 return Err(Reason::Number);

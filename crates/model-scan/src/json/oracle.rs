@@ -1,14 +1,10 @@
-//! Compares the JSON scanner with a naive reader and `serde_json`.
+//! Compares the JSON scanner with `serde_json`, and a naive reading of the rules for keys.
 
+mod keys;
 mod reader;
 mod suite;
 
-use std::{collections::HashMap, fmt};
-
-use serde::{Deserialize, Deserializer, de};
-use serde_json::value::RawValue;
-
-pub(crate) use self::reader::{Verdict, read, read_key};
+pub(crate) use self::reader::{Verdict, read};
 pub use self::suite::suite;
 use super::{
     Insertion, JsonError, JsonErrorKind, JsonScanner, Model, Reason, decode_string,
@@ -58,105 +54,79 @@ pub(super) fn scan_with(scan: Scan, frames: &[&[u8]]) -> Outcome {
     }
 }
 
-/// Asserts that the JSON scanner reads a document, whole and cut into these frames, as a naive
-/// reader does, and as `serde_json` does where both are equally strict.
+/// Asserts that the JSON scanner reads a document, whole and cut into these frames, as `serde_json`
+/// and the rules for keys have it.
 ///
 /// # Panics
 ///
 /// Panics if it does not.
 pub fn check(document: &[u8], frames: &[&[u8]]) {
-    check_and_read(document, frames);
+    check_and_scan(document, frames);
 }
 
-/// Runs [`check`], and returns the naive reader's verdict.
-pub(super) fn check_and_read(document: &[u8], frames: &[&[u8]]) -> Verdict {
-    let verdict = read(document);
+/// Runs [`check`], and returns the results.
+pub(super) fn check_and_scan(document: &[u8], frames: &[&[u8]]) -> Outcome {
+    let verdict = read(document, None);
     let whole = scan(&[document]);
-    let result = whole
-        .result
-        .map_err(|error| (error.kind(), error.offset() as usize));
-    assert_eq!(result, verdict.result);
-    assert_eq!(whole.model, verdict.model);
-    assert_eq!(whole.insertion, verdict.insertion);
-    assert_eq!(whole.complete, verdict.complete);
+    match whole.result {
+        Ok(()) => {
+            assert_eq!(verdict.result, Ok(()), "serde_json disagrees");
+            assert_eq!(whole.model, verdict.model);
+            check_insertion(document, whole.insertion);
+            assert!(whole.complete);
+            if let Model::String {
+                start,
+                end,
+                escaped,
+            } = whole.model
+            {
+                let literal = &document[start as usize..end as usize];
+                let text = serde_json::from_slice::<String>(literal).ok();
+                assert_eq!(decode_string(literal, escaped).as_deref(), text.as_deref());
+            }
+        }
+        Err(error) => {
+            let (kind, offset) = (error.kind(), error.offset() as usize);
+            match verdict.result {
+                Ok(()) => panic!("serde_json accepts it: {error}"),
+                Err(reader::Rejected::Key(expected, at)) => {
+                    assert_eq!((kind, offset), (expected, at));
+                }
+                Err(reader::Rejected::Invalid) => {
+                    assert!(matches!(kind, JsonErrorKind::Invalid(_)), "{error}");
+                    check_offset(document, error);
+                }
+            }
+        }
+    }
     for &way in SCANS {
         assert_eq!(scan_with(way, &[document]), whole);
         assert_eq!(scan_with(way, frames), whole);
     }
-    if verdict.result.is_ok() {
-        check_model(document, whole.model);
-    }
+    whole
+}
+
+/// Asserts that a member can be inserted there.
+fn check_insertion(document: &[u8], insertion: Option<Insertion>) {
+    let insertion = insertion.expect("there is an opening brace");
+    let (before, after) = document.split_at(insertion.at as usize);
+    let comma: &[u8] = if insertion.object_is_empty { b"" } else { b"," };
+    let inserted = [before, b"\"\":0", comma, after].concat();
+    assert!(read(&inserted, None).result.is_ok());
+}
+
+/// Asserts that some continuation of the bytes before the error is valid, but none with the byte at
+/// the error.
+fn check_offset(document: &[u8], error: JsonError) {
+    let offset = error.offset() as usize;
     let is_stricter = matches!(
-        verdict.result,
-        Err((
-            JsonErrorKind::DuplicateModel
-                | JsonErrorKind::AmbiguousModel
-                | JsonErrorKind::Invalid(Reason::NulInKey),
-            _
-        ))
+        error.kind(),
+        JsonErrorKind::Invalid(Reason::Surrogate | Reason::TooDeep)
     );
-    if verdict.all_strict && !is_stricter {
-        let accepted = serde_json::from_slice::<StrictObject>(document).is_ok();
-        assert_eq!(verdict.result.is_ok(), accepted, "serde_json disagrees");
+    if !is_stricter {
+        assert!(reader::may_go_on(&document[..offset]), "{error}");
     }
-    verdict
-}
-
-/// Asserts that `serde_json` sees the same model in an accepted document, if it can read that: it
-/// also validates nested values.
-fn check_model(document: &[u8], model: Model) {
-    // Raw values, because it rejects numbers out of range.
-    let Ok(members) = serde_json::from_slice::<HashMap<String, &RawValue>>(document) else {
-        return;
-    };
-    let seen = members.get("model").map(|value| value.get());
-    let spelled = |start: u64, end: u64| &document[start as usize..end as usize];
-    match model {
-        Model::String {
-            start,
-            end,
-            escaped,
-        } => {
-            let literal = spelled(start, end);
-            assert_eq!(seen.map(str::as_bytes), Some(literal));
-            let name = seen.and_then(|seen| serde_json::from_str::<String>(seen).ok());
-            assert_eq!(decode_string(literal, escaped).as_deref(), name.as_deref());
-        }
-        Model::Null { start, end } => {
-            assert_eq!(spelled(start, end), b"null");
-            assert_eq!(seen, Some("null"));
-        }
-        Model::Other { start, .. } => {
-            let seen = seen.expect("there is a model").as_bytes();
-            assert!(document[start as usize..].starts_with(seen));
-        }
-        Model::Unseen => assert_eq!(seen, None),
-        Model::Pending => panic!("the document is complete"),
-    }
-}
-
-/// An object with valid strings, and numbers of any size.
-struct StrictObject;
-
-impl<'de> Deserialize<'de> for StrictObject {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(StrictObject)
-    }
-}
-
-impl<'de> de::Visitor<'de> for StrictObject {
-    type Value = StrictObject;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while let Some((_, value)) = map.next_entry::<String, &RawValue>()? {
-            if value.get().starts_with('"') {
-                serde_json::from_str::<String>(value.get()).map_err(de::Error::custom)?;
-            }
-        }
-        Ok(StrictObject)
+    if let Some(through) = document.get(..=offset) {
+        assert!(is_stricter || !reader::may_go_on(through), "{error}");
     }
 }

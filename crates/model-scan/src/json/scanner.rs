@@ -1,27 +1,25 @@
 //! The automaton that defines the scanner.
 
 use super::{
-    brackets::Bracket,
+    brackets::{Bracket, Brackets},
     engine::Engine,
     error::{JsonError, JsonErrorKind, Reason},
-    key::{KeyMatch, KeyMatcher, TARGET},
+    key::{KeyMatch, KeyMatcher, Target},
     model::{Insertion, Model},
-    nested::Nested,
     number::Number,
-    skipped_string::SkippedString,
-    string::{Step, ValidatedString},
+    string::{JsonString, PairedStep, PairedString, Step},
 };
 use crate::edit::ValueKind;
 
 /// An incremental scanner that finds the top-level `model` of a JSON object.
 #[derive(Clone, Debug)]
 pub(crate) struct JsonScanner {
-    pub(super) target: &'static [u8],
+    pub(super) target: Target,
     pub(super) state: State,
-    nested: Nested,
+    pub(super) brackets: Brackets,
     /// The number of bytes of earlier calls.
     offset: u64,
-    /// The offset of the current key, or of the model's value.
+    /// The offset of the current top-level key, or of the model's value.
     pub(super) token: u64,
     /// Whether the current value is the model's.
     pub(super) in_model: bool,
@@ -36,17 +34,18 @@ pub(super) enum State {
     Start,
     FirstKey,
     NextKey,
-    Key(ValidatedString, KeyMatcher),
+    /// A top-level key.
+    Key(PairedString, KeyMatcher),
     AfterKey,
     BeforeValue,
-    /// A string other than the model.
-    SkippedString(SkippedString),
+    FirstElement,
+    /// A nested key, or a value other than the model.
+    String(TextState),
     /// The model, which is a string.
     Name {
-        text: ValidatedString,
+        text: PairedString,
         escaped: bool,
     },
-    Nested,
     Number(Number),
     /// A word of which these bytes are missing.
     Word(&'static [u8]),
@@ -54,22 +53,30 @@ pub(super) enum State {
     End,
 }
 
+/// The state in a string whose text does not matter.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TextState {
+    pub(super) string: JsonString,
+    pub(super) is_key: bool,
+}
+
 impl JsonScanner {
     /// Creates a scanner that looks for the top-level key `model`.
     pub(crate) fn new() -> Self {
-        Self::for_bytes(TARGET)
+        Self::for_target(Target::Model)
     }
 
-    /// Creates a scanner that looks for this top-level key, and reports it as `model`.
+    /// Creates a scanner that looks for exactly this top-level key, and reports it as `model`. Keys
+    /// that only some readers take for it are no errors.
     pub(crate) fn for_key(key: &'static str) -> Self {
-        Self::for_bytes(key.as_bytes())
+        Self::for_target(Target::Exactly(key))
     }
 
-    fn for_bytes(target: &'static [u8]) -> Self {
+    fn for_target(target: Target) -> Self {
         Self {
             target,
             state: State::Start,
-            nested: Nested::default(),
+            brackets: Brackets::default(),
             offset: 0,
             token: 0,
             in_model: false,
@@ -127,28 +134,20 @@ impl JsonScanner {
     pub(super) fn scan<E: Engine>(&mut self, engine: E, bytes: &[u8]) -> Result<(), JsonError> {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
-            match &mut self.state {
-                State::Start if byte == b'{' => {
-                    self.begin_document(at)
-                        .map_err(|reason| self.error_at(reason.into(), at))?;
-                    at += 1;
-                }
-                State::FirstKey | State::NextKey if byte == b'"' => {
+            match self.state {
+                State::FirstKey | State::NextKey
+                    if byte == b'"' && self.brackets.is_outermost() =>
+                {
                     at = self.members(engine, bytes, at)?;
                 }
-                State::SkippedString(string) => match engine.skip_string(string, bytes, at) {
-                    Some(end) => at = self.comma(bytes, end),
-                    None => break,
-                },
-                State::Nested => match engine.nested(&mut self.nested, bytes, at) {
-                    Ok(Some(end)) => at = self.comma(bytes, end),
-                    Ok(None) => break,
-                    Err((at, reason)) => return Err(self.error_at(reason.into(), at)),
-                },
-                _ => match self.step(byte, at) {
-                    Ok(next) => at = next,
-                    Err(kind) => return Err(self.error_at(kind, at)),
-                },
+                _ => {
+                    at = engine.skip(self, bytes, at);
+                    if let Some(&byte) = bytes.get(at) {
+                        at = self
+                            .step(byte, at)
+                            .map_err(|kind| self.error_at(kind, at))?;
+                    }
+                }
             }
         }
         Ok(())
@@ -156,13 +155,15 @@ impl JsonScanner {
 
     /// Consumes the byte at index `at` and returns the index of the next one: the same index if the
     /// byte only ended the number before it.
-    fn step(&mut self, byte: u8, at: usize) -> Result<usize, JsonErrorKind> {
+    pub(super) fn step(&mut self, byte: u8, at: usize) -> Result<usize, JsonErrorKind> {
         match &mut self.state {
             State::Key(text, key) => match text.step(byte)? {
-                Step::Part => {}
-                Step::Unit(0) => return Err(Reason::NulInKey.into()),
-                Step::Unit(unit) => key.push(unit, self.target),
-                Step::End => {
+                PairedStep::Part => {}
+                PairedStep::Char {
+                    decoded,
+                    unicode_escape,
+                } => key.push(decoded, unicode_escape),
+                PairedStep::End => {
                     let key_match = key.finish(self.target);
                     self.end_key(key_match)?;
                 }
@@ -170,8 +171,17 @@ impl JsonScanner {
             State::Name { text, escaped } => {
                 *escaped |= byte == b'\\';
                 let escaped = *escaped;
-                if text.step(byte)? == Step::End {
+                if text.step(byte)? == PairedStep::End {
                     self.end_name(at, escaped);
+                }
+            }
+            State::String(text) => {
+                if text.string.step(byte)? == Step::End {
+                    self.state = if text.is_key {
+                        State::AfterKey
+                    } else {
+                        State::AfterValue
+                    };
                 }
             }
             State::Number(number) => match number.step(byte)? {
@@ -190,28 +200,50 @@ impl JsonScanner {
                 }
                 _ => return Err(Reason::Word.into()),
             },
-            State::BeforeValue if !is_white_space(byte) => self.begin_value(byte, at)?,
             _ if is_white_space(byte) => {}
             state => match (&state, byte) {
+                (State::Start, b'{') => self.begin_document(at)?,
+                (State::FirstElement, b']') => self.close(Bracket::Array)?,
+                (State::BeforeValue, b']') if !self.brackets.in_object() => {
+                    return Err(Reason::TrailingComma.into());
+                }
+                (State::BeforeValue | State::FirstElement, _) => self.begin_value(byte, at)?,
                 (State::FirstKey | State::NextKey, b'"') => self.begin_key(at),
                 (State::FirstKey, b'}') => {
-                    if let Some(insertion) = &mut self.insertion {
+                    if let (true, Some(insertion)) =
+                        (self.brackets.is_outermost(), &mut self.insertion)
+                    {
                         insertion.object_is_empty = true;
                     }
-                    self.state = State::End;
+                    self.close(Bracket::Object)?;
                 }
                 (State::AfterKey, b':') => self.state = State::BeforeValue,
-                (State::AfterValue, b',') => self.state = State::NextKey,
-                (State::AfterValue, b'}') => self.state = State::End,
+                (State::AfterValue, b',') if self.brackets.in_object() => {
+                    self.state = State::NextKey;
+                }
+                (State::AfterValue, b',') => self.state = State::BeforeValue,
+                (State::AfterValue, b'}') => self.close(Bracket::Object)?,
+                (State::AfterValue, b']') => self.close(Bracket::Array)?,
                 (state, _) => return Err(state.unexpected(byte).into()),
             },
         }
         Ok(at + 1)
     }
 
+    fn close(&mut self, bracket: Bracket) -> Result<(), Reason> {
+        let is_last = self.brackets.is_outermost();
+        self.brackets.close(bracket)?;
+        self.state = if is_last {
+            State::End
+        } else {
+            State::AfterValue
+        };
+        Ok(())
+    }
+
     #[inline(always)]
     fn begin_document(&mut self, brace: usize) -> Result<(), Reason> {
-        self.nested.enter(Bracket::Object)?;
+        self.brackets.open(Bracket::Object)?;
         self.insertion = Some(Insertion {
             at: self.offset_of(brace + 1),
             object_is_empty: false,
@@ -222,15 +254,22 @@ impl JsonScanner {
 
     #[inline(always)]
     pub(super) fn begin_key(&mut self, quote: usize) {
-        self.token = self.offset_of(quote);
-        self.state = State::Key(ValidatedString::new(), KeyMatcher::default());
+        self.state = if self.brackets.is_outermost() {
+            self.token = self.offset_of(quote);
+            State::Key(PairedString::default(), KeyMatcher::default())
+        } else {
+            State::String(TextState {
+                is_key: true,
+                ..TextState::default()
+            })
+        };
     }
 
     #[inline(always)]
     pub(super) fn end_key(&mut self, key_match: KeyMatch) -> Result<(), JsonErrorKind> {
         self.in_model = match key_match {
             KeyMatch::Different => false,
-            KeyMatch::OtherCase => return Err(JsonErrorKind::AmbiguousModel),
+            KeyMatch::Ambiguous => return Err(JsonErrorKind::AmbiguousModel),
             KeyMatch::Exact if self.model != Model::Unseen => {
                 return Err(JsonErrorKind::DuplicateModel);
             }
@@ -249,18 +288,18 @@ impl JsonScanner {
         let kind;
         (self.state, kind) = match byte {
             b'"' if self.in_model => {
-                let text = ValidatedString::new();
+                let text = PairedString::default();
                 let escaped = false;
                 (State::Name { text, escaped }, None)
             }
-            b'"' => (State::SkippedString(SkippedString::default()), None),
+            b'"' => (State::String(TextState::default()), None),
             b'[' => {
-                self.nested.enter(Bracket::Array)?;
-                (State::Nested, Some(ValueKind::Array))
+                self.brackets.open(Bracket::Array)?;
+                (State::FirstElement, Some(ValueKind::Array))
             }
             b'{' => {
-                self.nested.enter(Bracket::Object)?;
-                (State::Nested, Some(ValueKind::Object))
+                self.brackets.open(Bracket::Object)?;
+                (State::FirstKey, Some(ValueKind::Object))
             }
             b't' => (State::Word(b"rue"), Some(ValueKind::Boolean)),
             b'f' => (State::Word(b"alse"), Some(ValueKind::Boolean)),
@@ -271,10 +310,13 @@ impl JsonScanner {
                 None => return Err(Reason::of_unexpected(byte)),
             },
         };
-        self.token = self.offset_of(at);
-        if let (true, Some(kind)) = (self.in_model, kind) {
-            let start = self.token;
-            self.model = Model::Other { start, kind };
+        if self.in_model {
+            self.token = self.offset_of(at);
+            if let Some(kind) = kind {
+                let start = self.token;
+                self.model = Model::Other { start, kind };
+                self.in_model = false;
+            }
         }
         Ok(())
     }
@@ -291,7 +333,7 @@ impl JsonScanner {
 
     /// Ends a word just before index `end`.
     fn end_word(&mut self, end: usize) {
-        if self.in_model && self.model == Model::Pending {
+        if self.in_model {
             let start = self.token;
             let end = self.offset_of(end);
             self.model = Model::Null { start, end };
@@ -324,7 +366,6 @@ impl State {
             (State::Start, 0 | b'/' | b'#') => Reason::of_unexpected(byte),
             (State::Start, _) => Reason::NotAnObject,
             (State::NextKey, b'}') => Reason::TrailingComma,
-            (State::AfterValue, b']') => Reason::Bracket,
             (State::End, _) => Reason::TrailingData,
             _ => Reason::of_unexpected(byte),
         }

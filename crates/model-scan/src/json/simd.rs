@@ -4,29 +4,24 @@
 //! into one (see [`dispatch!`]).
 
 mod block;
-mod strings;
+mod grammar;
+mod skip;
+mod utf8;
 mod window;
 
 use std::sync::LazyLock;
 
-use fearless_simd::{Level, Simd, dispatch, prelude::*};
+use fearless_simd::{Level, Simd, dispatch};
 
 use self::{
-    block::{BLOCK, Block},
-    strings::{BlockOutcome, Strings},
+    block::BLOCK,
     window::{StringEnd, Window},
 };
 use super::{
     engine::{Bytewise, Engine},
     error::JsonError,
-    nested::{Nested, NestedEnd},
     scanner::JsonScanner,
-    skipped_string::SkippedString,
 };
-
-/// After this many blocks of a string without a backslash, `memchr` takes over: it is faster for
-/// strings without any, such as base64.
-const CLEAN_BLOCKS: u32 = 16;
 
 /// The best instructions of this machine.
 static LEVEL: LazyLock<Level> = LazyLock::new(Level::new);
@@ -88,92 +83,8 @@ impl<S: Simd> Engine for Blocks<S> {
     }
 
     #[inline(always)]
-    fn skip_string(self, string: &mut SkippedString, bytes: &[u8], mut at: usize) -> Option<usize> {
-        let mut carry = u64::from(string.escaped);
-        // The count goes on in the next frame.
-        let mut clean = if string.escaped { 0 } else { string.clean };
-        while at < bytes.len() {
-            if clean == CLEAN_BLOCKS {
-                let Some(found) = memchr::memchr2(b'"', b'\\', &bytes[at..]) else {
-                    break;
-                };
-                at += found;
-                clean = 0;
-            }
-            let (ends, backslashes, len) = match bytes[at..].first_chunk() {
-                Some(whole) => string_ends(Block::whole(self.0, whole), &mut carry),
-                None => string_ends(Block::load(self.0, bytes, at), &mut carry),
-            };
-            if ends != 0 {
-                string.escaped = false;
-                return Some(at + ends.trailing_zeros() as usize + 1);
-            }
-            at += len;
-            clean = if backslashes == 0 { clean + 1 } else { 0 };
-        }
-        string.escaped = carry != 0;
-        string.clean = clean;
-        None
-    }
-
-    #[inline(always)]
-    fn nested(self, nested: &mut Nested, bytes: &[u8], mut at: usize) -> NestedEnd {
-        'value: loop {
-            if let Some(string) = &mut nested.string {
-                match self.skip_string(string, bytes, at) {
-                    Some(end) => at = end,
-                    None => return Ok(None),
-                }
-                nested.string = None;
-            }
-            let mut strings = Strings::default();
-            while at < bytes.len() {
-                let (outcome, len) = match bytes[at..].first_chunk() {
-                    Some(whole) => strings.consume(nested, Block::whole(self.0, whole)),
-                    None => strings.consume(nested, Block::load(self.0, bytes, at)),
-                };
-                match outcome {
-                    BlockOutcome::Consumed => at += len,
-                    BlockOutcome::Brackets(brackets) => {
-                        if let Some(end) = nested.take_each(brackets, bytes, at)? {
-                            return Ok(Some(end));
-                        }
-                        at += len;
-                    }
-                    BlockOutcome::Numbers => at = self.skip_numbers(bytes, at + len),
-                    BlockOutcome::InString => {
-                        nested.string = strings.open_string();
-                        at += len;
-                        continue 'value;
-                    }
-                    BlockOutcome::NonJson => {
-                        // An error, unless the value ends before that byte.
-                        nested.string = strings.open_string();
-                        return nested.scan(bytes, at);
-                    }
-                }
-            }
-            nested.string = strings.open_string();
-            return Ok(None);
-        }
-    }
-}
-
-/// Returns the quotes that end a string, the backslashes, and the block's length.
-#[inline(always)]
-fn string_ends<S: Simd>(block: Block<S>, carry: &mut u64) -> (u64, u64, usize) {
-    let backslashes = block.equal(b'\\');
-    (block.quotes(backslashes, carry), backslashes, block.len)
-}
-
-impl<S: Simd> Blocks<S> {
-    /// Skips whole blocks that consist of numbers, outside strings.
-    #[inline(always)]
-    fn skip_numbers(self, bytes: &[u8], mut at: usize) -> usize {
-        while at + BLOCK <= bytes.len() && Block::load(self.0, bytes, at).numbers().all_true() {
-            at += BLOCK;
-        }
-        at
+    fn skip(self, scanner: &mut JsonScanner, bytes: &[u8], at: usize) -> usize {
+        skip::skip(self.0, scanner, bytes, at)
     }
 }
 
@@ -185,37 +96,6 @@ mod tests {
 
     fn plain_string(bytes: &[u8], at: usize) -> Option<usize> {
         dispatch!(*LEVEL, simd => Blocks(simd).plain_string(&mut Window::default(), bytes, at))
-    }
-
-    fn skip_string(string: &mut SkippedString, bytes: &[u8]) -> Option<usize> {
-        dispatch!(*LEVEL, simd => Blocks(simd).skip_string(string, bytes, 0))
-    }
-
-    #[test]
-    fn blocks_without_backslash_are_counted_until_memchr_takes_over() {
-        for blocks in 1..2 * CLEAN_BLOCKS {
-            let mut bytes = vec![b'x'; BLOCK * blocks as usize];
-            let mut string = SkippedString::default();
-            assert_eq!(skip_string(&mut string, &bytes), None);
-            assert_eq!(string.clean, blocks.min(CLEAN_BLOCKS));
-            assert_eq!(skip_string(&mut string, &bytes), None);
-            assert_eq!(string.clean, (2 * blocks).min(CLEAN_BLOCKS));
-            bytes[0] = b'\\';
-            let mut string = SkippedString::default();
-            assert_eq!(skip_string(&mut string, &bytes), None);
-            assert_eq!(string.clean, (blocks - 1).min(CLEAN_BLOCKS));
-        }
-    }
-
-    #[test]
-    fn blocks_of_numbers_are_skipped() {
-        let skip = |bytes: &[u8]| dispatch!(*LEVEL, simd => Blocks(simd).skip_numbers(bytes, 1));
-        let mut bytes = [b'1'; 4 * BLOCK];
-        assert_eq!(skip(&bytes), 1 + 3 * BLOCK);
-        assert_eq!(skip(&bytes[..2 * BLOCK]), 1 + BLOCK);
-        assert_eq!(skip(&bytes[..2 * BLOCK + 1]), 1 + 2 * BLOCK);
-        bytes[3 * BLOCK] = b'x';
-        assert_eq!(skip(&bytes), 1 + 2 * BLOCK);
     }
 
     #[test]

@@ -6,4 +6,4 @@ mod generate;
 mod properties;
 mod suite;
 
-use super::oracle::{SCANS, check, check_and_read, scan, scan_with};
+use super::oracle::{SCANS, check, check_and_scan, scan, scan_with};

@@ -23,7 +23,7 @@ impl Finder {
     pub(super) fn new(parent: Option<&'static str>) -> Self {
         Self {
             read: 0,
-            top: Some(JsonScanner::new()),
+            top: Some(JsonScanner::for_key("model")),
             parent: parent.map(JsonScanner::for_key),
             child: None,
         }
@@ -76,7 +76,7 @@ impl Finder {
                     start,
                     kind: ValueKind::Object,
                 } if !failed => {
-                    self.child = Some((JsonScanner::new(), start));
+                    self.child = Some((JsonScanner::for_key("model"), start));
                     self.parent = None;
                     piece = &piece[usize::try_from(start - at).ok()?..];
                 }

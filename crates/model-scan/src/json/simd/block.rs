@@ -1,11 +1,16 @@
 //! A block of bytes as masks, one bit per byte.
 
-use fearless_simd::{Simd, mask8x64, prelude::*, u8x64};
+use fearless_simd::{Simd, i8x64, mask8x64, prelude::*, u8x64};
 
+/// The number of bytes that are loaded at once.
 pub(super) const BLOCK: usize = 64;
 
+/// The most bytes of a block that are consumed: one less, so that there is a bit for the byte that
+/// follows.
+pub(super) const STEP: usize = BLOCK - 1;
+
 /// One boolean per byte of a block.
-pub(super) type Mask<S> = mask8x64<S>;
+type Mask<S> = mask8x64<S>;
 
 /// A block of 64 bytes.
 ///
@@ -28,24 +33,9 @@ impl<S: Simd> Block<S> {
         }
     }
 
-    /// Creates a block that is not the last, without any shifts.
     #[inline(always)]
-    pub(super) fn whole(simd: S, bytes: &[u8; BLOCK]) -> Self {
-        Self {
-            bytes: u8x64::from_slice(simd, bytes),
-            len: BLOCK,
-        }
-    }
-
-    #[inline(always)]
-    pub(super) fn bits(&self, mask: Mask<S>) -> u64 {
+    fn bits(&self, mask: Mask<S>) -> u64 {
         mask.to_bitmask() >> (BLOCK - self.len)
-    }
-
-    /// Returns a bit for each new byte.
-    #[inline(always)]
-    pub(super) fn valid(&self) -> u64 {
-        u64::MAX >> (BLOCK - self.len)
     }
 
     #[inline(always)]
@@ -53,65 +43,52 @@ impl<S: Simd> Block<S> {
         self.bits(self.bytes.simd_eq(byte))
     }
 
+    /// Compares the bytes as signed numbers: those beyond ASCII are negative.
+    #[inline(always)]
+    fn less_signed(&self, than: i8) -> Mask<S> {
+        let signed: i8x64<S> = self.bytes.bitcast();
+        signed.simd_lt(than)
+    }
+
+    /// Returns the control characters, and the bytes beyond ASCII.
+    #[inline(always)]
+    pub(super) fn controls_and_not_ascii(&self) -> u64 {
+        self.bits(self.less_signed(0x20))
+    }
+
+    #[inline(always)]
+    pub(super) fn not_ascii(&self) -> u64 {
+        self.bits(self.less_signed(0))
+    }
+
     /// Returns the bytes that do not stand for themselves in a string, or are beyond ASCII.
     #[inline(always)]
     pub(super) fn special(&self) -> u64 {
+        self.bits(self.bytes.simd_eq(b'\\') | self.less_signed(0x20))
+    }
+
+    /// Returns whether all 64 bytes are plain ASCII inside a string.
+    #[inline(always)]
+    pub(super) fn is_plain(&self) -> bool {
         let bytes = self.bytes;
-        self.bits(bytes.simd_eq(b'\\') | bytes.simd_lt(0x20) | bytes.simd_ge(0x80))
+        let quotes = bytes.simd_eq(b'"') | bytes.simd_eq(b'\\');
+        !(quotes | self.less_signed(0x20)).any_true()
     }
 
-    /// Returns the quotes that are not escaped. For `carry` see [`escaped`].
     #[inline(always)]
-    pub(super) fn quotes(&self, backslashes: u64, carry: &mut u64) -> u64 {
-        self.equal(b'"') & !escaped(backslashes, carry, self.len)
-    }
-
-    /// Returns the bytes of arrays of numbers: digits, punctuation and spaces.
-    #[inline(always)]
-    pub(super) fn numbers(&self) -> Mask<S> {
-        let bytes = self.bytes;
-        // From `+` to `:` there is only the slash besides.
-        let numbers = (bytes - b'+').simd_le(b':' - b'+') & !bytes.simd_eq(b'/');
-        numbers | bytes.simd_eq(b' ')
-    }
-
-    /// Returns the white space other than spaces.
-    #[inline(always)]
-    fn breaks(&self) -> Mask<S> {
+    pub(super) fn white_space(&self) -> u64 {
         let bytes = self.bytes;
         // A tab and a carriage return differ in one bit.
-        bytes.simd_eq(b'\n') | (bytes & !4).simd_eq(b'\t')
-    }
-
-    /// Returns the letters of `true`, `false`, `null` and numbers.
-    #[inline(always)]
-    fn letters(&self) -> u64 {
-        let bytes = self.bytes;
-        let letters = (bytes - b'r').simd_le(b'u' - b'r')
-            | bytes.simd_eq(b'e')
-            | bytes.simd_eq(b'f')
-            | (bytes & !2).simd_eq(b'l')
-            | bytes.simd_eq(b'a')
-            | bytes.simd_eq(b'E');
-        self.bits(letters)
+        let breaks = bytes.simd_eq(b'\n') | (bytes & !4).simd_eq(b'\t');
+        self.bits(breaks | bytes.simd_eq(b' '))
     }
 
     /// Returns the opening and the closing brackets of both kinds, which differ in one bit.
     #[inline(always)]
-    pub(super) fn brackets(&self) -> (Mask<S>, Mask<S>) {
+    pub(super) fn brackets(&self) -> (u64, u64) {
         let curly = self.bytes | 0x20;
-        (curly.simd_eq(b'{'), curly.simd_eq(b'}'))
-    }
-
-    /// Returns whether a byte outside strings is not of the JSON alphabet, part of which is
-    /// `known`. The quotes of strings are allowed.
-    #[inline(always)]
-    pub(super) fn has_non_json(&self, known: [Mask<S>; 3], outside: u64, quotes: u64) -> bool {
-        let [numbers, opening, closing] = known;
-        let alphabet = numbers | self.breaks() | opening | closing;
-        let other = outside & !(self.bits(alphabet) | quotes);
-        // Most blocks have no letters.
-        other != 0 && other & !self.letters() != 0
+        let [opening, closing] = [curly.simd_eq(b'{'), curly.simd_eq(b'}')];
+        (self.bits(opening), self.bits(closing))
     }
 
     /// Returns the curly brackets, and other bytes.
@@ -119,22 +96,45 @@ impl<S: Simd> Block<S> {
     pub(super) fn curly(&self) -> u64 {
         self.bits((self.bytes & 0x20).simd_eq(0x20))
     }
+
+    #[inline(always)]
+    pub(super) fn digits(&self) -> u64 {
+        self.bits((self.bytes - b'0').simd_lt(10))
+    }
+
+    /// Returns the letters `e` and `E`.
+    #[inline(always)]
+    pub(super) fn exponent_marks(&self) -> u64 {
+        self.bits((self.bytes | 0x20).simd_eq(b'e'))
+    }
+
+    /// Returns the bytes that may follow a backslash.
+    #[inline(always)]
+    pub(super) fn escapable(&self) -> u64 {
+        let bytes = self.bytes;
+        let punctuation = bytes.simd_eq(b'"') | bytes.simd_eq(b'\\') | bytes.simd_eq(b'/');
+        // Two pairs of letters differ in one bit.
+        let letters = (bytes & !4).simd_eq(b'b') | (bytes & !1).simd_eq(b't');
+        let others = bytes.simd_eq(b'n') | bytes.simd_eq(b'r');
+        self.bits(punctuation | letters | others)
+    }
+
+    #[inline(always)]
+    pub(super) fn hex_digits(&self) -> u64 {
+        let letters = ((self.bytes | 0x20) - b'a').simd_lt(6);
+        self.bits((self.bytes - b'0').simd_lt(10) | letters)
+    }
 }
 
-/// Returns the bytes that are escaped, among the `len` of a block: those after an odd run of
-/// backslashes. `carry` is 1 if the first one is escaped, and becomes 1 if the one after the block
-/// is.
+/// Returns the bytes that are escaped: those after an odd run of backslashes.
 ///
 /// The method is simdjson's: subtracting the starts of runs from the odd places carries through
 /// each run to its end.
 #[inline(always)]
-fn escaped(backslashes: u64, carry: &mut u64, len: usize) -> u64 {
+pub(super) fn escaped(backslashes: u64) -> u64 {
     const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
-    let starts = backslashes & !*carry;
-    let ends = ((starts << 1 | ODD).wrapping_sub(starts)) ^ ODD;
-    let escaped = ends ^ (backslashes | *carry);
-    *carry = (ends & backslashes) >> (len - 1) & 1;
-    escaped
+    let ends = ((backslashes << 1 | ODD).wrapping_sub(backslashes)) ^ ODD;
+    ends ^ backslashes
 }
 
 /// Replaces each bit by the parity of itself and those below: quotes become a mask of strings with
@@ -147,6 +147,13 @@ pub(super) fn prefix_xor(mut bits: u64) -> u64 {
     bits
 }
 
+/// Moves each marker to the first place, from its own on, that is not in `class`. The place before
+/// a marker must not be in `class`.
+#[inline(always)]
+pub(super) fn skip_runs(markers: u64, class: u64) -> u64 {
+    markers.wrapping_add(class) & !class
+}
+
 #[cfg(test)]
 mod tests {
     use fearless_simd::{Level, dispatch};
@@ -154,16 +161,24 @@ mod tests {
 
     use super::*;
 
-    /// Returns the masks of a block of this byte only: numbers, breaks, letters, opening, closing
-    /// and curly brackets.
+    /// Returns the masks of a block of this byte only.
     #[inline(always)]
-    fn masks<S: Simd>(simd: S, byte: u8) -> [u64; 6] {
+    fn masks<S: Simd>(simd: S, byte: u8) -> [u64; 11] {
         let block = Block::load(simd, &[byte; BLOCK], 0);
         let (opening, closing) = block.brackets();
-        let [numbers, breaks] = [block.numbers(), block.breaks()].map(|mask| block.bits(mask));
-        let [opening, closing] = [opening, closing].map(|mask| block.bits(mask));
-        let letters = block.letters();
-        [numbers, breaks, letters, opening, closing, block.curly()]
+        [
+            block.controls_and_not_ascii(),
+            block.not_ascii(),
+            block.special(),
+            block.white_space(),
+            opening,
+            closing,
+            block.curly(),
+            block.digits(),
+            block.exponent_marks(),
+            block.escapable(),
+            block.hex_digits(),
+        ]
     }
 
     #[test]
@@ -171,72 +186,67 @@ mod tests {
         for byte in 0..=u8::MAX {
             let is_bracket = matches!(byte, b'[' | b']' | b'{' | b'}');
             let expected = [
-                matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b',' | b':' | b' '),
-                matches!(byte, b'\n' | b'\r' | b'\t'),
-                b"truefalsnE".contains(&byte),
+                byte < 0x20 || byte >= 0x80,
+                byte >= 0x80,
+                byte < 0x20 || byte >= 0x80 || byte == b'\\',
+                b" \t\r\n".contains(&byte),
                 matches!(byte, b'[' | b'{'),
                 matches!(byte, b']' | b'}'),
                 matches!(byte, b'{' | b'}'),
+                byte.is_ascii_digit(),
+                matches!(byte, b'e' | b'E'),
+                b"\"\\/bfnrtu".contains(&byte),
+                byte.is_ascii_hexdigit(),
             ]
             .map(|all| if all { u64::MAX } else { 0 });
             let mut found = dispatch!(Level::new(), simd => masks(simd, byte));
             if !is_bracket {
                 // The mask is used for brackets only.
-                found[5] = 0;
+                found[6] = 0;
             }
             assert_eq!(found, expected, "{byte:#x}");
         }
     }
 
-    #[inline(always)]
-    fn masks_have_non_json<S: Simd>(simd: S, bytes: &[u8], outside: u64, quotes: u64) -> bool {
-        let block = Block::load(simd, bytes, 0);
-        let (opening, closing) = block.brackets();
-        block.has_non_json([block.numbers(), opening, closing], outside, quotes)
-    }
-
     #[test]
-    fn non_json_bytes_are_found_outside_strings() {
-        fn has_non_json(bytes: &[u8], outside: u64, quotes: u64) -> bool {
-            dispatch!(Level::new(), simd => masks_have_non_json(simd, bytes, outside, quotes))
-        }
-
-        // A byte of each kind, and non-JSON bytes in the first and the last place.
-        let ordinary = b"[{1.5e+3,true: null}]\t\r\n false -0 ";
-        let mut bytes: Vec<_> = ordinary.iter().copied().cycle().take(BLOCK).collect();
-        assert!(!has_non_json(&bytes, u64::MAX, 0));
-        for byte in [b'"', b'/', b'x', b'\\', 0, 0x80] {
+    fn blocks_are_plain_without_quotes_escapes_controls_and_characters_beyond_ascii() {
+        for byte in 0..=u8::MAX {
             for place in [0, BLOCK - 1] {
-                let before = std::mem::replace(&mut bytes[place], byte);
-                assert!(has_non_json(&bytes, u64::MAX, 0), "{byte}");
-                assert!(has_non_json(&bytes, 1 << place, 0), "{byte}");
-                assert!(!has_non_json(&bytes, !(1 << place), 0), "{byte}");
-                assert!(!has_non_json(&bytes, u64::MAX, 1 << place), "{byte}");
-                bytes[place] = before;
+                let mut bytes = [b'x'; BLOCK];
+                bytes[place] = byte;
+                let is_plain =
+                    dispatch!(Level::new(), simd => Block::load(simd, &bytes, 0).is_plain());
+                let expected = matches!(byte, b' '..=0x7f) && !matches!(byte, b'"' | b'\\');
+                assert_eq!(is_plain, expected, "{byte:#x}");
             }
-            assert!(has_non_json(&[byte; BLOCK], u64::MAX, 0), "{byte}");
         }
     }
 
     proptest! {
         #[test]
-        fn bytes_after_an_odd_run_of_backslashes_are_escaped(
-            mask in any::<[u64; 2]>(),
-            carry in 0..2_u64,
-            len in 1..=BLOCK,
-        ) {
-            // With long runs, and none past the last byte.
-            let backslashes = (mask[0] | mask[1]) & u64::MAX >> (BLOCK - len);
-            let mut is_escaped = carry == 1;
+        fn bytes_after_an_odd_run_of_backslashes_are_escaped(mask in any::<[u64; 2]>()) {
+            // With long runs.
+            let backslashes = mask[0] | mask[1];
+            let mut is_escaped = false;
             let mut expected = 0;
-            for place in 0..len {
+            for place in 0..BLOCK {
                 expected |= u64::from(is_escaped) << place;
                 is_escaped = !is_escaped && backslashes >> place & 1 == 1;
             }
-            let mut carry = carry;
-            let found = escaped(backslashes, &mut carry, len);
-            prop_assert_eq!(found & u64::MAX >> (BLOCK - len), expected);
-            prop_assert_eq!(carry, u64::from(is_escaped));
+            prop_assert_eq!(escaped(backslashes), expected);
+        }
+
+        #[test]
+        fn markers_skip_the_runs_that_they_are_at(class in any::<u64>(), wanted in any::<u64>()) {
+            let class = class >> 1;
+            let markers = wanted >> 1 & !(class << 1);
+            let mut expected = 0;
+            for place in 0..BLOCK {
+                if markers >> place & 1 == 1 {
+                    expected |= 1 << (place..).find(|at| class >> at & 1 == 0).unwrap();
+                }
+            }
+            prop_assert_eq!(skip_runs(markers, class), expected);
         }
     }
 }

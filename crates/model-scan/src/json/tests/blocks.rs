@@ -1,7 +1,7 @@
 //! Edge cases of the engines that consume a block of bytes at once.
 
 use super::super::{JsonError, JsonErrorKind, Reason};
-use super::{SCANS, check, check_and_read, scan_with};
+use super::{SCANS, check, check_and_scan, scan_with};
 
 /// Frames of which the second begins within a nested value, and a block.
 fn in_array(frame: &[u8]) -> Vec<&[u8]> {
@@ -57,8 +57,8 @@ fn non_json_bytes_after_a_string_are_found_anywhere_in_a_block() {
         let (text, rest) = ("x".repeat(padding), "1".repeat(64));
         for end in [r#"",@"#, r#"\"",@"#, r#"\\",@"#] {
             let document = format!("{{\"a\":[\"{text}{end}{rest}]}}");
-            let verdict = check_and_read(document.as_bytes(), &[document.as_bytes()]);
-            let (_, offset) = verdict.result.unwrap_err();
+            let outcome = check_and_scan(document.as_bytes(), &[document.as_bytes()]);
+            let offset = outcome.result.unwrap_err().offset() as usize;
             assert_eq!(offset, document.find('@').unwrap(), "{document}");
         }
     }

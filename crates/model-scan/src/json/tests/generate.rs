@@ -188,10 +188,3 @@ pub(super) fn long_document() -> BoxedStrategy<String> {
         prop_oneof![9 => literal(), 1 => long].boxed(),
     )
 }
-
-/// Generates a document without nested values, and without strings except keys and the model.
-pub(super) fn strict_document() -> BoxedStrategy<String> {
-    let value = || prop_oneof![number(), word()].boxed();
-    let model = prop_oneof![6 => literal(), 1 => value()];
-    object(value(), model.boxed())
-}

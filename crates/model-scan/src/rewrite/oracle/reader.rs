@@ -6,7 +6,7 @@ use crate::{
     edit::ValueKind,
     json::{
         Model,
-        oracle::{Verdict, read, read_key},
+        oracle::{Verdict, read},
     },
     rewrite::ResponseFormat,
 };
@@ -51,19 +51,19 @@ pub(super) fn is_pending(format: ResponseFormat, response: &[u8]) -> bool {
 /// Returns the verdict on each model of a document, in their order, with the offset of the object
 /// that it is in, and whether all that it depends on is valid.
 fn models(format: ResponseFormat, document: &[u8]) -> Vec<(Verdict, u64, bool)> {
-    let top = read(document);
+    let top = read(document, Some("model"));
     let mut found = vec![(top, 0, top.result.is_ok())];
     if let ResponseFormat::Events {
         parent: Some(parent),
     } = format
     {
-        let outer = read_key(document, parent);
+        let outer = read(document, Some(parent));
         if let Model::Other {
             start,
             kind: ValueKind::Object,
         } = outer.model
         {
-            let inner = read(&document[start as usize..]);
+            let inner = read(&document[start as usize..], Some("model"));
             let is_whole = outer.result.is_ok() && inner.complete;
             found.push((inner, start, is_whole));
         }

@@ -15,8 +15,11 @@ pub(super) const DOCUMENTS: &[(&[u8], bool)] = &[
     (br#"{"model":false}"#, true),
     (br#"{"model":["m"]}"#, true),
     (br#"{"model":{"model":"m"}}"#, true),
-    (br#"{"mod\u0065l":"m"}"#, true),
-    (br#"{"\u006D\u006F\u0064\u0065\u006C":"m"}"#, true),
+    (br#"{"a\u0000b":1,"\u00e9":1,"\n":1,"model":"m"}"#, true),
+    (
+        br#"{"a":{"mod\u0065l":"x","<<":1,"$id":2},"model":"m"}"#,
+        true,
+    ),
     (br#"{"a":{"model":"x","Model":"y"},"model":"m"}"#, true),
     (br#"{"a":"\"model\":\"x\"","model":"m"}"#, true),
     (br#"{"models":"x","mode":"y","amodel":"z"}"#, true),
@@ -24,11 +27,50 @@ pub(super) const DOCUMENTS: &[(&[u8], bool)] = &[
     (br#"{"model":"m","model":"m"}"#, false),
     (br#"{"model":"m","model":"n"}"#, false),
     (br#"{"model":null,"model":"n"}"#, false),
-    (br#"{"model":"m","a":[],"mod\u0065l":"n"}"#, false),
     (br#"{"Model":"m"}"#, false),
     (br#"{"model":"m","MODEL":"n"}"#, false),
     (br#"{"model":"m","\u004dodel":"n"}"#, false),
+    (br#"{"model":"m","a":[],"mod\u0065l":"n"}"#, false),
+    (br#"{"mod\u0065l":"m"}"#, false),
     (br#"{"model\u0000":"m"}"#, false),
+    (br#"{"model":"m","model\u0000x":"n"}"#, false),
+    // goccy/go-json: escaped prefixes of a key. Encoders escape more than they need, too.
+    (br#"{"model":"V","mod\u0065":"EVIL"}"#, false),
+    (br#"{"model":"V","\u006d":"EVIL"}"#, false),
+    (br#"{"model":"V","a\u003cb":1}"#, false),
+    (br#"{"model":"V","a\u0026b":1}"#, false),
+    // The hash of `model` in json-iterator/go, and in fastjson2.
+    (br#"{"model":"V","-655e|!)j$(|z&/0":"EVIL"}"#, false),
+    (br#"{"-655E|!)J$(|Z&/0":"EVIL","model":"V"}"#, false),
+    (br#"{"65_5_lf($>7%7?$x":"EVIL","model":"V"}"#, false),
+    // fastjson.
+    (br#"{"_model":"EVIL","model":"V"}"#, false),
+    (br#"{"mo_del":"EVIL","model":"V"}"#, false),
+    (br#"{"mo-del":"EVIL","model":"V"}"#, false),
+    (br#"{"model_":"EVIL","model":"V"}"#, false),
+    (br#"{"Mo_Del":"EVIL","model":"V"}"#, false),
+    // Ruby's Psych, old Newtonsoft.Json, and jsonlint of npm.
+    (br#"{"<<":{"model":"EVIL"},"model":"V"}"#, false),
+    (br#"{"$id":{"model":"EVIL"},"model":"V"}"#, false),
+    (br#"{"$ref":{"model":"EVIL"},"model":"V"}"#, false),
+    (br#"{"__proto__":{"model":"EVIL"},"model":"V"}"#, false),
+    // @streamparser/json, and cJSON_Minify.
+    (b"{\"\xef\xbb\xbfmodel\":\"EVIL\",\"model\":\"V\"}", false),
+    (br#"{" model ":"EVIL","model":"V"}"#, false),
+    (br#"{"model\t":"EVIL","model":"V"}"#, false),
+    // json-smart, jsonc-parser, Hjson and json_repair.
+    (br#"{"model":"V","a":[1 [],"model":"EVIL","b":1 ]}"#, false),
+    (br#"{"model":"V","a":{1:{},"model":"EVIL"}}"#, false),
+    (b"{\"model\":\"V\",\"a\":{b:1 //\n}}", false),
+    (br#"{"model":"V","a":["b" "c"]}"#, false),
+    // fastjson2 and pyjson5: a cut character swallows the quote.
+    (b"{\"model\":\"V\",\"a\":[\"\xe3\",\",\"]}", false),
+    (b"{\"model\":\"V\",\"a\":\"\xe3\"}", false),
+    // UTF-7 is ASCII, and its text is no model.
+    (
+        br#"{"model":"V","a":"+ACIALAAi-model+ACIAOgAi-EVIL+ACIALAAi-b+ACIAOgAi-"}"#,
+        true,
+    ),
     // No object.
     (b"", false),
     (b" ", false),
