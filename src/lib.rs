@@ -255,6 +255,8 @@ mod body;
 mod config;
 mod endpoint;
 mod future;
+#[cfg(doc)]
+pub mod guide;
 mod headers;
 mod layer;
 mod models;
