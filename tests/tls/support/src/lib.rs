@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_model_routing::{BoxError, ModelRoutingLayer, RoutedBody, RoutingConfig};
 
@@ -70,10 +70,10 @@ pub fn check(config: RoutingConfig) -> Result<(), BoxError> {
             .refresh()
             .await
             .map_err(|error| error.report().to_string())?;
-        let upstream = service_fn(async |request: Request<RoutedBody<Full<_>>>| {
+        let upstream = service_fn(async |request: Request<RoutedBody<String>>| {
             Ok::<_, Infallible>(Response::new(request.into_body()))
         });
-        let request = Request::post("/v1/chat/completions").body(Full::from(REQUEST.as_bytes()))?;
+        let request = Request::post("/v1/chat/completions").body(REQUEST.to_owned())?;
         let response = layer.layer(upstream).oneshot(request).await?;
         assert_eq!(response.into_body().collect().await?.to_bytes(), ROUTED);
         Ok(())
