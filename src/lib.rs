@@ -151,6 +151,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
+mod coding;
 mod config;
 mod endpoint;
 mod future;
