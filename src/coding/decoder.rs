@@ -10,7 +10,10 @@ use compression_codecs::{
 };
 
 use super::memory::{ZSTD_WINDOW_LOG_MAX, member_memory};
-use crate::request::Reservation;
+use crate::{
+    request::Reservation,
+    response::{Rejection, RejectionCode},
+};
 
 /// The maximum output of one step.
 const MAX_CHUNK: usize = 32 * 1024;
@@ -210,6 +213,17 @@ pub(crate) enum DecodeError {
 }
 
 impl DecodeError {
+    /// Returns the rejection of the request; `invalid` is the code of a body that is invalid.
+    pub(crate) fn rejection(&self, invalid: RejectionCode) -> Rejection {
+        match self {
+            Self::Corrupt(_) | Self::Truncated => Rejection::undecodable(invalid, self),
+            Self::WindowTooLarge(..) => {
+                Rejection::undecodable(RejectionCode::UnsupportedContentEncoding, self)
+            }
+            Self::Overloaded => Rejection::overloaded(),
+        }
+    }
+
     fn corrupt(error: std::io::Error) -> Self {
         Self::Corrupt(error.to_string().into())
     }

@@ -4,7 +4,10 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::request::Reservation;
+use crate::{
+    request::Reservation,
+    response::{Rejection, RejectionCode},
+};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Coding {}
@@ -34,6 +37,12 @@ impl Decoder {
 
 #[derive(Debug)]
 pub(crate) enum DecodeError {}
+
+impl DecodeError {
+    pub(crate) fn rejection(&self, _: RejectionCode) -> Rejection {
+        match *self {}
+    }
+}
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
