@@ -129,7 +129,7 @@ mod tests {
         for (header, window) in [
             // Window descriptors.
             (&[0, 0][..], Some(1 << 10)),
-            (&[0, 0b0_1011_101], Some((1 << 21) / 8 * 13)),
+            (&[0, 11 << 3 | 5], Some((1 << 21) / 8 * 13)),
             (&[0, 13 << 3], Some(1 << 23)),
             (&[0, 13 << 3 | 1], None),
             (&[0, 0xff], None),
