@@ -100,13 +100,14 @@ impl ResponseRewrite {
 /// Returns the decoder of a body that is to be read, or `None` if its content coding is not
 /// supported.
 fn decoder(headers: &HeaderMap) -> Option<Option<Decoder>> {
-    match ContentCoding::of(headers) {
-        ContentCoding::Identity => Some(None),
-        // Without a reservation: the inner service is trusted, and its windows are bounded.
-        ContentCoding::Supported(coding) => Some(Some(Decoder::new(coding, None))),
+    let coding = match ContentCoding::of(headers) {
+        ContentCoding::Identity => None,
+        ContentCoding::Supported(coding) => Some(coding),
         ContentCoding::Unsupported(coding) => {
             telemetry::response_unread(&coding);
-            None
+            return None;
         }
-    }
+    };
+    // Without a reservation: the inner service is trusted, and its windows are bounded.
+    Some(coding.map(|coding| Decoder::new(coding, None)))
 }
