@@ -105,7 +105,8 @@ impl ModelRoutingLayer {
         }
     }
 
-    /// Returns how many bytes of request bodies are held because their models are not known yet.
+    /// Returns how many bytes of request bodies are held because their models are not known yet, and
+    /// how much memory their decoders have reserved.
     pub fn held_bytes(&self) -> usize {
         self.shared.budget.reserved()
     }
