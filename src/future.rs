@@ -18,6 +18,7 @@ use tower_service::Service;
 
 use crate::{
     body::BoxError,
+    coding::DecodedBody,
     headers,
     pending::{CatalogWait, ForwardPlan, NextStep, PendingRequest},
     request::{BodyFormat, ModelReader, Requested, RoutedBody, Target},
@@ -137,7 +138,7 @@ where
     pub(crate) fn resolve(
         service: S,
         head: Parts,
-        body: B,
+        body: DecodedBody<B>,
         format: BodyFormat,
         target: Target,
         context: RequestContext,

@@ -1,6 +1,9 @@
 //! Header rules that hold for requests and responses alike: length, digests, equivalent names.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_LENGTH};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH},
+};
 
 /// Digests of the body (RFC 9530, and its predecessors RFC 3230 and RFC 1864).
 const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
@@ -29,6 +32,12 @@ pub(crate) fn update_length_and_digests(headers: &mut HeaderMap, delta: i64) {
         }
     }
     strip_stale_digests(headers);
+}
+
+/// Removes what describes the encoded form of a body that is decoded.
+pub(crate) fn remove_coding(headers: &mut HeaderMap) {
+    headers.remove(CONTENT_ENCODING);
+    remove_length_and_digests(headers);
 }
 
 /// Removes `Content-Length` and digests of a body that may change while it streams.

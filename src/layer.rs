@@ -106,7 +106,8 @@ impl ModelRoutingLayer {
     }
 
     /// Returns how many bytes of request bodies are held, because their models are not known yet or
-    /// the inner service is not ready or has not read them.
+    /// the inner service is not ready or has not read them, and how much memory their decoders have
+    /// reserved.
     pub fn held_bytes(&self) -> usize {
         self.shared.budget.reserved()
     }

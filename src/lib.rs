@@ -83,7 +83,7 @@
 //! | none | inspected as JSON | passes unread |
 //! | `multipart/form-data`, with one parameter, `boundary`, both in lower case | its `model` part is replaced | passes unread |
 //! | any other | 415, forms 400 | passes unread |
-//! | any, with a `Content-Encoding` | 415 | passes unread |
+//! | any, with a `Content-Encoding` | [decoded](#compression), or 415 | passes unread |
 //!
 //! Paths with strict bodies take any model: an unknown one, or a value that is not a string, passes
 //! unchanged.
@@ -114,13 +114,38 @@
 //! service's body ends with an error, and the rejection replaces the inner service's response
 //! unless that was already returned.
 //!
+//! # Compression
+//!
+//! With the cargo feature `decompression`, bodies in `gzip`, `deflate` (the zlib format), `br` and
+//! `zstd` are decoded where they are inspected; the inner service gets the decoded body without
+//! `Content-Encoding`, `Content-Length` and digests. Requests that pass unread stay encoded. The
+//! remaining codings, more than one, and all without the feature are a 415; `identity` is none.
+//!
+//! | encoded body | response |
+//! |---|---|
+//! | corrupt, truncated, or with data after its end | 400 `invalid_json`, or `invalid_multipart` of a form |
+//! | zstd with a window over 8 MiB (RFC 9659), brotli with one over 16 MiB | 415 |
+//! | decoder over [`max_total_held_bytes`](RoutingConfigBuilder::max_total_held_bytes) | 503 |
+//!
+//! All members of gzip and all frames of zstd are decoded. Decoders produce at most 32 KiB at a
+//! time, so a body that expands a thousandfold is limited like any other, and
+//! [`max_held_bytes`](RoutingConfigBuilder::max_held_bytes) counts decoded bytes. The memory that
+//! the encoded data declares for its window is part of the held bytes of all requests until the
+//! body ends. A body makes progress by the bytes that are received, not by those that are decoded.
+//!
+//! Where [`ResponseModel`] changes the response, the request goes on with
+//! `Accept-Encoding: identity`. A response that is encoded all the same is decoded with the feature;
+//! otherwise its model stays as it is, and it is counted as
+//! [`model_routing_responses_unread_total`](#metrics). Compress responses for clients outside of
+//! the layer.
+//!
 //! # Order of layers
 //!
 //! | layer | place |
 //! |---|---|
 //! | concurrency limit, `Buffer`, `LoadShed` | Inside: they count requests whose model is known. Outside: they count every request, and a slow body holds its permit until its model is known. |
 //! | timeout | Inside, it measures the inner service. Outside, it measures the body up to the model, and the wait for the inner service too. |
-//! | request decompression | outside, because the layer does not read compressed bodies |
+//! | request decompression | outside, unless the feature [`decompression`](#compression) is on |
 //! | response compression | outside, because a compressed response's model is not rewritten |
 //! | limit on the body's size, tracing, CORS, request IDs, panics | either side |
 //!
@@ -175,6 +200,7 @@
 //!
 //! | feature | default | adds |
 //! |---|---|---|
+//! | `decompression` | no | [decoding](#compression) of compressed bodies; compiles zstd's C code |
 //! | `metrics` | no | [metrics](#metrics) through the `metrics` facade |
 //! | `reqwest` | yes | `registry::ReqwestSource`: the registry over HTTP |
 //! | `rustls` | yes | HTTPS for it, by reqwest's feature `rustls`: see [TLS](#tls) |
@@ -244,7 +270,8 @@
 //! | `model_routing_requests_total` | counter | `outcome`: `id`, `name`, `alias`, `slug`, `fallback`, `unchanged`, `rejected`; `model`: catalog name or `unknown` | inspected requests |
 //! | `model_routing_rejections_total` | counter | `code` | rejections; a late one also has the outcome that it had before |
 //! | `model_routing_layer_seconds` | histogram | | time from arrival until the inner service is called, including the wait for its readiness, or until the rejection |
-//! | `model_routing_held_bytes` | gauge | | buffered bytes of request bodies that wait for their model or the inner service |
+//! | `model_routing_responses_unread_total` | counter | | responses whose model stays as it is, because their content coding is not supported |
+//! | `model_routing_held_bytes` | gauge | | buffered bytes of request bodies that wait for their model or the inner service, and memory of decoders |
 //! | `model_registry_refreshes_total` | counter | `result`: `changed`, `unchanged`, `failed` | refreshes of the catalog |
 //! | `model_registry_age_seconds` | gauge | | time since the catalog was fetched or confirmed |
 //! | `model_registry_models` | gauge | | models in the catalog |
@@ -252,6 +279,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
+mod coding;
 mod config;
 mod endpoint;
 mod future;

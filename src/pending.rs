@@ -216,6 +216,9 @@ where
             if let Some(delta) = request.body_mut().as_mut().splice(id)? {
                 headers::update_length_and_digests(request.headers_mut(), delta);
             }
+            if let Some(rewrite) = &rewrite {
+                rewrite.set_accept_encoding(request.headers_mut());
+            }
             if let Some(id_header) = &shared.id_header {
                 let id = entry.id_header_value().clone();
                 request.headers_mut().insert(id_header, id);

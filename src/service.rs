@@ -12,9 +12,10 @@ use tower_service::Service;
 
 use crate::{
     body::BoxError,
+    coding::{DecodedBody, Decoder},
     future::{RequestContext, ResponseFuture},
-    headers::remove_cgi_equivalents,
-    request::{Inspection, RoutedBody, inspect},
+    headers::{self, remove_cgi_equivalents},
+    request::{Inspection, Reservation, RoutedBody, inspect},
     response::ResponseBody,
     shared::Shared,
 };
@@ -126,7 +127,13 @@ where
                 let context = RequestContext::new(&head, &target, &self.shared);
                 ResponseFuture::reject(rejection, context)
             }
-            Inspection::Inspect(target, format) => {
+            Inspection::Inspect(target, format, coding) => {
+                let decoder = coding.map(|coding| {
+                    headers::remove_coding(&mut head.headers);
+                    let budget = Arc::clone(&self.shared.budget);
+                    Decoder::new(coding, Some(Reservation::new(budget)))
+                });
+                let body = DecodedBody::new(body, decoder);
                 let context = RequestContext::new(&head, &target, &self.shared);
                 let shared = Arc::clone(&self.shared);
                 let service = self.inner.clone();

@@ -148,6 +148,14 @@ impl RequestTelemetry {
     fn count(&self, _outcome: &'static str, _routed: Option<&RoutedModel>) {}
 }
 
+/// Records a response whose model stays as it is, because its content coding is not supported.
+pub(crate) fn response_unread(coding: &str) {
+    let coding = sanitize_for_log(coding);
+    tracing::debug!(?coding, "the response's content coding hides its model");
+    #[cfg(feature = "metrics")]
+    metrics::counter!(RESPONSES_UNREAD).increment(1);
+}
+
 /// The label of names that are not in the catalog, so that clients cannot create time series.
 #[cfg(feature = "metrics")]
 const UNKNOWN: &str = "unknown";
@@ -163,6 +171,7 @@ mod names {
 
     pub(crate) const REQUESTS: &str = "model_routing_requests_total";
     pub(crate) const REJECTIONS: &str = "model_routing_rejections_total";
+    pub(crate) const RESPONSES_UNREAD: &str = "model_routing_responses_unread_total";
     pub(crate) const LAYER_SECONDS: &str = "model_routing_layer_seconds";
     pub(crate) const HELD_BYTES: &str = "model_routing_held_bytes";
     pub(crate) const AGE_SECONDS: &str = "model_registry_age_seconds";
@@ -172,6 +181,10 @@ mod names {
     pub(crate) fn describe() {
         describe_counter!(REQUESTS, "Inspected requests by outcome and catalog name.");
         describe_counter!(REJECTIONS, "Rejected requests by code.");
+        describe_counter!(
+            RESPONSES_UNREAD,
+            "Responses whose content coding hides their model."
+        );
         describe_histogram!(
             LAYER_SECONDS,
             Unit::Seconds,

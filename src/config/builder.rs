@@ -401,7 +401,8 @@ impl RoutingConfigBuilder {
 
     /// Sets how many bytes of one request may be held before its model is found.
     ///
-    /// The default is 64 MiB. Past it the response is a 413.
+    /// The default is 64 MiB. Past it the response is a 413. Of an [encoded](crate#compression) body
+    /// the decoded bytes count.
     pub fn max_held_bytes(mut self, bytes: usize) -> Self {
         self.max_held_bytes = bytes;
         self
@@ -409,7 +410,9 @@ impl RoutingConfigBuilder {
 
     /// Sets how many bytes of all requests together may be held before their models are found.
     ///
-    /// The default is 512 MiB. Past it the response is a 503.
+    /// The default is 512 MiB. Past it the response is a 503. The memory of decoders counts too, until
+    /// their bodies end: about 64 KiB for gzip and deflate, 4 to 20 MiB for br, and up to 9 MiB for
+    /// zstd.
     pub fn max_total_held_bytes(mut self, bytes: usize) -> Self {
         self.max_total_held_bytes = bytes;
         self
@@ -451,8 +454,8 @@ impl RoutingConfigBuilder {
     /// This concerns the top-level `model` of JSON and of every server-sent event, and
     /// `response.model` and `message.model` in the events of `/responses` and `/messages`.
     /// Responses still stream, and nothing else in them changes; `Content-Length` and digests are
-    /// removed. Responses that are not successful, not JSON or events, or have a
-    /// `Content-Encoding` stay as they are: keep the inner service from compressing, and compress
+    /// removed. Responses that are not successful, or not JSON or events, stay as they are. The
+    /// inner service is asked for responses [without an encoding](crate#compression): compress
     /// outside of this layer.
     pub fn response_model(mut self, model: ResponseModel) -> Self {
         self.response_model = model;

@@ -13,6 +13,7 @@ use pin_project_lite::pin_project;
 use super::reader::{ModelReader, Remainder, RemainderProj, Scanned};
 use crate::{
     body::{BoxError, into_bytes},
+    coding::BodyError,
     headers,
     response::Rejection,
 };
@@ -133,8 +134,12 @@ where
                     let rejection = Rejection::invalid_body(error);
                     Some(Err(self.as_mut().reject(rejection)))
                 }
+                Err(BodyError::Decode(error)) => {
+                    let rejection = self.undecodable(&error);
+                    Some(Err(self.as_mut().reject(rejection)))
+                }
                 // Nothing may follow an error.
-                Err(error) => {
+                Err(BodyError::Body(error)) => {
                     let ended = Remainder::Ended { trailers: None };
                     self.as_mut().project().remainder.set(ended);
                     Some(Err(error))

@@ -1,18 +1,22 @@
 //! Decides by the head of a request whether and how its body is inspected.
 
-use http::{HeaderMap, Method, header::CONTENT_ENCODING, request::Parts};
+use http::{Method, request::Parts};
 use percent_encoding::percent_decode_str;
 
 use super::{EndpointTable, Target, content_type::ContentType};
-use crate::{endpoint::OtherPaths, response::Rejection};
+use crate::{
+    coding::{Coding, ContentCoding},
+    endpoint::OtherPaths,
+    response::Rejection,
+};
 
 /// The handling of a request, decided by its head.
 #[derive(Debug)]
 pub(crate) enum Inspection {
     /// Forwards it unchanged.
     Pass,
-    /// Looks for the model in its body.
-    Inspect(Target, BodyFormat),
+    /// Looks for the model in its body, decoded from this content coding.
+    Inspect(Target, BodyFormat, Option<Coding>),
     /// Rejects it, because its model cannot be found.
     Reject(Target, Rejection),
 }
@@ -41,15 +45,16 @@ pub(crate) fn inspect(
     }
     if target.is_strict {
         return match strict_format(head, &target) {
-            Ok(format) => Inspection::Inspect(target, format),
+            Ok((format, coding)) => Inspection::Inspect(target, format, coding),
             Err(rejection) => Inspection::Reject(target, rejection),
         };
     }
     let is_read = other_paths == OtherPaths::Inspect
         && ContentType::parse(&head.headers) == ContentType::Json
-        && content_coding(&head.headers).is_none();
+        // An encoded body could not go on unchanged.
+        && ContentCoding::of(&head.headers) == ContentCoding::Identity;
     if is_read {
-        Inspection::Inspect(target, BodyFormat::Json)
+        Inspection::Inspect(target, BodyFormat::Json, None)
     } else {
         Inspection::Pass
     }
@@ -68,9 +73,9 @@ fn names_no_model(method: &Method) -> bool {
     )
 }
 
-/// Returns the format of a body that must be valid, or rejects a request that servers may read
+/// Returns the format and the coding of a body that must be valid, or rejects a request that servers may read
 /// differently.
-fn strict_format(head: &Parts, target: &Target) -> Result<BodyFormat, Rejection> {
+fn strict_format(head: &Parts, target: &Target) -> Result<(BodyFormat, Option<Coding>), Rejection> {
     if target.endpoint.is_inference() {
         let method = &head.method;
         if method != Method::POST && method.as_str().eq_ignore_ascii_case("POST") {
@@ -86,9 +91,10 @@ fn strict_format(head: &Parts, target: &Target) -> Result<BodyFormat, Rejection>
         ContentType::Multipart(Err(reason)) => return Err(Rejection::unusable_boundary(&reason)),
         ContentType::Unsupported(reason) => return Err(Rejection::unsupported_media_type(&reason)),
     };
-    match content_coding(&head.headers) {
-        None => Ok(format),
-        Some(coding) => Err(Rejection::unsupported_content_encoding(&coding)),
+    match ContentCoding::of(&head.headers) {
+        ContentCoding::Identity => Ok((format, None)),
+        ContentCoding::Supported(coding) => Ok((format, Some(coding))),
+        ContentCoding::Unsupported(coding) => Err(Rejection::unsupported_content_encoding(&coding)),
     }
 }
 
@@ -107,17 +113,6 @@ fn names_model(query: &str) -> bool {
         // ASP.NET ignores case.
         root.is_some_and(|root| root.eq_ignore_ascii_case("model"))
     })
-}
-
-/// Returns the first content coding that is not `identity` (RFC 9110, 8.4).
-fn content_coding(headers: &HeaderMap) -> Option<String> {
-    headers
-        .get_all(CONTENT_ENCODING)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&b| b == b','))
-        .map(<[u8]>::trim_ascii)
-        .find(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
-        .map(|coding| String::from_utf8_lossy(coding).into_owned())
 }
 
 #[cfg(test)]
@@ -148,8 +143,9 @@ mod tests {
     fn word(inspection: Inspection) -> String {
         match inspection {
             Inspection::Pass => "pass".into(),
-            Inspection::Inspect(_, BodyFormat::Json) => "json".into(),
-            Inspection::Inspect(_, BodyFormat::Multipart { boundary }) => {
+            Inspection::Inspect(_, _, Some(_)) => "decoded".into(),
+            Inspection::Inspect(_, BodyFormat::Json, None) => "json".into(),
+            Inspection::Inspect(_, BodyFormat::Multipart { boundary }, None) => {
                 format!("multipart {}", String::from_utf8(boundary).unwrap())
             }
             Inspection::Reject(_, rejection) => rejection.code().as_str().into(),
@@ -279,11 +275,17 @@ mod tests {
     }
 
     #[test]
-    fn encoded_body_is_rejected_only_where_it_must_be_valid() {
+    fn encoded_body_is_decoded_or_rejected_only_where_it_must_be_valid() {
         const UNSUPPORTED: &str = "unsupported_content_encoding";
+        const SUPPORTED: &str = if cfg!(feature = "decompression") {
+            "decoded"
+        } else {
+            UNSUPPORTED
+        };
 
         for (coding, strict, elsewhere) in [
-            ("gzip", UNSUPPORTED, "pass"),
+            ("gzip", SUPPORTED, "pass"),
+            ("compress", UNSUPPORTED, "pass"),
             ("identity, br", UNSUPPORTED, "pass"),
             ("Identity", "json", "json"),
             ("", "json", "json"),

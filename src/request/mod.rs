@@ -12,6 +12,6 @@ pub use self::body::RoutedBody;
 pub(crate) use self::{
     endpoints::{EndpointTable, Target, normalize},
     inspect::{BodyFormat, Inspection, inspect},
-    prefix_buffer::BufferBudget,
+    prefix_buffer::{BufferBudget, Reservation},
     reader::{ModelReader, Requested},
 };

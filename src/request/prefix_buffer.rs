@@ -56,9 +56,26 @@ impl BufferBudget {
 
 /// The part of the budget that one request has reserved; released when dropped.
 #[derive(Debug)]
-struct Reservation {
+pub(crate) struct Reservation {
     budget: Arc<BufferBudget>,
     bytes: usize,
+}
+
+impl Reservation {
+    pub(crate) fn new(budget: Arc<BufferBudget>) -> Self {
+        Self { budget, bytes: 0 }
+    }
+
+    /// Reserves this many bytes in all, if it has not reserved more. Returns `false`, and reserves
+    /// nothing, if that exceeds the budget of all requests.
+    pub(crate) fn grow_to(&mut self, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        let is_reserved = self.budget.try_reserve(more);
+        if is_reserved {
+            self.bytes += more;
+        }
+        is_reserved
+    }
 }
 
 impl Drop for Reservation {
@@ -102,7 +119,7 @@ impl PrefixBuffer {
             coalesced: 0,
             small_frames: 0,
             tail_is_owned: false,
-            reservation: Reservation { budget, bytes: 0 },
+            reservation: Reservation::new(budget),
         }
     }
 
@@ -144,13 +161,9 @@ impl PrefixBuffer {
     /// Reserves budget like [`reserve`](Self::reserve), but ignores the limit of one request.
     pub(super) fn reserve_shared(&mut self) -> Result<(), OverBudget> {
         let len = usize::try_from(self.len).map_err(|_| OverBudget::Total)?;
-        let reservation = &mut self.reservation;
-        let more = len.saturating_sub(reservation.bytes);
-        if !reservation.budget.try_reserve(more) {
+        if !self.reservation.grow_to(len) {
             return Err(OverBudget::Total);
         }
-        // A splice may have made the prefix shorter than the reservation.
-        reservation.bytes += more;
         self.coalesce();
         Ok(())
     }

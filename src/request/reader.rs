@@ -21,8 +21,9 @@ use super::{
     progress_timeout::ProgressTimeout,
 };
 use crate::{
-    body::{BoxError, into_bytes},
-    response::Rejection,
+    body::BoxError,
+    coding::{BodyError, DecodeError, DecodedBody},
+    response::{Rejection, RejectionCode},
 };
 
 /// The model that the body asks for.
@@ -49,6 +50,8 @@ pin_project! {
         #[pin]
         pub(super) remainder: Remainder<B>,
         scanner: ModelScanner,
+        // The code of a body that is not what its format says.
+        invalid: RejectionCode,
         pub(super) prefix: PrefixBuffer,
         progress: ProgressTimeout,
         received: u64,
@@ -69,7 +72,7 @@ pin_project! {
     /// The part of the body after the prefix.
     #[project = RemainderProj]
     pub(super) enum Remainder<B> {
-        Streaming { #[pin] body: B },
+        Streaming { #[pin] body: DecodedBody<B> },
         // Boxed, because trailers are rare.
         Ended { trailers: Option<Box<Frame<Bytes>>> },
         Failed { error: Option<BoxError> },
@@ -97,21 +100,25 @@ where
     B: Body<Data: Buf, Error: Into<BoxError>>,
 {
     pub(crate) fn new(
-        body: B,
+        body: DecodedBody<B>,
         format: BodyFormat,
         expected: Option<u64>,
         is_strict: bool,
         budget: Arc<BufferBudget>,
     ) -> Result<Pin<Box<Self>>, Rejection> {
-        let scanner = match format {
-            BodyFormat::Json => ModelScanner::json(),
+        let (scanner, invalid) = match format {
+            BodyFormat::Json => (ModelScanner::json(), RejectionCode::InvalidJson),
             BodyFormat::Multipart { boundary } => {
-                ModelScanner::multipart(&boundary).map_err(Rejection::invalid_body)?
+                let scanner =
+                    ModelScanner::multipart(&boundary).map_err(Rejection::invalid_body)?;
+                (scanner, RejectionCode::InvalidMultipart)
             }
         };
         Ok(Box::pin(Self {
+            has_changed: body.is_encoded(),
             remainder: Remainder::Streaming { body },
             scanner,
+            invalid,
             prefix: PrefixBuffer::new(budget),
             progress: ProgressTimeout::default(),
             received: 0,
@@ -119,7 +126,6 @@ where
             is_strict,
             is_scanned: true,
             error_after_model: None,
-            has_changed: false,
             late_rejection_tx: None,
         }))
     }
@@ -141,10 +147,11 @@ where
             let mut this = self.as_mut().project();
             let Scanned { frame, result } = match scanned {
                 Ok(scanned) => scanned,
-                Err(error) => {
+                Err(BodyError::Body(error)) => {
                     this.remainder.set(Remainder::Failed { error: Some(error) });
                     return Poll::Ready(Ok(Requested::BodyFailed));
                 }
+                Err(BodyError::Decode(error)) => return Poll::Ready(Err(self.undecodable(&error))),
             };
             match frame.map(Frame::into_data) {
                 Some(Ok(data)) => this.prefix.push(data),
@@ -208,13 +215,13 @@ where
         }
     }
 
-    /// Reads and scans the next frame after the prefix, or returns the body's error.
+    /// Reads, decodes and scans the next frame after the prefix, or returns the body's error.
     ///
     /// An empty body is valid here.
     pub(super) fn poll_scanned(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Scanned, BoxError>> {
+    ) -> Poll<Result<Scanned, BodyError>> {
         let mut this = self.project();
         let RemainderProj::Streaming { mut body } = this.remainder.as_mut().project() else {
             return Poll::Ready(Ok(Scanned {
@@ -222,11 +229,7 @@ where
                 result: Ok(()),
             }));
         };
-        let frame = match ready!(body.as_mut().poll_frame(cx)) {
-            Some(Ok(frame)) => Some(into_bytes(frame)),
-            Some(Err(error)) => return Poll::Ready(Err(error.into())),
-            None => None,
-        };
+        let frame = ready!(body.as_mut().poll_frame(cx)).transpose()?;
         let data = frame.as_ref().and_then(Frame::data_ref);
         let is_last = data.is_none() || body.is_end_stream();
         if is_last {
@@ -258,11 +261,23 @@ where
                 // Progress does not extend the timeout.
                 (timeout.min(BEST_EFFORT_TIMEOUT), 0)
             }
-            Some(timeout) => (timeout, *this.received),
+            Some(timeout) => {
+                // Not what was decoded: a few bytes of a bomb would count as progress.
+                let encoded = match this.remainder.project() {
+                    RemainderProj::Streaming { body } => body.encoded_received(),
+                    _ => None,
+                };
+                (timeout, encoded.unwrap_or(*this.received))
+            }
             None => return Poll::Pending,
         };
         ready!(this.progress.poll_elapsed(timeout, received, cx));
         Poll::Ready(Rejection::timed_out(timeout))
+    }
+
+    /// Returns the rejection of a body that cannot be decoded.
+    pub(super) fn undecodable(&self, error: &DecodeError) -> Rejection {
+        error.rejection(self.invalid)
     }
 
     /// Ends the scan of a body that is to be forwarded unchanged, valid or not.

@@ -13,7 +13,10 @@ use model_scan::rewrite::ModelRewriter;
 use pin_project_lite::pin_project;
 
 use super::rewriting::RewritingBody;
-use crate::body::into_bytes;
+use crate::{
+    body::{BoxError, into_bytes},
+    coding::DecodedBody,
+};
 
 pin_project! {
     /// The response body of [`ModelRouting`](crate::ModelRouting): the inner service's, or the
@@ -21,7 +24,12 @@ pin_project! {
     ///
     /// It yields `Bytes`, copies them only to rewrite the `model`
     /// ([`ResponseModel`](crate::ResponseModel)), and forwards trailers and errors.
-    pub struct ResponseBody<B: Body> {
+    ///
+    /// # Errors
+    ///
+    /// The body fails with the error of the inner service's body, or, with the cargo feature
+    /// `decompression`, if an encoded body whose `model` is rewritten cannot be decoded.
+    pub struct ResponseBody<B> {
         #[pin]
         kind: Kind<B>,
     }
@@ -29,21 +37,21 @@ pin_project! {
 
 pin_project! {
     #[project = KindProj]
-    enum Kind<B: Body> {
+    enum Kind<B> {
         Inner { #[pin] body: B },
         Rewriting { #[pin] body: RewritingBody<B> },
         Own { #[pin] body: Full<Bytes> },
     }
 }
 
-impl<B: Body> ResponseBody<B> {
+impl<B> ResponseBody<B> {
     pub(crate) fn inner(body: B) -> Self {
         Self {
             kind: Kind::Inner { body },
         }
     }
 
-    pub(crate) fn rewriting(body: B, rewriter: ModelRewriter) -> Self {
+    pub(crate) fn rewriting(body: DecodedBody<B>, rewriter: ModelRewriter) -> Self {
         let body = RewritingBody::new(body, rewriter);
         Self {
             kind: Kind::Rewriting { body },
@@ -59,19 +67,19 @@ impl<B: Body> ResponseBody<B> {
 
 impl<B> Body for ResponseBody<B>
 where
-    B: Body<Data: Buf>,
+    B: Body<Data: Buf, Error: Into<BoxError>>,
 {
     type Data = Bytes;
-    type Error = B::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.project().kind.project() {
             KindProj::Inner { body } => body
                 .poll_frame(cx)
-                .map(|frame| frame.map(|frame| frame.map(into_bytes))),
+                .map(|frame| frame.map(|frame| frame.map(into_bytes).map_err(Into::into))),
             KindProj::Rewriting { body } => body.poll_frame(cx),
             KindProj::Own { body } => body
                 .poll_frame(cx)
@@ -98,13 +106,13 @@ where
 
 /// An empty body. Middleware that makes responses of its own, such as `tower_http`'s `Cors` and
 /// `Timeout`, needs it.
-impl<B: Body> Default for ResponseBody<B> {
+impl<B> Default for ResponseBody<B> {
     fn default() -> Self {
         Self::own(Full::default())
     }
 }
 
-impl<B: Body> fmt::Debug for ResponseBody<B> {
+impl<B> fmt::Debug for ResponseBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Without the client's data.
         let kind = match &self.kind {

@@ -231,16 +231,30 @@ impl Rejection {
     }
 
     pub(crate) fn unsupported_content_encoding(coding: &str) -> Self {
+        const REMEDY: &str = if cfg!(feature = "decompression") {
+            "Send the body uncompressed, or compressed once: by gzip, deflate, br or zstd."
+        } else {
+            "Send the body uncompressed. (Operators: the cargo feature `decompression` of \
+             tower-model-routing decompresses requests.)"
+        };
+
         let coding = sanitize_for_log(coding);
         Self::new(
             RejectionCode::UnsupportedContentEncoding,
             format!(
-                "The model cannot be read from a body with Content-Encoding {coding:?}. Send the \
-                 body uncompressed. (Operators: tower_http::decompression::\
-                 RequestDecompressionLayer outside of the model routing layer decompresses \
-                 requests.)"
+                "The model cannot be read from a body with Content-Encoding {coding:?}. {REMEDY}"
             ),
         )
+    }
+
+    /// Returns the rejection of a body that its content coding does not decode.
+    #[cfg(feature = "decompression")]
+    pub(crate) fn undecodable(code: RejectionCode, error: &crate::coding::DecodeError) -> Self {
+        let message = format!(
+            "The request body is rejected: {error}. Send the body whole, encoded as its \
+             Content-Encoding says, or uncompressed."
+        );
+        Self::new(code, message)
     }
 
     /// Returns the rejection of a body by its scanner.

@@ -2,13 +2,17 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
-    header::{CONTENT_ENCODING, CONTENT_TYPE},
+    header::{ACCEPT_ENCODING, CONTENT_TYPE},
 };
-use http_body::Body;
 use model_scan::rewrite::{ModelRewriter, ResponseFormat};
 
 use super::{ResponseBody, ResponseModel};
-use crate::{headers, resolve::RoutedModel};
+use crate::{
+    coding::{ContentCoding, DecodedBody, Decoder},
+    headers,
+    resolve::RoutedModel,
+    telemetry,
+};
 
 /// The changes to the response of one request.
 #[derive(Debug)]
@@ -22,7 +26,14 @@ pub(crate) struct ResponseRewrite {
 }
 
 impl ResponseRewrite {
-    pub(crate) fn apply<R: Body>(self, response: Response<R>) -> Response<ResponseBody<R>> {
+    /// Asks for a response that can be read, if it is to be rewritten.
+    pub(crate) fn set_accept_encoding(&self, headers: &mut HeaderMap) {
+        if self.response_model != ResponseModel::Unchanged {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
+    }
+
+    pub(crate) fn apply<R>(self, response: Response<R>) -> Response<ResponseBody<R>> {
         let (mut head, body) = response.into_parts();
         if self.adds_headers {
             self.set_headers(&mut head.headers);
@@ -31,9 +42,14 @@ impl ResponseRewrite {
             ResponseModel::Unchanged => None,
             ResponseModel::Served => self.format(head.status, &head.headers),
         };
-        let body = match format {
-            Some(format) => {
-                headers::remove_length_and_digests(&mut head.headers);
+        let body = match format.and_then(|format| Some((format, decoder(&head.headers)?))) {
+            Some((format, decoder)) => {
+                if decoder.is_some() {
+                    headers::remove_coding(&mut head.headers);
+                } else {
+                    headers::remove_length_and_digests(&mut head.headers);
+                }
+                let body = DecodedBody::new(body, decoder);
                 let name = self.routed.entry().name_literal().clone();
                 ResponseBody::rewriting(body, ModelRewriter::new(format, name))
             }
@@ -63,7 +79,7 @@ impl ResponseRewrite {
     fn format(&self, status: StatusCode, headers: &HeaderMap) -> Option<ResponseFormat> {
         // Partial content (206) cannot be parsed.
         let is_whole = status.is_success() && status != StatusCode::PARTIAL_CONTENT;
-        if !is_whole || headers.contains_key(CONTENT_ENCODING) {
+        if !is_whole {
             return None;
         }
         let value = headers.get(CONTENT_TYPE)?;
@@ -79,4 +95,19 @@ impl ResponseRewrite {
         }
         headers::is_json(essence).then_some(ResponseFormat::Json)
     }
+}
+
+/// Returns the decoder of a body that is to be read, or `None` if its content coding is not
+/// supported.
+fn decoder(headers: &HeaderMap) -> Option<Option<Decoder>> {
+    let coding = match ContentCoding::of(headers) {
+        ContentCoding::Identity => None,
+        ContentCoding::Supported(coding) => Some(coding),
+        ContentCoding::Unsupported(coding) => {
+            telemetry::response_unread(&coding);
+            return None;
+        }
+    };
+    // Without a reservation: the inner service is trusted, and its windows are bounded.
+    Some(coding.map(|coding| Decoder::new(coding, None)))
 }

@@ -10,22 +10,22 @@ use http_body::{Body, Frame, SizeHint};
 use model_scan::rewrite::ModelRewriter;
 use pin_project_lite::pin_project;
 
-use crate::{body::into_bytes, headers};
+use crate::{body::BoxError, coding::DecodedBody, headers};
 
 pin_project! {
-    /// The inner body's frames, one for one, with the `model` in their data rewritten.
-    pub(super) struct RewritingBody<B: Body> {
+    /// The inner body's frames, decoded, and with the `model` in their data rewritten.
+    pub(super) struct RewritingBody<B> {
         #[pin]
-        body: B,
+        body: DecodedBody<B>,
         rewriter: ModelRewriter,
         // What follows the data that the rewriter had buffered.
-        next: Option<Result<Frame<Bytes>, B::Error>>,
+        next: Option<Result<Frame<Bytes>, BoxError>>,
         is_done: bool,
     }
 }
 
-impl<B: Body> RewritingBody<B> {
-    pub(super) fn new(body: B, rewriter: ModelRewriter) -> Self {
+impl<B> RewritingBody<B> {
+    pub(super) fn new(body: DecodedBody<B>, rewriter: ModelRewriter) -> Self {
         Self {
             body,
             rewriter,
@@ -37,15 +37,15 @@ impl<B: Body> RewritingBody<B> {
 
 impl<B> Body for RewritingBody<B>
 where
-    B: Body<Data: Buf>,
+    B: Body<Data: Buf, Error: Into<BoxError>>,
 {
     type Data = Bytes;
-    type Error = B::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut this = self.project();
         if let Some(next) = this.next.take() {
             return Poll::Ready(Some(next));
@@ -55,7 +55,7 @@ where
         }
         loop {
             let next = match ready!(this.body.as_mut().poll_frame(cx)) {
-                Some(Ok(frame)) => match into_bytes(frame).into_data() {
+                Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
                         let data = this.rewriter.push(data);
                         if data.is_empty() {
@@ -70,7 +70,7 @@ where
                         Some(Ok(other))
                     }
                 },
-                Some(Err(error)) => Some(Err(error)),
+                Some(Err(error)) => Some(Err(error.into())),
                 None => {
                     *this.is_done = true;
                     None

@@ -1,5 +1,7 @@
 //! The integration tests: one binary, one file per area.
 
+#[cfg(feature = "decompression")]
+mod decompression;
 mod endpoints;
 mod exactness;
 mod freshness;

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use http::{HeaderName, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt, buffer::Buffer, service_fn};
@@ -13,8 +13,8 @@ use tower_model_routing::{
 };
 
 use crate::support::{
-    body::{BodyError, ScriptedBody, Step, data, trailers},
-    gateway::{CHAT, default_layer, layer, post},
+    body::{ScriptedBody, Step, data, trailers},
+    gateway::{CHAT, Gateway, default_layer, layer, post},
     shape::Shape,
     source::ScriptedSource,
 };
@@ -95,7 +95,7 @@ async fn model_is_unchanged_by_default() {
 async fn encoded_partial_error_and_other_responses_pass_unchanged() {
     let json = r#"{"model":"0xb603"}"#;
     let mut encoded = full(JSON, json);
-    let encoding = "gzip".parse().unwrap();
+    let encoding = "compress".parse().unwrap();
     encoded.headers_mut().insert("content-encoding", encoding);
     let mut error = full(JSON, json);
     *error.status_mut() = StatusCode::BAD_REQUEST;
@@ -115,6 +115,37 @@ async fn encoded_partial_error_and_other_responses_pass_unchanged() {
         assert_eq!(response.headers()["content-length"], "18");
         assert_eq!(text(response).await, json);
     }
+}
+
+#[tokio::test]
+async fn encoding_is_not_asked_for_where_the_model_is_rewritten() {
+    for (response_model, inspected) in [
+        (ResponseModel::Unchanged, "gzip, br"),
+        (ResponseModel::Served, "identity"),
+    ] {
+        let gateway = Gateway::with(|config| config.response_model(response_model));
+        for (path, expected) in [(CHAT, inspected), ("/v1/files", "gzip, br")] {
+            let mut request = post(path, Full::from(REQUEST));
+            let accepted = "gzip, br".parse().unwrap();
+            request.headers_mut().insert("accept-encoding", accepted);
+            if path != CHAT {
+                *request.body_mut() = Full::from("{}");
+            }
+            let (_, received) = gateway.send::<Full<Bytes>>(request).await;
+            let received = received.unwrap();
+            assert_eq!(received.header("accept-encoding"), Some(expected), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn identity_is_no_encoding() {
+    let mut response = full(JSON, r#"{"model":"0xb603"}"#);
+    let identity = HeaderValue::from_static("Identity");
+    response.headers_mut().insert("content-encoding", identity);
+    let response = rewrite(CHAT, response, served).await;
+    assert_eq!(response.headers()["content-encoding"], "Identity");
+    assert_eq!(text(response).await, r#"{"model":"venice-uncensored"}"#);
 }
 
 #[tokio::test]
@@ -140,8 +171,9 @@ async fn rewrites_in_every_shape() {
                     }));
                 let request = post(CHAT, Full::from(REQUEST));
                 let response = service.oneshot(request).await.unwrap();
-                let body = response.into_body().map_err(|BodyError(error)| error);
-                let read = shape.read(body, expected.as_bytes(), false).await;
+                let read = shape
+                    .read(response.into_body(), expected.as_bytes(), false)
+                    .await;
                 // A failed body loses nothing that came before.
                 if shape.fails && shape.cut < model_end {
                     assert_eq!(read, sent.as_bytes()[..shape.cut], "{shape:?}");
@@ -286,4 +318,77 @@ async fn rejection_response_replaces_the_body_and_keeps_the_extension() {
         body.starts_with("model_not_found /v1/models/x?a=b"),
         "{body}"
     );
+}
+
+/// Responses that are encoded although that was not asked for.
+#[cfg(feature = "decompression")]
+mod decoded {
+    use super::*;
+    use crate::support::encoding::{CODINGS, compress};
+
+    fn encoded<B>(coding: &str, mut response: Response<B>) -> Response<B> {
+        let headers = response.headers_mut();
+        headers.insert("content-encoding", coding.parse().unwrap());
+        headers.insert("content-length", "99".parse().unwrap());
+        headers.insert("repr-digest", "x".parse().unwrap());
+        response
+    }
+
+    #[tokio::test]
+    async fn every_coding_is_decoded_where_the_model_is_rewritten() {
+        let json = |model: &str| format!(r#"{{"model":"{model}","a":"{}"}}"#, "a".repeat(100_000));
+        for coding in CODINGS {
+            let body = compress(coding, json("0xb603")).await;
+            let response = || {
+                let frames = body.chunks(100).map(data);
+                encoded(coding, with_type(JSON, ScriptedBody::new(frames)))
+            };
+            let rewritten = rewrite(CHAT, response(), served).await;
+            for name in ["content-encoding", "content-length", "repr-digest"] {
+                assert!(!rewritten.headers().contains_key(name), "{coding} {name}");
+            }
+            assert_eq!(text(rewritten).await, json("venice-uncensored"), "{coding}");
+
+            let unchanged = rewrite(CHAT, response(), |config| config).await;
+            assert_eq!(unchanged.headers()["content-encoding"], coding);
+            assert_eq!(unchanged.headers()["content-length"], "99");
+            let unchanged = unchanged.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(unchanged, body);
+        }
+    }
+
+    #[tokio::test]
+    async fn event_waits_for_no_other() {
+        let comment = ": 32 bytes, the least that is compressed";
+        let event = format!("data: {{\"model\":\"0xb603\"}}\n\n{comment}\n\n");
+        for coding in ["gzip", "zstd"] {
+            let member = compress(coding, event.clone()).await;
+            let body = ScriptedBody::new([Step::Data(member), Step::Hang]);
+            let response = rewrite(CHAT, encoded(coding, with_type(EVENTS, body)), served).await;
+            let mut body = std::pin::pin!(response.into_body());
+            let mut received = String::new();
+            while received.len() < event.len() {
+                let data = body.frame().await.unwrap().unwrap().into_data().unwrap();
+                received.push_str(std::str::from_utf8(&data).unwrap());
+            }
+            assert_eq!(received, event.replace("0xb603", "venice-uncensored"));
+        }
+    }
+
+    #[tokio::test]
+    async fn truncated_response_fails() {
+        let body = compress(
+            "gzip",
+            format!("{{\"model\":\"0xb603\"}}{}", " ".repeat(99)),
+        )
+        .await;
+        let cut = body.slice(..body.len() - 1);
+        let response = rewrite(
+            CHAT,
+            encoded("gzip", with_type(JSON, Full::new(cut))),
+            served,
+        );
+        let error = response.await.into_body().collect().await.unwrap_err();
+        assert!(error.to_string().contains("truncated"), "{error}");
+    }
 }

@@ -232,7 +232,7 @@ async fn send_requests_of_every_outcome() {
     }
     let body = ScriptedBody::new([data("s3cret-body")]);
     let mut encoded = request("application/json", body);
-    let encoding = HeaderValue::from_static("gzip");
+    let encoding = HeaderValue::from_static("compress");
     encoded.headers_mut().insert("content-encoding", encoding);
     let sent = send_request(&layer, encoded).await;
     assert_eq!(sent, "unsupported_content_encoding");

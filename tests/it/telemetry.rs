@@ -137,21 +137,24 @@ fn fallback_is_a_warning() {
 
 #[cfg(feature = "metrics")]
 mod metrics {
-    use std::time::Duration;
+    use std::{convert::Infallible, time::Duration};
 
+    use http::{Request, Response};
     use http_body_util::Full;
     use metrics_util::{
         CompositeKey, MetricKind,
         debugging::{DebugValue, DebuggingRecorder},
     };
     use serde_json::json;
-    use tower_model_routing::UnknownModel;
+    use tower::{Layer, ServiceExt, service_fn};
+    use tower_model_routing::{ResponseModel, RoutedBody, UnknownModel};
 
     use super::*;
     use crate::{
         support::{
             body::{ScriptedBody, Step},
-            gateway::post,
+            gateway::{layer, post},
+            source::ScriptedSource,
         },
         untrusted_text::{HOSTILE, hostile_source},
     };
@@ -243,6 +246,31 @@ mod metrics {
             .map(|(name, value)| (&**name, *value))
             .collect();
         assert_eq!(metrics, expected);
+    }
+
+    #[tokio::test]
+    async fn counts_responses_whose_coding_hides_the_model() {
+        const UNREAD: &str = "model_routing_responses_unread_total{}";
+
+        for (content_type, expected) in [("application/json", Some(1.0)), ("image/png", None)] {
+            let metrics = record(async || {
+                let layer = layer(ScriptedSource::with_models(), |config| {
+                    config.response_model(ResponseModel::Served)
+                });
+                let service = layer.layer(service_fn(async |_: Request<RoutedBody<_>>| {
+                    let response = Response::builder()
+                        .header("content-type", content_type)
+                        .header("content-encoding", "compress")
+                        .body(Full::<bytes::Bytes>::default());
+                    Ok::<_, Infallible>(response.unwrap())
+                }));
+                let request = post(CHAT, Full::<bytes::Bytes>::from(r#"{"model":"flux"}"#));
+                service.oneshot(request).await.unwrap();
+            })
+            .await;
+            let found = metrics.iter().find(|(name, _)| name == UNREAD);
+            assert_eq!(found.map(|(_, count)| *count), expected, "{content_type}");
+        }
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@
 )]
 
 pub(crate) mod body;
+pub(crate) mod encoding;
 pub(crate) mod gateway;
 pub(crate) mod log;
 #[cfg(feature = "rustls")]

@@ -79,7 +79,7 @@ async fn invalid_compressed_bodies_are_bad_requests() {
     ];
     for invalid in [&b"this is no gzip at all"[..], cut] {
         let response = post_with(setup.address(), CHAT, &headers, invalid).await;
-        assert_eq!(response.error(), (400, "invalid_request_body".to_owned()));
+        assert_eq!(response.error(), (400, "invalid_json".to_owned()));
     }
     while setup.upstream.has_request().await {
         assert!(!setup.upstream.request().await.body.is_complete);

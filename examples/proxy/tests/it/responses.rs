@@ -39,7 +39,7 @@ async fn errors_and_other_content_types_are_forwarded_unchanged() {
         (200, "content-type: text/plain\r\n"),
         (
             200,
-            "content-type: application/json\r\ncontent-encoding: gzip\r\n",
+            "content-type: application/json\r\ncontent-encoding: compress\r\n",
         ),
     ] {
         setup
