@@ -25,7 +25,7 @@ const INVALID: [Invalid; 12] = [
     ),
     json(
         r#"{"model":"glm-4.6","mod\u0065l":"glm-4.6"}"#,
-        "duplicate_model",
+        "ambiguous_model",
     ),
     json(
         r#"{"model":"glm-4.6","Model":"kimi-k2"}"#,

@@ -210,10 +210,7 @@ impl Traffic {
                 format!("{{ {user} ,\"model\"\t:\""),
                 format!("\",{text}}}\r\n"),
             ),
-            _ => (
-                format!("{{{text},\n{user},\"mod\\u0065l\":\""),
-                "\"}".to_owned(),
-            ),
+            _ => (format!("{{{text},\n{user},\"model\":\""), "\"}".to_owned()),
         };
         let path = match kind {
             Kind::Llm => {

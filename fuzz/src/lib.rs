@@ -10,7 +10,7 @@ use model_scan::{oracle, rewrite::ResponseFormat};
 
 use crate::input::frames;
 
-/// Checks the JSON scanner, whole and cut, against a naive reader and `serde_json`.
+/// Checks the JSON scanner, whole and cut, against `serde_json` and the rules for keys.
 ///
 /// The input: lengths of frames, and the document.
 pub fn scanner(input: &[u8]) {

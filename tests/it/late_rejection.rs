@@ -139,7 +139,7 @@ async fn late_rejection_replaces_any_inner_response() {
     let json = r#"{"model":"m""#;
     for (first, rest, code) in [
         (json, r#","model":"x"}"#, "duplicate_model"),
-        (json, r#","mod\u0065l":"x"}"#, "duplicate_model"),
+        (json, r#","mod\u0065l":"x"}"#, "ambiguous_model"),
         (json, r#","MODEL":"x"}"#, "ambiguous_model"),
         (json, r#","x":tru}"#, "invalid_json"),
         (json, r#"}{"#, "invalid_json"),

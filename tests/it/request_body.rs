@@ -40,7 +40,7 @@ const CASES: [(&str, &str, &str, [&str; 2]); 9] = [
     (
         CHAT,
         JSON,
-        r#"{"mod\u0065l": "fl\u0075x","a":1}"#,
+        r#"{"model": "fl\u0075x","a":1}"#,
         [r#""fl\u0075x""#, r#""0x10""#],
     ),
     (CHAT, JSON, r#"{"a":-1.5e3}"#, ["{", r#"{"model":"0x0a","#]),

@@ -36,9 +36,9 @@ async fn replaces_only_the_top_level_model() {
             r#" { "z":1e400 , "model" : "0xb603" , "a":[{"model":"x"}], "z":2 } "#,
         ),
         (
-            r#"{"x":{"model":"a"},"s":"\"model\":\"b\"","mod\u0065l":"\u006d"}"#,
+            r#"{"x":{"model":"a"},"s":"\"model\":\"b\"","model":"\u006d"}"#,
             concat!(
-                r#"{"x":{"model":"a"},"s":"\"model\":\"b\"","mod\u0065l":"#,
+                r#"{"x":{"model":"a"},"s":"\"model\":\"b\"","model":"#,
                 r#""0x000000000000000000000000000000000000000000000000000000000000abcd"}"#
             ),
         ),
@@ -154,10 +154,13 @@ async fn ambiguous_and_invalid_json_is_rejected_where_it_must_be_valid() {
     let gateway = Gateway::new();
     for (sent, code) in [
         (r#"{"model":"m","model":"m"}"#, "duplicate_model"),
-        (r#"{"model":null,"mod\u0065l":"m"}"#, "duplicate_model"),
+        (r#"{"model":null,"mod\u0065l":"m"}"#, "ambiguous_model"),
         (r#"{"Model":"m"}"#, "ambiguous_model"),
         (r#"{"model":"m","\u004dODEL":1}"#, "ambiguous_model"),
-        (r#"{"model\u0000":"m"}"#, "invalid_json"),
+        (r#"{"model\u0000":"m"}"#, "ambiguous_model"),
+        (r#"{"_model":"m"}"#, "ambiguous_model"),
+        (r#"{"<<":{"model":"m"}}"#, "ambiguous_model"),
+        (r#"{"model":"m","a":[1 [],"model":"x"]}"#, "invalid_json"),
         (r#"[{"model":"m"}]"#, "invalid_json"),
         (r#"{"model":"m"}{}"#, "invalid_json"),
         (r#"{"model":"m",}"#, "invalid_json"),

@@ -44,17 +44,46 @@
 //!
 //! A body is rejected wherever two parsers could disagree about which model it names.
 //!
-//! - **JSON.** The top level must be one object of RFC 8259 with nothing but white space around it.
-//!   Its keys and the model must be valid strings throughout; of other strings only the end
-//!   matters. In nested values brackets must match and nest at most 1,024 levels deep, and outside
-//!   of strings only bytes of the JSON alphabet may occur. A second top-level `model`, and a key
-//!   that differs from it only in letter case, are errors.
+//! - **JSON.** The whole body must be one JSON object of RFC 8259 in valid UTF-8, nested values
+//!   included, at most 1,024 levels deep (1,023 inside the object), with nothing but white space
+//!   around it. Surrogates as escapes must be paired in top-level keys and in the model; elsewhere
+//!   they need not be. A second top-level `model` is an error, and so is a top-level key that some
+//!   readers take for it:
+//!
+//!   | top-level key | reader, for example |
+//!   |---|---|
+//!   | `Model`: another letter case | Go's encoding/json, Gson |
+//!   | `_model`, `mo-del`, `"model "`, U+FEFF before it: `model` once white space (White_Space), invisible characters (Cf), `_` and `-` are dropped, in any letter case | fastjson, @streamparser/json |
+//!   | `model\u0000…`: the same before an escaped NUL | readers in C, fastjson2 |
+//!   | `"mod\u0065l"`, `"mod\u0065"`, `"a\u0026b"`: a `\u` escape of printable ASCII anywhere in any key | goccy/go-json, simdjson |
+//!   | the hash of `model` | json-iterator/go, fastjson2 |
+//!   | `<<`, `__proto__`, `$id`, `$ref` | Psych, jsonlint, Newtonsoft.Json |
+//!
 //! - **Multipart.** Delimiters, part heads and the final delimiter must be spelled as RFC 2046 and
 //!   RFC 7578 have it, without what only some servers accept. A second `model` part, and a name
 //!   that some servers read as `model`, are errors, and so is a `model` part that is a file,
 //!   encoded, not UTF-8 or longer than 64 KiB.
 //!
-//! Forms of some clients are rejected, because servers read them differently:
+//! ## What clients can emit and is rejected
+//!
+//! ### In JSON
+//!
+//! | in the body | emitted by | remedy, which the error names too |
+//! |---|---|---|
+//! | `NaN`, `Infinity`, `-Infinity` | Python's `json.dumps`, Gson's lenient mode | send `null`; in Python pass `allow_nan=False` to find the value |
+//! | a byte order mark | .NET's and PowerShell's UTF-8 writers | encode as UTF-8 without BOM |
+//! | UTF-16, UTF-32 | PowerShell, .NET's `Encoding.Unicode` | encode as UTF-8 without BOM |
+//! | raw control characters, such as line feeds in strings | JSON put together by hand, in shell scripts | escape them: `\n` |
+//! | bytes that are not UTF-8 | Latin-1 strings of PHP or Perl, cut characters | encode as UTF-8 |
+//! | trailing commas, comments, single quotes, unquoted keys | JSON5, JavaScript literals, Python's `repr` | remove them; use double quotes |
+//! | `\u0026`, `\u003c`, `\u003e` in a top-level key | Go's encoding/json, for keys with `&`, `<`, `>` | rename the key, or `SetEscapeHTML(false)` |
+//!
+//! Everything else that JSON allows passes: unpaired surrogates as escapes in values, escaped NULs,
+//! numbers of any size, duplicate keys other than `model`.
+//!
+//! ### In forms
+//!
+//! Servers read these differently:
 //!
 //! | form | clients | remedy |
 //! |---|---|---|

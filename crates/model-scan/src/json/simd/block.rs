@@ -1,6 +1,6 @@
 //! A block of bytes as masks, one bit per byte.
 
-use fearless_simd::{Simd, i8x64, mask8x64, prelude::*, u8x64};
+use fearless_simd::{Simd, mask8x64, prelude::*, u8x64};
 
 /// The number of bytes that are loaded at once.
 pub(super) const BLOCK: usize = 64;
@@ -18,6 +18,7 @@ type Mask<S> = mask8x64<S>;
 /// that the bytes of the block before are gone. So no byte of it is outside the frame.
 #[derive(Clone, Copy)]
 pub(super) struct Block<S: Simd> {
+    simd: S,
     bytes: u8x64<S>,
     /// The number of new bytes.
     pub(super) len: usize,
@@ -28,8 +29,19 @@ impl<S: Simd> Block<S> {
     pub(super) fn load(simd: S, bytes: &[u8], at: usize) -> Self {
         let start = at.min(bytes.len() - BLOCK);
         Self {
+            simd,
             bytes: u8x64::from_slice(simd, &bytes[start..start + BLOCK]),
             len: BLOCK - (at - start),
+        }
+    }
+
+    /// Creates a block that is not the last, without any shifts.
+    #[inline(always)]
+    pub(super) fn whole(simd: S, bytes: &[u8; BLOCK]) -> Self {
+        Self {
+            simd,
+            bytes: u8x64::from_slice(simd, bytes),
+            len: BLOCK,
         }
     }
 
@@ -46,8 +58,8 @@ impl<S: Simd> Block<S> {
     /// Compares the bytes as signed numbers: those beyond ASCII are negative.
     #[inline(always)]
     fn less_signed(&self, than: i8) -> Mask<S> {
-        let signed: i8x64<S> = self.bytes.bitcast();
-        signed.simd_lt(than)
+        // `bitcast` would not be inlined.
+        self.simd.cvt_from_bytes_i8x64(self.bytes).simd_lt(than)
     }
 
     /// Returns the control characters, and the bytes beyond ASCII.

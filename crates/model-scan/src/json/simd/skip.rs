@@ -80,7 +80,11 @@ impl<S: Simd> Blocks<'_, S> {
                     return;
                 }
             }
-            match self.block(scanner) {
+            let outcome = match self.bytes[self.at..].first_chunk() {
+                Some(whole) => self.block(scanner, Block::whole(self.simd, whole)),
+                None => self.block(scanner, Block::load(self.simd, self.bytes, self.at)),
+            };
+            match outcome {
                 Outcome::Consumed(len) => self.at += len,
                 Outcome::Ended(len) => {
                     self.at += len;
@@ -96,8 +100,11 @@ impl<S: Simd> Blocks<'_, S> {
     fn skip_string(&mut self) {
         let mut plain = 0;
         while self.at < self.bytes.len() {
-            let block = Block::load(self.simd, self.bytes, self.at);
-            let Some(text) = self.text(block) else {
+            let text = match self.bytes[self.at..].first_chunk() {
+                Some(whole) => self.text(Block::whole(self.simd, whole)),
+                None => self.text(Block::load(self.simd, self.bytes, self.at)),
+            };
+            let Some(text) = text else {
                 return;
             };
             if text.quotes != 0 || text.len == 0 {
@@ -143,16 +150,18 @@ impl<S: Simd> Blocks<'_, S> {
         let backslashes = block.equal(b'\\');
         let mut quotes = block.equal(b'"');
         let special = block.controls_and_not_ascii();
-        let mut is_plain = true;
-        if backslashes != 0 {
-            is_plain = false;
-            let escapes = escaped(backslashes);
-            quotes &= !escapes;
+        let escapes = escaped(backslashes);
+        quotes &= !escapes;
+        // Few blocks have an escape that is wrong, cut or `\u`: there is no branch on the others,
+        // because it could not be predicted.
+        let is_cut = (backslashes & !escapes) >> (len - 1) & 1;
+        let odd = escapes & (!block.escapable() | block.equal(b'u'));
+        if odd | is_cut != 0 {
             len = check_escapes(block, backslashes, escapes, len)?;
         }
+        let is_plain = backslashes | special == 0;
         let mut controls = 0;
         if special != 0 {
-            is_plain = false;
             let not_ascii = block.not_ascii();
             controls = special & !not_ascii;
             if not_ascii != 0 {
@@ -172,8 +181,7 @@ impl<S: Simd> Blocks<'_, S> {
 
     /// Consumes a block of a nested value.
     #[inline(always)]
-    fn block(&mut self, scanner: &mut JsonScanner) -> Outcome {
-        let block = Block::load(self.simd, self.bytes, self.at);
+    fn block(&mut self, scanner: &mut JsonScanner, block: Block<S>) -> Outcome {
         let Some(Text {
             mut len,
             quotes,
@@ -267,7 +275,7 @@ impl<S: Simd> Blocks<'_, S> {
     }
 }
 
-/// Checks the escapes of a block, and returns the number of bytes before one that is cut at the
+/// Checks all escapes of a block, and returns the number of bytes before one that is cut at the
 /// end; `None` if one is not valid.
 #[inline(always)]
 fn check_escapes<S: Simd>(
@@ -276,7 +284,9 @@ fn check_escapes<S: Simd>(
     escapes: u64,
     mut len: usize,
 ) -> Option<usize> {
-    len -= (backslashes & !escapes) as usize >> (len - 1) & 1;
+    if (backslashes & !escapes) >> (len - 1) & 1 == 1 {
+        len -= 1;
+    }
     let unicode = block.equal(b'u') & escapes;
     let mut digits = 0;
     if unicode != 0 {

@@ -19,9 +19,10 @@ impl Utf8 {
     /// that follow are not.
     #[inline(always)]
     pub(super) fn check(&mut self, bytes: &[u8], at: usize, len: usize) -> Option<usize> {
-        if self.end < at + len {
-            self.advance(bytes, at)?;
+        if self.end >= at + len {
+            return Some(len);
         }
+        self.advance(bytes, at)?;
         Some(len.min(self.end - at))
     }
 

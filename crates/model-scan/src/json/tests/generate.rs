@@ -59,23 +59,33 @@ fn nested() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Returns nested brackets of random kinds, with other bytes between them.
+/// Returns nested arrays and objects of random kinds, with other values between the brackets.
 pub(super) fn deep(depth: usize, kinds: u64) -> String {
     let is_array = |level: usize| kinds.rotate_left(level as u32 * 7) & 1 == 0;
-    let filler = |level: usize| match kinds.rotate_right(level as u32) % 23 {
-        0 => "\"[{\\\"\"",
-        1 => "   ",
-        2 => "1,2,3",
-        _ => "",
-    };
+    let pick = |level: usize| kinds.rotate_right(level as u32) % 23;
     let mut out = String::new();
     for level in 0..depth {
-        out.push_str(if is_array(level) { "[" } else { "{" });
-        out.push_str(filler(level));
+        out.push_str(match (is_array(level), pick(level)) {
+            (true, 0) => "[\"[{\\\"\",",
+            (true, 1) => "[   ",
+            (true, 2) => "[1,2,3,",
+            (true, _) => "[",
+            (false, 0) => "{\"[{\\\"\":\"}\",\"\":",
+            (false, 1) => "{ \"\" :  ",
+            (false, 2) => "{\"a\":1.5,\"b\":true,\"c\":",
+            (false, _) => "{\"\":",
+        });
     }
+    out.push('0');
     for level in (0..depth).rev() {
-        out.push_str(filler(level + 3));
-        out.push_str(if is_array(level) { "]" } else { "}" });
+        out.push_str(match (is_array(level), pick(level + 3)) {
+            (true, 0) => ",\"]\"]",
+            (true, 1) => "  ]",
+            (true, _) => "]",
+            (false, 0) => ",\"}\":{}}",
+            (false, 1) => "  }",
+            (false, _) => "}",
+        });
     }
     out
 }

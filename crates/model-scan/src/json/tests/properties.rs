@@ -80,6 +80,8 @@ proptest! {
         cuts in cuts(),
     ) {
         let document = format!("{{\"a\":{},\"model\":\"x\"}}", deep(depth, kinds));
+        let outcome = check_and_scan(document.as_bytes(), &cuts.frames(document.as_bytes()));
+        prop_assert_eq!(outcome.result.is_ok(), depth < 1024);
         let document = mutated(document, &mutations);
         check(&document, &cuts.frames(&document));
     }
