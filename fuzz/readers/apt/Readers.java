@@ -86,7 +86,7 @@ public class Readers {
         });
         File folder = new File(System.getProperty("java.io.tmpdir"));
         readers.put("jetty", (type, body) -> {
-            var form = new org.eclipse.jetty.server.MultiPartFormInputStream(new ByteArrayInputStream(body), type,
+            var form = new org.eclipse.jetty.http.MultiPartFormInputStream(new ByteArrayInputStream(body), type,
                 new javax.servlet.MultipartConfigElement(folder.getPath()), folder);
             for (var part : form.getParts())
                 if (part.getName().equals("model") && part.getSubmittedFileName() == null)

@@ -109,8 +109,8 @@ var jsonReaders = []named{
 	{"jsoniter fastest", toStruct(jsoniter.ConfigFastest.Unmarshal)},
 	{"jsoniter get", func(_ string, body []byte) (string, error) {
 		value := jsoniter.Get(body, "model")
-		if value.LastError() != nil {
-			return "", value.LastError()
+		if value.ValueType() == jsoniter.InvalidValue {
+			return "", errAbsent
 		}
 		return show(value.GetInterface(), true)
 	}},

@@ -37,7 +37,7 @@ function read_form($type, $body) {
     $output = stream_get_contents($pipes[1]);
     fclose($pipes[1]);
     proc_close($process);
-    $data = json_decode($output, true);
+    $data = json_decode(explode("\r\n\r\n", $output, 2)[1] ?? '', true);
     if ($data === null) throw new Exception($output);
     $value = $data['model'] ?? null;
     return $value === null ? ABSENT : (is_string($value) ? base64_decode($value) : json_encode($value));

@@ -13,8 +13,8 @@ golang-github-tidwall-gjson-dev golang-github-ugorji-go-codec-dev golang-github-
 golang-github-valyala-fastjson-dev golang-gopkg-yaml.v3-dev
 php-cgi php-cli php-yaml
 ruby ruby-json ruby-oj ruby-rack ruby-yajl
-libcgi-pm-perl libcpanel-json-xs-perl libhttp-body-perl libjson-pp-perl libjson-xs-perl
-libmojolicious-perl libplack-perl libyaml-libyaml-perl
+libcgi-pm-perl libcpanel-json-xs-perl libhttp-body-perl libjson-xs-perl
+libjson-pp-perl libmojolicious-perl libplack-perl libyaml-libyaml-perl
 default-jdk-headless libcommons-fileupload-java libgoogle-gson-java libjackson-json-java
 libjackson2-core-java libjackson2-databind-java libjettison-java libjetty9-java libjson-simple-java
 libjson-smart-java libservlet-api-java libyaml-snake-java

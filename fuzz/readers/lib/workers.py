@@ -51,6 +51,10 @@ class Worker:
     def stop(self):
         if self.process:
             try:
+                self.exit_code = self.process.wait(0.1)
+            except subprocess.TimeoutExpired:
+                self.exit_code = None
+            try:
                 os.killpg(self.process.pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
@@ -79,9 +83,10 @@ class Worker:
         except (Ended, OSError) as error:
             hung = time.monotonic() >= self.deadline
             self.stop()
+            code = self.exit_code
             self.start()
             self._send(self.batch)
-            raise Ended("hangs" if hung else "ends its process") from error
+            raise Ended("hangs" if hung else f"ends its process with {code}") from error
 
     def _send(self, message):
         self.process.stdin.write(message)

@@ -11,10 +11,22 @@ export function modelOf(data) {
   return data.model ?? ABSENT;
 }
 
+/** Repeats a call while its pipe, which some reader has made non-blocking, is full or empty. */
+function blocking(call) {
+  for (;;) {
+    try {
+      return call();
+    } catch (error) {
+      if (error.code !== "EAGAIN") throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+    }
+  }
+}
+
 function readExactly(length) {
   const buffer = Buffer.alloc(length);
   for (let at = 0; at < length; ) {
-    const count = readSync(0, buffer, at, length - at);
+    const count = blocking(() => readSync(0, buffer, at, length - at));
     if (count === 0) process.exit(0);
     at += count;
   }
@@ -32,7 +44,9 @@ function number(value) {
 
 function write(parts) {
   const buffer = Buffer.concat(parts);
-  for (let at = 0; at < buffer.length; ) at += writeSync(1, buffer, at);
+  for (let at = 0; at < buffer.length; ) {
+    at += blocking(() => writeSync(1, buffer, at));
+  }
 }
 
 function writeFields(fields, parts = []) {
