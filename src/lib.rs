@@ -7,7 +7,12 @@
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! use axum::{Router, body::Body, extract::Request, routing::post};
+//! use axum::{
+//!     Router,
+//!     body::Body,
+//!     extract::Request,
+//!     routing::{get, post},
+//! };
 //! use tower_model_routing::{ModelRoutingLayer, RoutedModel, RoutingConfig};
 //!
 //! /// Stands for your upstream: sees {"model":"0xb603…"} for {"model":"venice-uncensored"}.
@@ -18,9 +23,13 @@
 //!     request.into_body()
 //! }
 //!
-//! let app = Router::new()
+//! // The layer is on the routes that lead to models, and on no other.
+//! let models = Router::new()
 //!     .route("/v1/chat/completions", post(forward))
 //!     .layer(ModelRoutingLayer::new(RoutingConfig::from_env()?));
+//! let app = Router::new()
+//!     .route("/health", get(async || "ok"))
+//!     .merge(models);
 //!
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
 //! axum::serve(listener, app).await?;
@@ -35,15 +44,20 @@
 //! - **Streaming.** The inner service is called as soon as the model is known. Bytes before the
 //!   model are buffered, within [a limit](RoutingConfigBuilder::max_held_bytes) and
 //!   [a timeout](RoutingConfigBuilder::held_timeout). Bytes after it are only scanned.
-//! - **One model.** On [inference endpoints](#endpoints) a body that two parsers could read as
-//!   naming different models (a second `model`, a `Model`, a comment, a bad escape) is rejected, and
-//!   the inner service never sees it complete.
+//! - **One model.** On [inference endpoints](#endpoints) a body is valid JSON or a strictly spelled
+//!   form, whole. One that some server could read as naming another model (a second `model`, a
+//!   `Model`, a comment, a bad escape) is rejected, and the inner service never sees it complete.
+//! - **No harm elsewhere.** On other paths a model of the catalog is replaced, and every other
+//!   request passes as sent.
 //! - **Freshness.** Requests refresh the catalog, in tasks of their own; under steady traffic no
 //!   request waits for one. If the registry fails, the last good catalog is used. A name that is
 //!   not in the catalog refreshes it first, so that a model published a moment ago is found.
 //! - **No silent fallback.** A request that another model serves is logged, marked in
 //!   [`RoutedModel`], and in a response header
 //!   [if enabled](RoutingConfigBuilder::response_headers).
+//!
+//! The module [`guide`] has whole programs: reqwest as the client, upstreams by model, policies per
+//! tenant, limits, `nest`, observing, testing.
 //!
 //! # Endpoints
 //!
