@@ -63,6 +63,7 @@ impl ModelRoutingLayer {
                 registry: config.registry,
                 policy: config.policy,
                 endpoints: config.endpoints,
+                uri_templates: config.uri_templates,
                 other_paths: config.other_paths,
                 budget: Arc::new(BufferBudget::new(
                     config.max_held_bytes,

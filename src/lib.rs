@@ -83,6 +83,31 @@
 //! and dot segments, parameters of segments (`;x`), a slash at the end, and one file extension
 //! (`.json`). Models of an unknown type can serve every endpoint.
 //!
+//! # Models in the URI
+//!
+//! Templates say where a URI names the model. The name is percent-decoded, resolved, and replaced by
+//! the ID, percent-encoded; nothing else in the URI changes.
+//!
+//! | URI, after any prefix | endpoint | body |
+//! |---|---|---|
+//! | `/openai/deployments/{model}/…`, `/engines/{model}/…` | by the table above | read where the table says that it must be valid |
+//! | `/models/{model}:generateContent`, `…:streamGenerateContent`, `…:countTokens` | LLM | passes unread |
+//! | `/models/{model}:embedContent`, `…:batchEmbedContents` | embedding | passes unread |
+//! | `/models/{model}:predict`, `…:rawPredict`, `…:streamRawPredict` | other | passes unread |
+//! | `/realtime?model={model}`, also of `GET` requests | other | passes unread |
+//!
+//! [`add_uri_template`](RoutingConfigBuilder::add_uri_template) adds more. Methods are those of
+//! inference endpoints. Unknown names are subject to the [`UnknownModel`] policy, and pass unchanged
+//! where the endpoint is other. A parameter that names the model twice is a 400 `ambiguous_model`.
+//!
+//! Where the body is read, a `model` in it must be the same entry of the catalog as the URI's;
+//! another one is a 400 `ambiguous_model`. It gets the ID too, and a body without a model gets none.
+//! A body is held until its model is found, and forwarded without one when a limit on held bytes or
+//! their time is reached; if its model comes after that, the request gets the 413, 503 or 408 late.
+//!
+//! Requests that are signed over the URI or the body, such as by AWS Signature Version 4, cannot be
+//! rewritten.
+//!
 //! # Inspected requests
 //!
 //! On inference endpoints (all rows but the last two) requests of any method but `GET`, `HEAD`,
@@ -252,7 +277,7 @@
 //!
 //! | field | value |
 //! |---|---|
-//! | `gen_ai.operation.name` | `chat`, `text_completion`, `embeddings`, `text_to_speech`, `speech_to_text`; absent on other paths |
+//! | `gen_ai.operation.name` | `chat`, `text_completion`, `generate_content`, `count_tokens`, `embeddings`, `text_to_speech`, `speech_to_text`; absent on other paths |
 //! | `gen_ai.request.model`, `model_routing.requested` | the name that the client sent; absent if it sent none, and on other paths if the catalog does not have it |
 //! | `model_routing.served` | the catalog name of the model that the request is routed to |
 //! | `model_routing.id` | its ID, as the inner service receives it |

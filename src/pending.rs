@@ -18,7 +18,7 @@ use crate::{
     body::BoxError,
     headers,
     registry::{Catalog, CatalogLookup, Unavailable},
-    request::{ModelReader, Requested, RoutedBody, Target},
+    request::{ModelReader, Requested, RoutedBody, Target, UriModel},
     resolve::{
         Outcome, ResolveError, RoutedModel, resolve_known, resolve_missing, resolve_unknown,
     },
@@ -31,6 +31,10 @@ pub(crate) struct PendingRequest<S, B> {
     pub(crate) service: S,
     pub(crate) request: Request<Pin<Box<ModelReader<B>>>>,
     pub(crate) target: Target,
+    /// The model in the URI, which one in the body must agree with.
+    pub(crate) uri_model: Option<UriModel>,
+    /// Whether the body names a model, too.
+    pub(crate) is_in_body: bool,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -70,11 +74,13 @@ where
     /// Starts to resolve the requested model.
     pub(crate) fn start(&mut self, requested: Requested) -> Result<NextStep, Rejection> {
         let endpoint = self.target.endpoint;
+        self.is_in_body = matches!(requested, Requested::Model { .. });
         match requested {
             Requested::NotString { kind } if endpoint.is_inference() => {
                 Err(Rejection::model_not_string(kind))
             }
             Requested::EmptyBody(rejection) if endpoint.is_inference() => Err(*rejection),
+            _ if self.uri_model.is_some() => self.look_up(requested),
             Requested::NotString { .. } | Requested::EmptyBody(_) => Ok(NextStep::Call(None)),
             // The inner service must see the same error.
             Requested::BodyFailed => Ok(NextStep::Call(None)),
@@ -134,12 +140,13 @@ where
         requested: Requested,
     ) -> Result<NextStep, Rejection> {
         let name = self.name(&requested)?;
-        match resolve_known(
-            catalog,
-            &self.shared.policy,
-            name.as_deref(),
-            self.target.endpoint,
-        ) {
+        let (policy, endpoint) = (&self.shared.policy, self.target.endpoint);
+        // A newer catalog may also have another name of the same model.
+        let known = match self.agrees(catalog, &requested)? {
+            true => resolve_known(catalog, policy, name.as_deref(), endpoint),
+            false => None,
+        };
+        match known {
             Some(resolved) => self.next_step(resolved, name.as_deref()),
             // Most names on other paths are none of a model.
             None if !self.target.is_strict => Ok(NextStep::Call(None)),
@@ -156,6 +163,9 @@ where
         catalog: &Catalog,
         requested: &Requested,
     ) -> Result<NextStep, Rejection> {
+        if !self.agrees(catalog, requested)? {
+            return Err(Rejection::models_disagree());
+        }
         let name = self.name(requested)?;
         let (policy, endpoint) = (&self.shared.policy, self.target.endpoint);
         let resolved = resolve_known(catalog, policy, name.as_deref(), endpoint)
@@ -180,8 +190,28 @@ where
         }
     }
 
-    /// Returns the name that the body asks for, or `None` if it asks for none.
+    /// Returns `false` if the body names another entry of the catalog than the URI. Names that the
+    /// catalog does not have are all alike.
+    fn agrees(&self, catalog: &Catalog, requested: &Requested) -> Result<bool, Rejection> {
+        let (Some(of_uri), Some(in_body)) = (&self.uri_model, self.name_in_body(requested)?) else {
+            return Ok(true);
+        };
+        Ok(match (catalog.find(&of_uri.name), catalog.find(&in_body)) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a.entry, b.entry),
+            (None, None) => true,
+            _ => false,
+        })
+    }
+
+    /// Returns the name that the URI or the body asks for, or `None` if they ask for none.
     pub(crate) fn name(&self, requested: &Requested) -> Result<Option<Cow<'_, str>>, Rejection> {
+        match &self.uri_model {
+            Some(model) => Ok(Some(Cow::Borrowed(&model.name))),
+            None => self.name_in_body(requested),
+        }
+    }
+
+    fn name_in_body(&self, requested: &Requested) -> Result<Option<Cow<'_, str>>, Rejection> {
         match requested {
             Requested::Model { span, escaped } => {
                 self.request.body().name(span, *escaped).map(Some)
@@ -190,7 +220,7 @@ where
         }
     }
 
-    /// Puts the ID in the model's place and updates the request's head.
+    /// Puts the ID in the model's places and updates the request's head.
     pub(crate) fn prepare(
         self,
         routed: Option<RoutedModel>,
@@ -199,6 +229,8 @@ where
             service,
             mut request,
             target,
+            uri_model,
+            is_in_body,
             shared,
         } = self;
         let rewrite = routed.clone().map(|routed| ResponseRewrite {
@@ -213,8 +245,15 @@ where
                 text: entry.id(),
                 literal: entry.id_literal(),
             };
-            if let Some(delta) = request.body_mut().as_mut().splice(id)? {
+            // A body without a model gets none where the URI names it.
+            if (uri_model.is_none() || is_in_body)
+                && let Some(delta) = request.body_mut().as_mut().splice(id)?
+            {
                 headers::update_length_and_digests(request.headers_mut(), delta);
+            }
+            if let Some(model) = uri_model {
+                let uri = model.replace(request.uri(), entry.id());
+                *request.uri_mut() = uri.map_err(|_| Rejection::uri_too_long())?;
             }
             if let Some(rewrite) = &rewrite {
                 rewrite.set_accept_encoding(request.headers_mut());

@@ -118,7 +118,13 @@ where
             // Clients must not choose the model by a header of their own.
             remove_cgi_equivalents(&mut head.headers, id_header);
         }
-        match inspect(&head, &self.shared.endpoints, self.shared.other_paths) {
+        let shared = &self.shared;
+        match inspect(
+            &head,
+            &shared.endpoints,
+            &shared.uri_templates,
+            shared.other_paths,
+        ) {
             Inspection::Pass => {
                 let body = RoutedBody::untouched(body);
                 ResponseFuture::pass(self.inner.clone(), Request::from_parts(head, body))
@@ -127,17 +133,17 @@ where
                 let context = RequestContext::new(&head, &target, &self.shared);
                 ResponseFuture::reject(rejection, context)
             }
-            Inspection::Inspect(target, format, coding) => {
-                let decoder = coding.map(|coding| {
+            Inspection::Inspect(inspected) => {
+                let decoder = inspected.coding.map(|coding| {
                     headers::remove_coding(&mut head.headers);
                     let budget = Arc::clone(&self.shared.budget);
                     Decoder::new(coding, Some(Reservation::new(budget)))
                 });
                 let body = DecodedBody::new(body, decoder);
-                let context = RequestContext::new(&head, &target, &self.shared);
+                let context = RequestContext::new(&head, &inspected.target, &self.shared);
                 let shared = Arc::clone(&self.shared);
                 let service = self.inner.clone();
-                ResponseFuture::resolve(service, head, body, format, target, context, shared)
+                ResponseFuture::resolve(service, head, body, inspected, context, shared)
             }
         }
     }

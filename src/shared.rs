@@ -7,7 +7,7 @@ use http::HeaderName;
 use crate::{
     endpoint::OtherPaths,
     registry::Registry,
-    request::{BufferBudget, EndpointTable},
+    request::{BufferBudget, EndpointTable, UriTemplates},
     resolve::Policy,
     response::{RejectionHook, ResponseModel},
 };
@@ -18,6 +18,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) policy: Policy,
     pub(crate) endpoints: EndpointTable,
+    pub(crate) uri_templates: UriTemplates,
     pub(crate) other_paths: OtherPaths,
     pub(crate) budget: Arc<BufferBudget>,
     pub(crate) id_header: Option<HeaderName>,

@@ -18,7 +18,7 @@ use crate::{
         Catalog, MIN_DURATION, Registry, RegistryBuilder, RegistryPolicy, RegistrySource,
         check_bounds,
     },
-    request::{EndpointTable, normalize},
+    request::{EndpointTable, UriTemplate, UriTemplates, normalize},
     resolve::{Fallbacks, MissingModel, Policy, UnknownModel},
     response::{Rejection, RejectionHook, ResponseModel},
 };
@@ -58,6 +58,7 @@ pub struct RoutingConfigBuilder {
     fallbacks: Vec<(Endpoint, Option<String>)>,
     other_paths: OtherPaths,
     endpoints: Vec<(String, Endpoint)>,
+    uri_templates: Vec<(String, Endpoint)>,
     max_held_bytes: usize,
     max_total_held_bytes: usize,
     held_timeout: Option<Duration>,
@@ -399,6 +400,35 @@ impl RoutingConfigBuilder {
         self
     }
 
+    /// Makes URIs that fit `template` name the model in place of `{model}`, and ask for this kind of
+    /// endpoint.
+    ///
+    /// | template | fits |
+    /// |---|---|
+    /// | `/model/{model}/converse` | paths that end so |
+    /// | `/models/{model}:generateContent` | paths whose last segment ends in the verb |
+    /// | `/engines/{model}/{*rest}` | paths with one or more segments behind the model |
+    /// | `/realtime?model={model}` | paths that end so, of `GET` requests too, with this parameter |
+    ///
+    /// Paths are compared like those of the [endpoints](crate#models-in-the-uri), and a name may
+    /// have an encoded slash. The last template that was added and fits decides, then the default
+    /// ones. The body is read too if the path is, or ends in, a row of the table of endpoints whose
+    /// bodies must be valid; otherwise it passes unread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_model_routing::{Endpoint, RoutingConfig};
+    ///
+    /// let builder = RoutingConfig::builder()
+    ///     .add_uri_template("/model/{model}/converse", Endpoint::Llm);
+    /// # drop(builder);
+    /// ```
+    pub fn add_uri_template(mut self, template: impl Into<String>, endpoint: Endpoint) -> Self {
+        self.uri_templates.push((template.into(), endpoint));
+        self
+    }
+
     /// Sets how many bytes of one request may be held before its model is found.
     ///
     /// The default is 64 MiB. Past it the response is a 413. Of an [encoded](crate#compression) body
@@ -534,6 +564,16 @@ impl RoutingConfigBuilder {
             }
             endpoints.set(&pattern, endpoint);
         }
+        let mut uri_templates = UriTemplates::default();
+        for (template, endpoint) in self.uri_templates {
+            match UriTemplate::parse(&template, Some(endpoint)) {
+                Ok(parsed) => uri_templates.add(parsed),
+                Err(rule) => {
+                    let reason = format!("is {template:?}; it {rule}");
+                    return Err(ConfigError::new("add_uri_template", reason));
+                }
+            }
+        }
         let registry = match (self.registry, self.registry_setting) {
             (Some((method, _)), Some(setting)) => {
                 let reason = format!(
@@ -556,6 +596,7 @@ impl RoutingConfigBuilder {
             registry,
             policy,
             endpoints,
+            uri_templates,
             other_paths: self.other_paths,
             // A request past the limit for all requests would never find room.
             max_held_bytes: self.max_held_bytes.min(self.max_total_held_bytes),
@@ -588,6 +629,7 @@ impl Default for RoutingConfigBuilder {
             fallbacks: Vec::new(),
             other_paths: OtherPaths::default(),
             endpoints: Vec::new(),
+            uri_templates: Vec::new(),
             max_held_bytes: 64 << 20,
             max_total_held_bytes: 512 << 20,
             held_timeout: Some(Duration::from_secs(30)),

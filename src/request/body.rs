@@ -127,7 +127,10 @@ where
                 Ok(Scanned {
                     frame,
                     result: Ok(()),
-                }) => frame.map(Ok),
+                }) => match self.late_model() {
+                    None => frame.map(Ok),
+                    Some(rejection) => Some(Err(self.as_mut().reject(rejection))),
+                },
                 Ok(Scanned {
                     result: Err(error), ..
                 }) => {

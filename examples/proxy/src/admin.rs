@@ -30,8 +30,11 @@ pub(crate) enum Route {
 }
 
 impl Route {
-    /// Returns the route at this path, or `None` for the upstream's paths.
-    pub(crate) fn new(path: &str) -> Option<Self> {
+    /// Returns the route of this request, or `None` for requests to the upstream.
+    pub(crate) fn new(method: &Method, path: &str) -> Option<Self> {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return None;
+        }
         match path {
             "/v1/models" | "/api/v1/models" => Some(Self::Models),
             "/metrics" => Some(Self::Metrics),
@@ -106,7 +109,6 @@ impl AdminRoutes {
                 response.map(response::boxed)
             }
             // hyper omits the body of a response to HEAD.
-            _ if !matches!(*request.method(), Method::GET | Method::HEAD) => method_not_allowed(),
             Route::ModelsHealth => self.health(|stats| self.details(stats)).await,
             Route::Metrics => self.metrics(),
             Route::Health => self.health(|stats| self.overview(stats)).await,
@@ -206,15 +208,4 @@ impl AdminRoutes {
 
 fn names(catalog: &Catalog) -> Vec<&str> {
     catalog.named_entries().map(|entry| entry.name()).collect()
-}
-
-fn method_not_allowed() -> Response<Body> {
-    let mut response = response::error(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "method_not_allowed",
-        "This is a route of the gateway itself. Use GET.",
-    );
-    let headers = response.headers_mut();
-    headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-    response
 }

@@ -53,7 +53,7 @@ impl App {
         request: Request<Incoming>,
         client: ClientIp,
     ) -> BoxFuture<'static, Response<Body>> {
-        if let Some(route) = Route::new(request.uri().path()) {
+        if let Some(route) = Route::new(request.method(), request.uri().path()) {
             return Box::pin(async move { self.admin.handle(route, request).await });
         }
         let (mut head, body) = request.into_parts();
