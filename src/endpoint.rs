@@ -38,6 +38,14 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Llm,
+        Self::Embedding,
+        Self::Tts,
+        Self::Stt,
+        Self::Other,
+    ];
+
     /// Returns `true` if the path asks for inference, so that every request is inspected.
     pub fn is_inference(self) -> bool {
         self != Self::Other

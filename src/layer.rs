@@ -74,6 +74,7 @@ impl ModelRoutingLayer {
                 response_headers: config.response_headers,
                 response_model: config.response_model,
                 rejection_hook: config.rejection_hook,
+                checked_catalog: Default::default(),
             }),
         }
     }
@@ -84,11 +85,13 @@ impl ModelRoutingLayer {
         &self.shared.registry
     }
 
-    /// Returns a service for `GET …/models` with the layer's registry and
+    /// Returns a service for `GET …/models` with the layer's registry,
+    /// [aliases](crate::RoutingConfigBuilder::alias) and
     /// [`rejection_response`](crate::RoutingConfigBuilder::rejection_response).
     pub fn model_list(&self) -> ModelListService {
         let hook = self.shared.rejection_hook.clone();
-        ModelListService::with_hook(self.registry().clone(), hook)
+        let aliases = self.shared.policy.aliases.clone();
+        ModelListService::with_settings(self.registry().clone(), aliases, hook)
     }
 
     /// Sets the gauges: held bytes, and the age and size of the catalog.

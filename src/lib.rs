@@ -291,6 +291,7 @@
 //!
 //! | event | level | target | fields |
 //! |---|---|---|---|
+//! | an [alias](RoutingConfigBuilder::alias) whose model the catalog does not have, once for each catalog | `WARN` | `tower_model_routing` | `alias`, `model` |
 //! | routing to the fallback model | `WARN` | `tower_model_routing` | `requested`, `served` |
 //! | a rejection with a 5xx status: its message | `WARN` | `tower_model_routing` | `code`, `cause` |
 //! | another rejection: its message | `DEBUG` | `tower_model_routing` | `code` |

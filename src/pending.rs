@@ -139,6 +139,7 @@ where
         catalog: &Catalog,
         requested: Requested,
     ) -> Result<NextStep, Rejection> {
+        self.shared.warn_of_absent_aliases(catalog);
         let name = self.name(&requested)?;
         let (policy, endpoint) = (&self.shared.policy, self.target.endpoint);
         // A newer catalog may also have another name of the same model.
@@ -196,11 +197,16 @@ where
         let (Some(of_uri), Some(in_body)) = (&self.uri_model, self.name_in_body(requested)?) else {
             return Ok(true);
         };
-        Ok(match (catalog.find(&of_uri.name), catalog.find(&in_body)) {
-            (Some(a), Some(b)) => Arc::ptr_eq(a.entry, b.entry),
-            (None, None) => true,
-            _ => false,
-        })
+        Ok(
+            match (
+                self.shared.policy.find(catalog, &of_uri.name),
+                self.shared.policy.find(catalog, &in_body),
+            ) {
+                (Some(a), Some(b)) => Arc::ptr_eq(a.entry, b.entry),
+                (None, None) => true,
+                _ => false,
+            },
+        )
     }
 
     /// Returns the name that the URI or the body asks for, or `None` if they ask for none.

@@ -19,7 +19,7 @@ use crate::{
         check_bounds,
     },
     request::{EndpointTable, UriTemplate, UriTemplates, normalize},
-    resolve::{Fallbacks, MissingModel, Policy, UnknownModel},
+    resolve::{Aliases, Fallbacks, MissingModel, Policy, UnknownModel},
     response::{Rejection, RejectionHook, ResponseModel},
 };
 
@@ -58,6 +58,7 @@ pub struct RoutingConfigBuilder {
     fallbacks: Vec<(Endpoint, Option<String>)>,
     other_paths: OtherPaths,
     endpoints: Vec<(String, Endpoint)>,
+    pub(super) aliases: Vec<(String, String)>,
     uri_templates: Vec<(String, Endpoint)>,
     max_held_bytes: usize,
     max_total_held_bytes: usize,
@@ -357,6 +358,29 @@ impl RoutingConfigBuilder {
         self
     }
 
+    /// Makes `name` stand for `model` where the catalog does not have it. It is no fallback.
+    ///
+    /// `name` may have one `*`, which stands for any text, and its case is ignored. A name that is
+    /// equal goes before a pattern, and the longest pattern before others. `model` is a name, an ID
+    /// or an alias in the catalog, and never one of these aliases; while the catalog does not have
+    /// it, the alias counts as absent, with a warning. A second alias of the same name replaces the
+    /// first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_model_routing::RoutingConfig;
+    ///
+    /// let builder = RoutingConfig::builder()
+    ///     .alias("gpt-4o", "llama-3.3-70b")
+    ///     .alias("claude-*", "venice-uncensored");
+    /// # drop(builder);
+    /// ```
+    pub fn alias(mut self, name: impl Into<String>, model: impl Into<String>) -> Self {
+        self.aliases.push((name.into(), model.into()));
+        self
+    }
+
     /// Sets the policy for a name that is not in the catalog. The default is
     /// [`UnknownModel::Suggest`].
     pub fn unknown_model(mut self, policy: UnknownModel) -> Self {
@@ -540,6 +564,7 @@ impl RoutingConfigBuilder {
             unknown: self.unknown_model,
             missing: self.missing_model,
             fallbacks: build_fallbacks(has_morpheus_models, self.fallbacks)?,
+            aliases: build_aliases("alias", &self.aliases)?,
         };
         if let Some(timeout) = self.held_timeout {
             check_bounds("held_timeout", timeout, MIN_DURATION)?;
@@ -554,14 +579,7 @@ impl RoutingConfigBuilder {
         }
         let mut endpoints = EndpointTable::default();
         for (pattern, endpoint) in self.endpoints {
-            let path = pattern.strip_prefix('=').unwrap_or(&pattern);
-            if !path.starts_with('/') || path.len() < 2 || normalize(path) != path {
-                let reason = format!(
-                    "is {pattern:?}; it must begin with '/' or \"=/\", not end with '/', and have \
-                     no escapes, parameters, empty or dot segments"
-                );
-                return Err(ConfigError::new("add_endpoint", reason));
-            }
+            check_endpoint("add_endpoint", &pattern)?;
             endpoints.set(&pattern, endpoint);
         }
         let mut uri_templates = UriTemplates::default();
@@ -629,6 +647,7 @@ impl Default for RoutingConfigBuilder {
             fallbacks: Vec::new(),
             other_paths: OtherPaths::default(),
             endpoints: Vec::new(),
+            aliases: Vec::new(),
             uri_templates: Vec::new(),
             max_held_bytes: 64 << 20,
             max_total_held_bytes: 512 << 20,
@@ -639,6 +658,33 @@ impl Default for RoutingConfigBuilder {
             rejection_hook: None,
         }
     }
+}
+
+/// Checks the pattern of a path.
+pub(super) fn check_endpoint(setting: &'static str, pattern: &str) -> Result<(), ConfigError> {
+    let path = pattern.strip_prefix('=').unwrap_or(pattern);
+    if path.starts_with('/') && path.len() > 1 && normalize(path) == path {
+        return Ok(());
+    }
+    let reason = format!(
+        "is {pattern:?}; it must begin with '/' or \"=/\", not end with '/', and have no escapes, \
+         parameters, empty or dot segments"
+    );
+    Err(ConfigError::new(setting, reason))
+}
+
+pub(super) fn build_aliases(
+    setting: &'static str,
+    named: &[(String, String)],
+) -> Result<Aliases, ConfigError> {
+    let mut aliases = Aliases::default();
+    for (name, model) in named {
+        if let Err(rule) = aliases.add(name, model) {
+            let reason = format!("has {name:?} for {model:?}; an alias {rule}");
+            return Err(ConfigError::new(setting, reason));
+        }
+    }
+    Ok(aliases)
 }
 
 fn build_fallbacks(

@@ -5,7 +5,8 @@ use std::{env, net::SocketAddr, time::Duration};
 use clap::{Parser, ValueEnum};
 use http::{HeaderName, HeaderValue, Uri};
 use tower_model_routing::{
-    MissingModel, RoutingConfigBuilder, UnknownModel, registry::ReqwestSource,
+    ConfigError, Endpoint, MissingModel, RoutingConfig, RoutingConfigBuilder, UnknownModel,
+    registry::ReqwestSource,
 };
 
 use crate::{forward::Timeouts, log};
@@ -60,6 +61,17 @@ struct Cli {
     /// forward [env: MISSING_MODEL] [default: fallback].
     #[arg(long, value_name = "POLICY")]
     missing_model: Option<MissingModel>,
+
+    /// Another name for a model of the catalog, with at most one * in it; also in
+    /// MODEL_ALIASES, separated by commas [default: none].
+    #[arg(long, value_name = "NAME=MODEL", value_parser = alias)]
+    alias: Vec<(String, String)>,
+
+    /// The kind of paths that end so: llm, embedding, tts, stt or other; of the
+    /// whole path behind a =, as in =/ask=llm. Also in MODEL_ENDPOINTS, separated
+    /// by commas [default: those of LLM APIs].
+    #[arg(long, value_name = "ENDING=KIND", value_parser = endpoint)]
+    endpoint: Vec<(String, Endpoint)>,
 
     /// Also send the model's ID in this request header, such as the model_id by
     /// which Morpheus nodes route; clients' own copies are removed.
@@ -199,6 +211,12 @@ impl Settings {
         if let Some(policy) = cli.missing_model {
             routing = routing.missing_model(policy);
         }
+        for (name, model) in cli.alias {
+            routing = routing.alias(name, model);
+        }
+        for (path, endpoint) in cli.endpoint {
+            routing = routing.add_endpoint(path, endpoint);
+        }
         if let Some(name) = cli.id_header {
             routing = routing.id_header(name);
         }
@@ -305,6 +323,32 @@ fn authorization() -> Result<Option<HeaderValue>, String> {
     })?;
     value.set_sensitive(true);
     Ok(Some(value))
+}
+
+fn alias(text: &str) -> Result<(String, String), String> {
+    let (name, model) = text
+        .split_once('=')
+        .ok_or("it (or MODEL_ALIASES) must be like NAME=MODEL")?;
+    let (name, model) = (name.to_owned(), model.to_owned());
+    check(RoutingConfig::builder().alias(&*name, &*model))?;
+    Ok((name, model))
+}
+
+fn endpoint(text: &str) -> Result<(String, Endpoint), String> {
+    let (path, kind) = text
+        .rsplit_once('=')
+        .ok_or("it (or MODEL_ENDPOINTS) must be like /rerank=embedding")?;
+    let kind = kind
+        .parse()
+        .map_err(|error: ConfigError| error.to_string())?;
+    check(RoutingConfig::builder().add_endpoint(path, kind))?;
+    Ok((path.into(), kind))
+}
+
+/// Checks one setting of the layer, so that the message names its flag.
+fn check(builder: RoutingConfigBuilder) -> Result<(), String> {
+    let config = builder.build().map_err(|error| error.to_string());
+    config.map(drop)
 }
 
 fn log_format(text: &str) -> Result<log::Format, &'static str> {
