@@ -198,9 +198,9 @@ mod tests {
         for byte in 0..=u8::MAX {
             let is_bracket = matches!(byte, b'[' | b']' | b'{' | b'}');
             let expected = [
-                byte < 0x20 || byte >= 0x80,
+                !(0x20..0x80).contains(&byte),
                 byte >= 0x80,
-                byte < 0x20 || byte >= 0x80 || byte == b'\\',
+                !(0x20..0x80).contains(&byte) || byte == b'\\',
                 b" \t\r\n".contains(&byte),
                 matches!(byte, b'[' | b'{'),
                 matches!(byte, b']' | b'}'),
