@@ -231,12 +231,12 @@ where
                     };
                     match plan.service.poll_ready(cx) {
                         Poll::Ready(result) => {
+                            result?;
                             if let Some(context) = context {
                                 let rewrite = plan.rewrite.as_ref();
                                 let routed = rewrite.map(|rewrite| &rewrite.routed);
                                 context.telemetry.forwarded(routed);
                             }
-                            result?;
                             let Some(mut plan) = slot.take() else {
                                 unreachable!("the slot was filled above")
                             };

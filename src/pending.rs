@@ -5,7 +5,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Buf;
@@ -95,7 +95,8 @@ where
         }
     }
 
-    /// Waits for the catalog; with best effort at most until the request's timeout.
+    /// Waits for the catalog; with best effort at most until the request's timeout, and then takes
+    /// the expired one, if there is one.
     pub(crate) fn poll_catalog(
         &mut self,
         wait: &mut CatalogFuture,
@@ -106,7 +107,8 @@ where
             Poll::Pending if self.target.is_strict => Poll::Pending,
             Poll::Pending => {
                 let reader = self.request.body_mut().as_mut();
-                reader.poll_timed_out(cx).map(Err)
+                let rejection = ready!(reader.poll_timed_out(cx));
+                Poll::Ready(self.shared.registry.usable().ok_or(rejection))
             }
         }
     }
@@ -141,7 +143,7 @@ where
             self.target.endpoint,
         ) {
             Some(resolved) => self.next_step(resolved, name.as_deref()),
-            // Most names on other paths are none of a model.
+            // Most names on other paths do not name a model.
             None if !self.target.is_strict => Ok(NextStep::Call(None)),
             None => match self.shared.registry.revalidate_for_miss() {
                 Some(wait) => self.wait(requested, CatalogWait::Miss(wait)),
@@ -229,7 +231,7 @@ where
         Ok(ForwardPlan {
             service,
             request: request.map(RoutedBody::inspected),
-            can_reject: target.endpoint.is_inference(),
+            can_reject: target.is_strict,
             rewrite,
             late_rejection_rx,
         })

@@ -151,7 +151,7 @@ impl RequestTelemetry {
 /// Records a response whose model stays as it is, because its content coding is not supported.
 pub(crate) fn response_unread(coding: &str) {
     let coding = sanitize_for_log(coding);
-    tracing::debug!(?coding, "the response's content coding hides its model");
+    tracing::debug!(target: TARGET, ?coding, "the response's content coding hides its model");
     #[cfg(feature = "metrics")]
     metrics::counter!(RESPONSES_UNREAD).increment(1);
 }

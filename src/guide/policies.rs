@@ -9,7 +9,7 @@
 //!
 //! ```
 //! use axum::{Router, routing::post};
-//! use tower_model_routing::{Endpoint, ModelRoutingLayer, RoutingConfig, UnknownModel};
+//! use tower_model_routing::{ModelRoutingLayer, RoutingConfig, UnknownModel};
 //!
 //! # #[cfg(feature = "reqwest")]
 //! # fn app() -> Result<Router, tower_model_routing::ConfigError> {
@@ -18,7 +18,6 @@
 //!     RoutingConfig::builder()
 //!         .registry(lenient.registry().clone())
 //!         .unknown_model(UnknownModel::Reject)
-//!         .without_fallback(Endpoint::Embedding)
 //!         .build()?,
 //! );
 //! let app: Router = Router::new()
@@ -27,6 +26,8 @@
 //! # Ok(app)
 //! # }
 //! ```
+//!
+//! A layer on a shared registry has no default fallbacks: it names its own.
 //!
 //! # Per tenant
 //!

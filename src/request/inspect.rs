@@ -44,7 +44,7 @@ pub(crate) fn inspect(
         return Inspection::Pass;
     }
     if target.is_strict {
-        return match strict_format(head, &target) {
+        return match strict_format(head) {
             Ok((format, coding)) => Inspection::Inspect(target, format, coding),
             Err(rejection) => Inspection::Reject(target, rejection),
         };
@@ -73,17 +73,15 @@ fn names_no_model(method: &Method) -> bool {
     )
 }
 
-/// Returns the format and the coding of a body that must be valid, or rejects a request that servers may read
-/// differently.
-fn strict_format(head: &Parts, target: &Target) -> Result<(BodyFormat, Option<Coding>), Rejection> {
-    if target.endpoint.is_inference() {
-        let method = &head.method;
-        if method != Method::POST && method.as_str().eq_ignore_ascii_case("POST") {
-            return Err(Rejection::ambiguous_method(method.as_str()));
-        }
-        if head.uri.query().is_some_and(names_model) {
-            return Err(Rejection::model_in_query());
-        }
+/// Returns the format and the coding of a body that must be valid, or rejects a request that
+/// servers may read differently.
+fn strict_format(head: &Parts) -> Result<(BodyFormat, Option<Coding>), Rejection> {
+    let method = &head.method;
+    if method != Method::POST && method.as_str().eq_ignore_ascii_case("POST") {
+        return Err(Rejection::ambiguous_method(method.as_str()));
+    }
+    if head.uri.query().is_some_and(names_model) {
+        return Err(Rejection::model_in_query());
     }
     let format = match ContentType::parse(&head.headers) {
         ContentType::Json | ContentType::Absent => BodyFormat::Json,
@@ -122,7 +120,7 @@ mod tests {
     use super::*;
 
     const CHAT: &str = "/v1/chat/completions";
-    const IMAGES: &str = "/v1/images/edits?model=x";
+    const IMAGES: &str = "/v1/images/edits";
     const OTHER: &str = "/v1/files?model=x";
     const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 
@@ -170,7 +168,11 @@ mod tests {
         ] {
             assert_eq!(inspection(method, CHAT, &JSON), on_inference, "{method}");
             for path in [OTHER, IMAGES] {
-                assert_eq!(inspection(method, path, &JSON), elsewhere, "{method}");
+                assert_eq!(
+                    inspection(method, path, &JSON),
+                    elsewhere,
+                    "{method} {path}"
+                );
             }
         }
     }
