@@ -32,7 +32,7 @@
 //! # Per tenant
 //!
 //! Tenants share routes, so the request decides the layer. Apply each tenant's layer to the same
-//! inner service, and choose among the services with a [`tower::steer::Steer`]:
+//! inner service, and choose among the services with a `tower::steer::Steer`:
 //!
 //! ```
 //! use bytes::Bytes;
