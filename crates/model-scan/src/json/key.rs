@@ -5,7 +5,10 @@ mod similar;
 
 #[cfg(any(test, feature = "oracle"))]
 pub(super) use self::similar::is_dropped;
-use self::{hash::Hashes, similar::Similar};
+use self::{
+    hash::Hashes,
+    similar::{MODEL, Similar},
+};
 
 /// The result of comparing a key with the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +103,7 @@ impl KeyMatcher {
     }
 }
 
-/// Compares a whole key of ASCII characters without escapes.
+/// Compares a whole key of ASCII characters without escapes and control characters.
 #[inline(always)]
 pub(super) fn compare_key(key: &[u8], target: Target) -> KeyMatch {
     if key == target.name() {
@@ -109,11 +112,16 @@ pub(super) fn compare_key(key: &[u8], target: Target) -> KeyMatch {
     match target {
         Target::Exactly(_) => KeyMatch::Different,
         Target::Model if hash::is_free_of_collisions(key) => KeyMatch::Different,
-        Target::Model => compare_by_char(key),
+        Target::Model => compare_ascii(key),
     }
 }
 
-fn compare_by_char(key: &[u8]) -> KeyMatch {
+/// Compares in one loop what `KeyMatcher` compares by character.
+fn compare_ascii(key: &[u8]) -> KeyMatch {
+    let (hashes, kept) = Hashes::of_ascii(key);
+    if kept != MODEL.len() && !hashes.collide() && !SPECIAL.contains(&key) {
+        return KeyMatch::Different;
+    }
     let mut matcher = KeyMatcher::default();
     for &byte in key {
         matcher.push(byte.into(), false);
@@ -131,7 +139,7 @@ mod tests {
             matcher.push(c, false);
         }
         let found = matcher.finish(Target::Model);
-        if key.is_ascii() {
+        if key.bytes().all(|byte| matches!(byte, b' '..=0x7f)) {
             assert_eq!(compare_key(key.as_bytes(), Target::Model), found, "{key}");
         }
         found

@@ -97,6 +97,27 @@ impl Hashes {
         }
     }
 
+    /// Returns the hashes of a key of ASCII characters, and the number of those that are not `_`,
+    /// `-` or a space.
+    pub(super) fn of_ascii(key: &[u8]) -> (Self, usize) {
+        let mut hashes = Self::default();
+        let mut kept = 0;
+        for &byte in key {
+            let [unit, lower] = [byte, byte.to_ascii_lowercase()].map(u16::from);
+            hashes.jsoniter.push(unit);
+            hashes.jsoniter_lower.push(lower);
+            hashes.fastjson.push(unit);
+            if !matches!(byte, b'_' | b'-') {
+                hashes.fastjson_lower.push(lower);
+                if byte != b' ' {
+                    hashes.fastjson_spaceless.push(lower);
+                    kept += 1;
+                }
+            }
+        }
+        (hashes, kept)
+    }
+
     /// Returns whether one is that of `model`.
     pub(super) fn collide(&self) -> bool {
         let jsoniter = [self.jsoniter.0, self.jsoniter_lower.0];
@@ -129,6 +150,10 @@ mod tests {
     fn collides(key: &str) -> bool {
         let mut hashes = Hashes::default();
         key.chars().for_each(|c| hashes.push(c));
+        assert_eq!(
+            hashes.collide(),
+            Hashes::of_ascii(key.as_bytes()).0.collide()
+        );
         hashes.collide()
     }
 
