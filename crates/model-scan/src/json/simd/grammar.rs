@@ -163,6 +163,9 @@ pub(super) fn are_scalars<S: Simd>(scalars: u64, block: Block<S>, bytes: &[u8]) 
         return (zeros & starts) << 1 & digits == 0;
     }
     let minus = block.equal(b'-') & scalars;
+    if digits | minus == 0 {
+        return are_words(scalars, starts, bytes);
+    }
     let plus = block.equal(b'+') & scalars;
     let points = block.equal(b'.') & scalars;
     let exponents = block.exponent_marks() & digits << 1 & scalars;

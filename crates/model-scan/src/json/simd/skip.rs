@@ -121,7 +121,10 @@ impl<S: Simd> Blocks<'_, S> {
             hex_digits = check_unicode_escapes(block, unusual, self.carry.hex_digits)?;
         }
         let quotes = all_quotes & !after;
-        let strings = prefix_xor(quotes) ^ self.carry.in_string;
+        let strings = match quotes {
+            0 => self.carry.in_string,
+            _ => prefix_xor(quotes) ^ self.carry.in_string,
+        };
         if special != 0 {
             let not_ascii = block.not_ascii();
             let is_utf8 =
