@@ -216,7 +216,7 @@
 //! | `reqwest` | yes | `registry::ReqwestSource`: the registry over HTTP |
 //! | `rustls` | yes | HTTPS for it, by reqwest's feature `rustls`: see [TLS](#tls) |
 //! | `rustls-no-provider` | no | HTTPS for it, by reqwest's feature `rustls-no-provider` |
-//! | `simd` | yes | vector instructions in the JSON scanner, chosen at run time; without them it is 3 to 40 times slower |
+//! | `simd` | yes | vector instructions in the JSON scanner, chosen at run time; without them it is 4 to 100 times slower |
 //!
 //! # TLS
 //!

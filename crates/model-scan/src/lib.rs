@@ -102,7 +102,7 @@
 //!
 //! | feature | default | adds |
 //! |---|---|---|
-//! | `simd` | yes | vector instructions in the JSON scanner, chosen at run time; without them it is 3 to 40 times slower |
+//! | `simd` | yes | vector instructions in the JSON scanner, chosen at run time; without them it is 4 to 100 times slower |
 //! | `oracle` | no | the module `oracle`: naive readers that the scanners are tested against |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
