@@ -1,6 +1,6 @@
 //! Reads the head of a part.
 
-use super::name::{Name, hides_name};
+use super::name::{Name, hides_model};
 use super::params::{Params, is_token};
 use super::{MultipartError, MultipartErrorKind, Reason};
 
@@ -16,7 +16,7 @@ pub(super) struct Head {
     disposition: Option<Disposition>,
     /// Whether a `model` part may have this value, and its offset.
     content_type: Option<(bool, u64)>,
-    transfer_encoding: Option<(bool, u64)>,
+    transfer_encoding: Option<Identity>,
     /// The offset of a header by which some server would decode the content.
     encoding_at: Option<u64>,
     content_length: Option<ContentLength>,
@@ -29,6 +29,10 @@ struct Disposition {
     /// The offset of the first parameter other than the name.
     other_at: Option<u64>,
 }
+
+/// A Content-Transfer-Encoding that leaves the content as it is.
+#[derive(Clone, Copy, Debug)]
+struct Identity;
 
 /// The Content-Length of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,13 +108,8 @@ impl Head {
             };
             Err(MultipartError::invalid(reason, value_at))
         } else if is("content-transfer-encoding") {
-            let identity = ["7bit", "8bit", "binary"];
-            let identity = identity.iter().any(|i| i.eq_ignore_ascii_case(value));
-            set(
-                &mut self.transfer_encoding,
-                (identity, value_at),
-                repeated(at),
-            )
+            let identity = Identity::parse(value, value_at)?;
+            set(&mut self.transfer_encoding, identity, repeated(at))
         } else if is("content-length") {
             let length = ContentLength::parse(value, value_at)?;
             set(&mut self.content_length, length, repeated(at))
@@ -153,14 +152,15 @@ impl Head {
     }
 
     /// Checks that the `model` part is a plain field for every reader. With a file name, or of the
-    /// type `application/octet-stream`, it is a file for some; and some decode encodings and
-    /// charsets other than UTF-8 (RFC 7578, sections 4.4 and 4.7).
+    /// type `application/octet-stream`, it is a file for some; and some decode content encodings and
+    /// charsets other than UTF-8 (RFC 7578, section 4.4).
     fn check_model(&self, other_at: Option<u64>) -> Result<(), MultipartError> {
-        let invalid = |value: Option<(bool, u64)>| value.and_then(|(ok, at)| (!ok).then_some(at));
+        let type_at = self
+            .content_type
+            .and_then(|(is_plain, at)| (!is_plain).then_some(at));
         let checks = [
             (Reason::ModelParameter, other_at),
-            (Reason::ModelType, invalid(self.content_type)),
-            (Reason::ModelEncoding, invalid(self.transfer_encoding)),
+            (Reason::ModelType, type_at),
             (Reason::ModelEncoding, self.encoding_at),
         ];
         match checks.iter().find_map(|&(reason, at)| Some((reason, at?))) {
@@ -194,8 +194,8 @@ impl Disposition {
                 return error(Reason::RepeatedParameter);
             }
             keys.push(param.key);
-            if hides_name(param.value) {
-                return Err(MultipartError::invalid(Reason::HiddenName, param.value_at));
+            if hides_model(param.value) {
+                return Err(MultipartError::invalid(Reason::HiddenModel, param.value_at));
             }
             let is_file_name = param.key == "filename*" && is_utf_8_extended(param.value);
             if param.key.contains('*') && !is_file_name {
@@ -207,6 +207,10 @@ impl Disposition {
                 // `name` first and in lower case. multer for Rust finds no name in `Name=`, and
                 // formidable the one in `filename="name=model"` if that comes before.
                 None if param.key == "name" => {
+                    if param.value.is_empty() {
+                        // Rack takes the file name for it.
+                        return Err(MultipartError::invalid(Reason::EmptyName, param.value_at));
+                    }
                     disposition = Some(Self {
                         name: Name::of(param.value),
                         name_at: param.value_at,
@@ -220,6 +224,20 @@ impl Disposition {
             }
         }
         disposition.ok_or(MultipartError::invalid(Reason::NameNotFirst, at))
+    }
+}
+
+impl Identity {
+    /// Parses a Content-Transfer-Encoding, which is obsolete in forms (RFC 7578, section 4.7) and
+    /// which some Java clients send. Go decodes `quoted-printable` in any part, and Gin reads no
+    /// field at all of a form in which that fails.
+    fn parse(value: &str, at: u64) -> Result<Self, MultipartError> {
+        let known = ["7bit", "8bit", "binary"];
+        if known.iter().any(|known| known.eq_ignore_ascii_case(value)) {
+            Ok(Self)
+        } else {
+            Err(MultipartError::invalid(Reason::TransferEncoding, at))
+        }
     }
 }
 

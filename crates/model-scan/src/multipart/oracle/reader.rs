@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 /// Returns the span of the model in a form that must be accepted; `Err` for one that must be
 /// rejected.
 pub(super) fn model(boundary: &str, form: &[u8]) -> Result<Option<(u64, u64)>, ()> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "()+_-./:=?".contains(c);
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "()+_-./:?".contains(c);
     ensure((1..=70).contains(&boundary.len()) && boundary.chars().all(allowed))?;
     ensure(boundary.chars().any(|c| c != '-'))?;
     let delimiter = format!("--{boundary}");
@@ -139,8 +139,12 @@ fn head(headers: &[(String, &str)]) -> Option<(bool, Option<usize>)> {
     let hidden = |text: &str| {
         let text = text.to_ascii_lowercase();
         text.match_indices("name").any(|(i, word)| {
-            let rest = text[i + word.len()..].trim_start_matches(|c| " \t*0123456789".contains(c));
-            text[..i].ends_with([' ', '\t', ';']) && rest.starts_with('=')
+            let blank = [' ', '\t'];
+            let rest = text[i + word.len()..].trim_start_matches(blank);
+            let value = rest.strip_prefix('=').unwrap_or("");
+            let rest = value.trim_start_matches(blank).strip_prefix("model");
+            text[..i].ends_with([' ', '\t', ';'])
+                && rest.is_some_and(|rest| !rest.chars().next().is_some_and(is_token_char))
         })
     };
     let encoded = |(key, value): &(&str, &str)| {
@@ -150,6 +154,7 @@ fn head(headers: &[(String, &str)]) -> Option<(bool, Option<usize>)> {
     if keys.len() < params.len()
         || params.iter().any(encoded)
         || params.iter().any(|(_, value)| hidden(value))
+        || name.is_empty()
         || name.contains("=?")
     {
         return None;
@@ -179,18 +184,19 @@ fn head(headers: &[(String, &str)]) -> Option<(bool, Option<usize>)> {
         Some(text) if text.contains('+') => return None,
         Some(text) => Some(text.parse().ok()?),
     };
+    let encodings = all("content-transfer-encoding");
+    let is_identity = |e: &&str| ["7bit", "8bit", "binary"].contains(&&*e.to_ascii_lowercase());
+    if !encodings.iter().all(is_identity) {
+        return None;
+    }
     if name == "model" {
-        let encoding = all("content-transfer-encoding")
-            .first()
-            .map(|t| t.to_ascii_lowercase());
         let plain = all("content-type").is_empty()
             || kind == "text/plain"
             || kind.strip_prefix("text/plain;").is_some_and(is_utf_8);
-        let identity = encoding.is_none_or(|e| ["7bit", "8bit", "binary"].contains(&e.as_str()));
         let coded = headers
             .iter()
             .any(|h| h.0 == "content-encoding" || h.0 == "transfer-encoding");
-        return (extra.is_empty() && plain && identity && !coded).then_some((true, length));
+        return (extra.is_empty() && plain && !coded).then_some((true, length));
     }
     let near = |name: &str| {
         let plain = name.replace('\\', "");
@@ -235,9 +241,10 @@ fn params(mut rest: &str) -> Option<Vec<(&str, &str)>> {
 }
 
 fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(is_token_char)
+}
+
+fn is_token_char(c: char) -> bool {
     let separators = "()<>@,;:\\\"/[]?={}";
-    !text.is_empty()
-        && text
-            .chars()
-            .all(|c| ('!'..='~').contains(&c) && !separators.contains(c))
+    ('!'..='~').contains(&c) && !separators.contains(c)
 }
