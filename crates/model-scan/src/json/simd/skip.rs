@@ -275,8 +275,8 @@ impl<S: Simd> Blocks<'_, S> {
     }
 }
 
-/// Checks all escapes of a block, and returns the number of bytes before one that is cut at the
-/// end; `None` if one is not valid.
+/// Checks the escapes of a block, and returns the number of bytes before one that is cut at the end;
+/// `None` if one before it is not valid.
 #[inline(always)]
 fn check_escapes<S: Simd>(
     block: Block<S>,
@@ -287,17 +287,19 @@ fn check_escapes<S: Simd>(
     if (backslashes & !escapes) >> (len - 1) & 1 == 1 {
         len -= 1;
     }
-    let unicode = block.equal(b'u') & escapes;
+    let mut unicode = block.equal(b'u') & escapes;
     let mut digits = 0;
     if unicode != 0 {
         // The first one with less than four digits.
         let cut = unicode & !0 << len.saturating_sub(4);
+        unicode &= !cut;
         if cut != 0 {
             len = len.min((cut.trailing_zeros() as usize).saturating_sub(1));
         }
+        // Those before it have all of theirs, which it may be among.
         digits = unicode << 1 | unicode << 2 | unicode << 3 | unicode << 4;
         digits &= !block.hex_digits();
     }
-    let wrong = escapes & !block.escapable() | digits;
-    (wrong & ((1 << len) - 1) == 0).then_some(len)
+    let wrong = escapes & !block.escapable() & ((1 << len) - 1);
+    (wrong | digits == 0).then_some(len)
 }
