@@ -98,7 +98,7 @@ pub(crate) enum Reason {
     FoldedHeader,
     /// A line of a part's head that is not a header.
     HeaderSyntax,
-    /// A part's head of more than 16 KiB or more than 32 headers.
+    /// A part's head of more than 4 KiB or more than 8 headers.
     HeadTooLong,
     /// A header that must be unique, twice in one part, or within another.
     RepeatedHeader,
@@ -193,11 +193,11 @@ impl Reason {
             ),
             Self::HeaderSyntax => (
                 "a line of a part's head is not a header",
-                "write `Name: value`, without white space before the colon",
+                "write `Name: value`, with a name of letters, digits, `-` and `_`",
             ),
             Self::HeadTooLong => (
                 "a part's head is too long",
-                "keep it within 16 KiB and 32 headers",
+                "keep it within 4 KiB and 8 headers",
             ),
             Self::RepeatedHeader => (
                 "a part has the same header twice, or one within another",

@@ -4,8 +4,8 @@ use super::name::{Name, hides_model};
 use super::params::{Params, is_token};
 use super::{MultipartError, MultipartErrorKind, Reason};
 
-/// busboy forgets every header after the 2,000th; python-multipart rejects the ninth.
-const MAX_HEADERS: usize = 32;
+/// multipart for Python, unless it is strict, reads no part of a form in which one has more.
+const MAX_HEADERS: usize = 8;
 
 pub(super) const DISPOSITION: &[u8] = b"content-disposition";
 
@@ -64,7 +64,7 @@ impl Head {
             // python-multipart and formidable reject them.
             return Err(MultipartError::invalid(Reason::FoldedHeader, at));
         }
-        let colon = text.bytes().take_while(|&b| is_token(b)).count();
+        let colon = text.bytes().take_while(|&b| is_header_name(b)).count();
         if colon == 0 || text.as_bytes().get(colon) != Some(&b':') {
             return Err(MultipartError::invalid(
                 Reason::HeaderSyntax,
@@ -78,7 +78,7 @@ impl Head {
         }
         let value = value.trim_start_matches([' ', '\t']);
         let value_at = at + (line.len() - value.len()) as u64;
-        self.header(name, value.trim_end_matches([' ', '\t']), at, value_at)
+        self.header(name, value, at, value_at)
     }
 
     /// Reads a header other than Content-Disposition.
@@ -97,6 +97,11 @@ impl Head {
         if has_disposition(name) || has_disposition(value) {
             return Err(repeated(at));
         }
+        if is("content-length") {
+            let length = ContentLength::parse(value, value_at)?;
+            return set(&mut self.content_length, length, repeated(at));
+        }
+        let value = value.trim_end_matches([' ', '\t']);
         if is("content-type") {
             let reason = if is_decoded(value) {
                 Reason::DecodedType
@@ -110,9 +115,6 @@ impl Head {
         } else if is("content-transfer-encoding") {
             let identity = Identity::parse(value, value_at)?;
             set(&mut self.transfer_encoding, identity, repeated(at))
-        } else if is("content-length") {
-            let length = ContentLength::parse(value, value_at)?;
-            set(&mut self.content_length, length, repeated(at))
         } else {
             if is("content-encoding") || is("transfer-encoding") {
                 // aiohttp decodes by the former.
@@ -242,9 +244,11 @@ impl Identity {
 }
 
 impl ContentLength {
+    /// Parses a decimal number without leading zeros, which multipart for Python does not read.
     fn parse(value: &str, at: u64) -> Result<Self, MultipartError> {
         let error = MultipartError::invalid(Reason::ContentLength, at);
-        if !value.bytes().all(|b| b.is_ascii_digit()) {
+        let is_padded = value.len() > 1 && value.starts_with('0');
+        if is_padded || !value.bytes().all(|b| b.is_ascii_digit()) {
             return Err(error);
         }
         Ok(Self {
@@ -253,6 +257,12 @@ impl ContentLength {
             end: at + value.len() as u64,
         })
     }
+}
+
+/// Returns whether the byte may be in the name of a header. Those that are not in names of known
+/// headers are invalid to multipart for Python, which then reads no part of the form.
+fn is_header_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
 fn set<T>(slot: &mut Option<T>, value: T, repeated: MultipartError) -> Result<(), MultipartError> {

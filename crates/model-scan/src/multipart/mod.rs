@@ -8,7 +8,7 @@
 //!   contain one of two characters or more. Only one empty line may come before the first delimiter, and only empty lines after
 //!   the close delimiter, which is required.
 //! - Heads: lines end in CRLF and are UTF-8 without control characters, each `Name: value`, not
-//!   folded, at most 16 KiB and 32 headers. A Content-Length must be right, a charset UTF-8, the
+//!   folded, at most 4 KiB and 8 headers. A Content-Length must be right, a charset UTF-8, the
 //!   type none whose content is a form, a multipart or a message, and the transfer encoding none.
 //! - Names: exactly one `Content-Disposition: form-data; name="…"`, with one space after the colon
 //!   and each semicolon, `name` first and in lower case, its value in quotes or a token. No

@@ -7,7 +7,7 @@ use super::lookalikes::Lookalikes;
 use super::{MultipartError, MultipartErrorKind, Reason};
 
 /// The longest part head, with its line ends and its empty line.
-const MAX_HEAD: usize = 16 * 1024;
+const MAX_HEAD: usize = 4 * 1024;
 /// The longest content of the `model` part.
 const MAX_MODEL: u64 = 64 * 1024;
 
@@ -24,7 +24,7 @@ pub(crate) enum Model {
 
 /// An incremental scanner that finds the `model` part of a form.
 ///
-/// Memory: the boundary, at most 16 KiB of an unfinished header line, and twice as many bytes of
+/// Memory: the boundary, at most 4 KiB of an unfinished header line, and twice as many bytes of
 /// content as the boundary has. Time: linear; that of two substring searches for content.
 #[derive(Debug)]
 pub(crate) struct MultipartScanner {

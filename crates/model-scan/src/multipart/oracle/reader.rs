@@ -76,7 +76,7 @@ fn part<'a>(piece: &'a [u8], boundary: &[u8]) -> Option<(bool, &'a [u8], Option<
     let empty = lines.iter().position(|(_, line)| line.is_empty())?;
     let content_at = lines.get(empty + 1)?.0;
     let content = piece[content_at..].strip_suffix(b"\r\n")?;
-    if content_at > 16384 || empty > 32 {
+    if content_at > 4096 || empty > 8 {
         return None;
     }
     let mut headers = Vec::new();
@@ -90,14 +90,20 @@ fn part<'a>(piece: &'a [u8], boundary: &[u8]) -> Option<(bool, &'a [u8], Option<
             return None;
         }
         let (name, value) = line.split_once(':')?;
-        if !is_token(name) {
+        if name.is_empty()
+            || !name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+        {
             return None;
         }
-        let value = match name.eq_ignore_ascii_case("content-disposition") {
-            true => value,
-            false => value.trim_matches([' ', '\t']),
+        let name = name.to_ascii_lowercase();
+        let value = match name.as_str() {
+            "content-disposition" => value,
+            "content-length" => value.trim_start_matches([' ', '\t']),
+            _ => value.trim_matches([' ', '\t']),
         };
-        headers.push((name.to_ascii_lowercase(), value));
+        headers.push((name, value));
     }
     let (is_model, length) = head(&headers)?;
     Some((is_model, content, length))
@@ -181,8 +187,11 @@ fn head(headers: &[(String, &str)]) -> Option<(bool, Option<usize>)> {
     }
     let length = match all("content-length").first() {
         None => None,
-        Some(text) if text.contains('+') => return None,
-        Some(text) => Some(text.parse().ok()?),
+        Some(text) => {
+            let length: usize = text.parse().ok()?;
+            ensure(*text == length.to_string()).ok()?;
+            Some(length)
+        }
     };
     let encodings = all("content-transfer-encoding");
     let is_identity = |e: &&str| ["7bit", "8bit", "binary"].contains(&&*e.to_ascii_lowercase());
