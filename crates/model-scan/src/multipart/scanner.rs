@@ -195,10 +195,10 @@ impl MultipartScanner {
 
             // Most servers ignore what follows. But Go requires a line end here; Django does not
             // look for the `--` and reads one more part, if there is one; and Tornado looks for the
-            // last close delimiter. No client sends an epilogue, so only empty lines pass.
+            // last close delimiter. streaming-form-data reads no field before an empty
+            // line. No client sends an epilogue.
             (State::Closed, b'\r') => State::ClosedCr,
             (State::ClosedCr, b'\n') => State::Epilogue,
-            (State::Epilogue, b'\r' | b'\n') => State::Epilogue,
             (State::Closed | State::ClosedCr | State::Epilogue, _) => {
                 return invalid(Reason::AfterClose);
             }

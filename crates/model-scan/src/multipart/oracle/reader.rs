@@ -16,8 +16,7 @@ pub(super) fn model(boundary: &str, form: &[u8]) -> Result<Option<(u64, u64)>, (
         return Err(());
     };
     ensure(first == &form[..preamble])?;
-    let blank = |rest: &[u8]| rest.iter().all(|b| b"\r\n".contains(b));
-    ensure(last == b"--" || last.strip_prefix(b"--\r\n").is_some_and(blank))?;
+    ensure(last == b"--" || last == b"--\r\n")?;
     let mut found = None;
     for (at, piece) in pieces {
         let Some((is_model, content, length)) = part(piece, boundary.as_bytes()) else {

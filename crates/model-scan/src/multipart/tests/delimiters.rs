@@ -255,13 +255,6 @@ fn only_a_line_end_may_follow_the_close_delimiter() {
 }
 
 #[test]
-fn empty_lines_may_follow_the_close_delimiter() {
-    for epilogue in ["\r\n", "\n", "\r\n\r\n\n\r"] {
-        assert_model(form(&[MODEL]) + epilogue, "whisper-1");
-    }
-}
-
-#[test]
 fn any_other_epilogue_is_rejected() {
     // Django would read a part without a delimiter, Tornado looks for the last close delimiter.
     let form = form(&[MODEL]);
@@ -271,9 +264,10 @@ fn any_other_epilogue_is_rejected() {
         "bye",
         " ",
         "\0",
+        // streaming-form-data reads no field.
+        "\r\n",
+        "\n",
     ] {
         assert_invalid(format!("{form}{epilogue}"), Reason::AfterClose, form.len());
-        let lines = format!("{form}\r\n{epilogue}");
-        assert_invalid(lines, Reason::AfterClose, form.len() + 2);
     }
 }
