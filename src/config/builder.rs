@@ -449,7 +449,8 @@ impl RoutingConfigBuilder {
         self
     }
 
-    /// Sets the model that a response names. The default is [`ResponseModel::Unchanged`].
+    /// Sets the model that a response names. The default is [`ResponseModel::Unchanged`]. A response
+    /// of a fallback names the model that served in any case.
     ///
     /// This concerns the top-level `model` of JSON and of every server-sent event, and
     /// `response.model` and `message.model` in the events of `/responses` and `/messages`.

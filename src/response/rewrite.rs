@@ -1,10 +1,12 @@
 //! Adds the model that served a request to the inner service's response.
 
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{ACCEPT_ENCODING, CONTENT_TYPE},
 };
 use model_scan::rewrite::{ModelRewriter, ResponseFormat};
+use serde_json::Value;
 
 use super::{ResponseBody, ResponseModel};
 use crate::{
@@ -28,8 +30,27 @@ pub(crate) struct ResponseRewrite {
 impl ResponseRewrite {
     /// Asks for a response that can be read, if it is to be rewritten.
     pub(crate) fn set_accept_encoding(&self, headers: &mut HeaderMap) {
-        if self.response_model != ResponseModel::Unchanged {
+        if self.names_model() {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
+    }
+
+    /// Returns whether the response names another model than the inner service.
+    fn names_model(&self) -> bool {
+        // A fallback is never silent.
+        self.response_model != ResponseModel::Unchanged || self.routed.is_fallback()
+    }
+
+    /// Returns the name of the model in the response, as a JSON string literal.
+    fn name_literal(&self) -> Bytes {
+        let served = self.routed.entry().name_literal();
+        match (self.response_model, self.routed.requested()) {
+            (ResponseModel::Requested, Some(requested))
+                if !self.routed.is_fallback() && requested != self.routed.name() =>
+            {
+                Value::from(requested).to_string().into()
+            }
+            _ => served.clone(),
         }
     }
 
@@ -38,9 +59,10 @@ impl ResponseRewrite {
         if self.adds_headers {
             self.set_headers(&mut head.headers);
         }
-        let format = match self.response_model {
-            ResponseModel::Unchanged => None,
-            ResponseModel::Served => self.format(head.status, &head.headers),
+        let format = if self.names_model() {
+            self.format(head.status, &head.headers)
+        } else {
+            None
         };
         let body = match format.and_then(|format| Some((format, decoder(&head.headers)?))) {
             Some((format, decoder)) => {
@@ -50,8 +72,7 @@ impl ResponseRewrite {
                     headers::remove_length_and_digests(&mut head.headers);
                 }
                 let body = DecodedBody::new(body, decoder);
-                let name = self.routed.entry().name_literal().clone();
-                ResponseBody::rewriting(body, ModelRewriter::new(format, name))
+                ResponseBody::rewriting(body, ModelRewriter::new(format, self.name_literal()))
             }
             None => ResponseBody::inner(body),
         };

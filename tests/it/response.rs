@@ -37,6 +37,19 @@ async fn rewrite<R>(
 where
     R: Body<Data = Bytes> + Send + 'static,
 {
+    rewrite_for(path, REQUEST.into(), response, configure).await
+}
+
+/// Sends a request through a layer around a service that returns this response.
+async fn rewrite_for<R>(
+    path: &str,
+    request: String,
+    response: Response<R>,
+    configure: impl FnOnce(RoutingConfigBuilder) -> RoutingConfigBuilder,
+) -> Response<ResponseBody<R>>
+where
+    R: Body<Data = Bytes> + Send + 'static,
+{
     let mut response = Some(response);
     let inner = service_fn(move |_: Request<RoutedBody<Full<Bytes>>>| {
         let response = response.take().expect("one request");
@@ -45,7 +58,7 @@ where
     // The layer needs a service that is `Clone`.
     let inner = Buffer::new(inner, 1);
     let service = layer(ScriptedSource::with_models(), configure).layer(inner);
-    let request = post(path, Full::from(REQUEST));
+    let request = post(path, Full::from(request));
     service.oneshot(request).await.unwrap()
 }
 
@@ -92,6 +105,37 @@ async fn model_is_unchanged_by_default() {
 }
 
 #[tokio::test]
+async fn response_model_decides_the_name_but_of_a_fallback() {
+    use ResponseModel::{Requested, Served, Unchanged};
+
+    for (requested, response_model, expected) in [
+        (r#""Venice-Uncensored""#, Unchanged, "0xb603"),
+        (r#""Venice-Uncensored""#, Served, "venice-uncensored"),
+        (r#""Venice-Uncensored""#, Requested, "Venice-Uncensored"),
+        (r#""venice-uncensored""#, Requested, "venice-uncensored"),
+        (
+            r#"" venice\u002duncensored""#,
+            Requested,
+            " venice-uncensored",
+        ),
+        (r#""0XB603""#, Requested, "0XB603"),
+        (r#""gpt-9""#, Unchanged, "mistral-31-24b"),
+        (r#""gpt-9""#, Served, "mistral-31-24b"),
+        (r#""gpt-9""#, Requested, "mistral-31-24b"),
+        ("null", Unchanged, "mistral-31-24b"),
+        ("null", Requested, "mistral-31-24b"),
+    ] {
+        let request = format!(r#"{{"model":{requested}}}"#);
+        let response = full(JSON, r#"{"model":"0xb603"}"#);
+        let response = rewrite_for(CHAT, request, response, |config| {
+            config.response_model(response_model)
+        });
+        let expected = format!(r#"{{"model":"{expected}"}}"#);
+        assert_eq!(text(response.await).await, expected, "{requested}");
+    }
+}
+
+#[tokio::test]
 async fn encoded_partial_error_and_other_responses_pass_unchanged() {
     let json = r#"{"model":"0xb603"}"#;
     let mut encoded = full(JSON, json);
@@ -122,15 +166,17 @@ async fn encoding_is_not_asked_for_where_the_model_is_rewritten() {
     for (response_model, inspected) in [
         (ResponseModel::Unchanged, "gzip, br"),
         (ResponseModel::Served, "identity"),
+        (ResponseModel::Requested, "identity"),
     ] {
         let gateway = Gateway::with(|config| config.response_model(response_model));
-        for (path, expected) in [(CHAT, inspected), ("/v1/files", "gzip, br")] {
-            let mut request = post(path, Full::from(REQUEST));
+        for (path, body, expected) in [
+            (CHAT, REQUEST, inspected),
+            (CHAT, r#"{"model":"gpt-9"}"#, "identity"),
+            ("/v1/files", "{}", "gzip, br"),
+        ] {
+            let mut request = post(path, Full::from(body));
             let accepted = "gzip, br".parse().unwrap();
             request.headers_mut().insert("accept-encoding", accepted);
-            if path != CHAT {
-                *request.body_mut() = Full::from("{}");
-            }
             let (_, received) = gateway.send::<Full<Bytes>>(request).await;
             let received = received.unwrap();
             assert_eq!(received.header("accept-encoding"), Some(expected), "{path}");

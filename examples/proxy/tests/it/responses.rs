@@ -15,7 +15,7 @@ use test_support::{
     upstream::Step,
 };
 
-const CHAT_REQUEST: &str = r#"{"model":"dolphin-mistral-24b","stream":true}"#;
+const CHAT_REQUEST: &str = r#"{"model":"venice-uncensored","stream":true}"#;
 
 #[tokio::test]
 async fn only_the_model_of_json_changes() {
