@@ -452,10 +452,11 @@ impl RoutingConfigBuilder {
     /// Sets the model that a response names. The default is [`ResponseModel::Unchanged`]. A response
     /// of a fallback names the model that served in any case.
     ///
-    /// This concerns the top-level `model` of JSON and of every server-sent event, and
-    /// `response.model` and `message.model` in the events of `/responses` and `/messages`.
+    /// This concerns the top-level `model` of JSON, of every server-sent event and of every line of
+    /// newline-delimited JSON (`application/x-ndjson`, `application/jsonl`), and `response.model`
+    /// and `message.model` in the events of `/responses` and `/messages`.
     /// Responses still stream, and nothing else in them changes; `Content-Length` and digests are
-    /// removed. Responses that are not successful, or not JSON or events, stay as they are. The
+    /// removed. Responses that are not successful, or of another type, stay as they are. The
     /// inner service is asked for responses [without an encoding](crate#compression): compress
     /// outside of this layer.
     pub fn response_model(mut self, model: ResponseModel) -> Self {

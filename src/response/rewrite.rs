@@ -114,6 +114,12 @@ impl ResponseRewrite {
                 parent: self.event_model_parent,
             });
         }
+        let is_lines = ["application/x-ndjson", "application/jsonl"]
+            .into_iter()
+            .any(|lines| essence.eq_ignore_ascii_case(lines));
+        if is_lines {
+            return Some(ResponseFormat::Lines);
+        }
         headers::is_json(essence).then_some(ResponseFormat::Json)
     }
 }

@@ -150,7 +150,6 @@ async fn encoded_partial_error_and_other_responses_pass_unchanged() {
         error,
         partial,
         full("text/plain", json),
-        full("application/x-ndjson", json),
         Response::new(Full::from(json)),
     ] {
         let length = json.len().to_string().parse().unwrap();
@@ -229,6 +228,16 @@ async fn rewrites_in_every_shape() {
                 }
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn every_line_of_ndjson_names_the_model() {
+    let lines = |model: &str| format!("{{\"model\":\"{model}\"}}\n{{\"model\":\"{model}\"}}\n");
+    for content_type in ["application/x-ndjson", "Application/JSONL; charset=utf-8"] {
+        let response = with_type(content_type, Full::<Bytes>::from(lines("0xb603")));
+        let response = rewrite("/api/chat", response, served).await;
+        assert_eq!(text(response).await, lines("venice-uncensored"));
     }
 }
 

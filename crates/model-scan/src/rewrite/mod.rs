@@ -5,6 +5,7 @@
 
 mod events;
 mod finder;
+mod lines;
 #[cfg(any(test, feature = "oracle"))]
 pub(crate) mod oracle;
 #[cfg(test)]
@@ -14,7 +15,7 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
-use self::{events::Events, finder::Finder};
+use self::{events::Events, finder::Finder, lines::Lines};
 
 /// The number of bytes by which documents are scanned. A model field that begins in one step and
 /// goes on in the next frame is held back from that step on.
@@ -27,6 +28,9 @@ const MAX_HELD: u64 = 4 * STEP as u64;
 pub enum ResponseFormat {
     /// One JSON object, whose top-level `model` is set.
     Json,
+    /// Newline-delimited JSON (`application/x-ndjson`, `application/jsonl`), with a JSON object on
+    /// each line, whose top-level `model` is set.
+    Lines,
     /// `text/event-stream` (server-sent events), with a JSON object in the data of each event.
     Events {
         /// A top-level key of the event under which a further object has a `model` to set, for
@@ -78,6 +82,7 @@ enum Reader {
         hold: Option<u64>,
         read: u64,
     },
+    Lines(Lines),
     Events(Events),
 }
 
@@ -100,6 +105,7 @@ impl ModelRewriter {
                 hold: None,
                 read: 0,
             },
+            ResponseFormat::Lines => Reader::Lines(Lines::new()),
             ResponseFormat::Events { parent } => Reader::Events(Events::new(parent)),
         };
         Self {
@@ -119,6 +125,7 @@ impl ModelRewriter {
                 *read += bytes.len() as u64;
                 Edits { spans, hold: *hold }
             }
+            Reader::Lines(lines) => lines.feed(&bytes),
             Reader::Events(events) => events.feed(&bytes),
         };
         let ready = if self.held.is_empty() {
@@ -183,6 +190,7 @@ impl Reader {
                 finder.disable();
                 *hold = None;
             }
+            Self::Lines(lines) => lines.disable(),
             Self::Events(events) => events.disable(),
         }
     }
