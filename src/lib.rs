@@ -147,8 +147,8 @@
 //! the encoded data declares for its window is part of the held bytes of all requests until the
 //! body ends. A body makes progress by the bytes that are received, not by those that are decoded.
 //!
-//! Where [`ResponseModel`] changes the response, the request goes on with
-//! `Accept-Encoding: identity`. A response that is encoded all the same is decoded with the feature;
+//! Where [`ResponseModel`] changes the response, or a fallback serves, the request goes on with
+//! `Accept-Encoding: identity`; requests that name no model keep theirs. A response that is encoded all the same is decoded with the feature;
 //! otherwise its model stays as it is, and it is counted as
 //! [`model_routing_responses_unread_total`](#metrics). Compress responses for clients outside of
 //! the layer.

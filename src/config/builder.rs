@@ -454,7 +454,9 @@ impl RoutingConfigBuilder {
     ///
     /// This concerns the top-level `model` of JSON, of every server-sent event and of every line of
     /// newline-delimited JSON (`application/x-ndjson`, `application/jsonl`), and `response.model`
-    /// and `message.model` in the events of `/responses` and `/messages`.
+    /// and `message.model` in the events of `/responses` and `/messages`. Where the request names no
+    /// model, as `GET /v1/responses/{id}`, an ID of the catalog in these places becomes its catalog
+    /// name, unless the setting is [`ResponseModel::Unchanged`]; without a catalog it stays.
     /// Responses still stream, and nothing else in them changes; `Content-Length` and digests are
     /// removed. Responses that are not successful, or of another type, stay as they are. The
     /// inner service is asked for responses [without an encoding](crate#compression): compress

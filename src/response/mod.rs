@@ -19,5 +19,5 @@ pub(crate) use self::{
     dialect::{Dialect, ErrorObject},
     error::error_response,
     rejection::RejectionHook,
-    rewrite::ResponseRewrite,
+    rewrite::{IdLookup, ResponseChanges, ResponseRewrite},
 };

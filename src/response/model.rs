@@ -6,7 +6,8 @@ use std::fmt;
 ///
 /// The inner service sees the model's ID, so its responses name that. The response of a
 /// [fallback](crate::RoutedModel::is_fallback) names the model that served, whatever the setting:
-/// a fallback is never silent.
+/// a fallback is never silent. Responses of requests that name no model name the catalog name of an
+/// ID with both `Served` and `Requested`.
 ///
 /// | a request for | `Unchanged` | `Served` | `Requested` |
 /// |---|---|---|---|

@@ -161,6 +161,67 @@ async fn encoded_partial_error_and_other_responses_pass_unchanged() {
 }
 
 #[tokio::test]
+async fn id_becomes_a_name_where_the_request_names_no_model() {
+    let id = "0x000000000000000000000000000000000000000000000000000000000000ABCD";
+    let stored = format!("data: {{\"response\":{{\"model\":\"{id}\"}}}}\n\n");
+    let json = format!("{{\"model\":\"{id}\",\"of\":\"{id}\"}}");
+    for (content_type, sent, renamed) in [
+        (JSON, json.clone(), json.replacen(id, "m", 1)),
+        (EVENTS, stored.clone(), stored.replace(id, "m")),
+        (
+            "application/x-ndjson",
+            json.clone(),
+            json.replacen(id, "m", 1),
+        ),
+        (
+            JSON,
+            r#"{"model":"gpt-4o"}"#.into(),
+            r#"{"model":"gpt-4o"}"#.into(),
+        ),
+        (JSON, r#"{"model":"M"}"#.into(), r#"{"model":"M"}"#.into()),
+        ("text/plain", json.clone(), json.clone()),
+    ] {
+        for (response_model, expected) in [
+            (ResponseModel::Unchanged, &sent),
+            (ResponseModel::Served, &renamed),
+            (ResponseModel::Requested, &renamed),
+        ] {
+            let source = ScriptedSource::with_models();
+            let layer = layer(source, |config| config.response_model(response_model));
+            layer.registry().refresh().await.unwrap();
+            for (method, path, body) in [
+                ("GET", "/v1/responses/resp_1?stream=true", ""),
+                ("GET", "/v1/chat/completions/1", ""),
+                ("POST", "/v1/responses/resp_1/cancel", ""),
+                ("POST", "/v1/responses", r#"{"prompt":{"id":"1"}}"#),
+            ] {
+                let inner = service_fn(async |_: Request<RoutedBody<Full<Bytes>>>| {
+                    Ok::<_, Infallible>(with_type(content_type, Full::<Bytes>::from(sent.clone())))
+                });
+                let request = Request::builder()
+                    .method(method)
+                    .uri(path)
+                    .header("content-type", JSON)
+                    .body(Full::from(body))
+                    .unwrap();
+                let response = layer.layer(inner).oneshot(request).await.unwrap();
+                assert!(response.extensions().get::<RoutedModel>().is_none());
+                assert_eq!(&text(response).await, expected, "{method} {path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn passing_request_starts_no_fetch_for_its_response() {
+    let gateway = Gateway::with(served);
+    let request = Request::get("/v1/responses/resp_1").body(Full::default());
+    let (response, _) = gateway.send::<Full<Bytes>>(request.unwrap()).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(gateway.source.fetches(), 0);
+}
+
+#[tokio::test]
 async fn encoding_is_not_asked_for_where_the_model_is_rewritten() {
     for (response_model, inspected) in [
         (ResponseModel::Unchanged, "gzip, br"),
