@@ -458,7 +458,9 @@ impl RoutingConfigBuilder {
     /// model, as `GET /v1/responses/{id}`, an ID of the catalog in these places becomes its catalog
     /// name, unless the setting is [`ResponseModel::Unchanged`]; without a catalog it stays.
     /// Responses still stream, and nothing else in them changes; `Content-Length` and digests are
-    /// removed. Responses that are not successful, or of another type, stay as they are. The
+    /// removed. In errors of at
+    /// most 64 KiB, as JSON or `text/plain`, the name takes the place of the ID wherever that stands.
+    /// Partial responses (206) and other types stay as they are. The
     /// inner service is asked for responses [without an encoding](crate#compression): compress
     /// outside of this layer.
     pub fn response_model(mut self, model: ResponseModel) -> Self {

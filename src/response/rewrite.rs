@@ -6,10 +6,11 @@ use http::{
     header::{ACCEPT_ENCODING, CONTENT_TYPE},
     response::Parts,
 };
-use model_scan::rewrite::{ModelRewriter, ResponseFormat};
+use http_body::Body;
+use model_scan::rewrite::{IdRewriter, ModelRewriter, ResponseFormat, TextFormat};
 use serde_json::Value;
 
-use super::{ResponseBody, ResponseModel};
+use super::{ResponseBody, ResponseModel, rewriting::Rewriter};
 use crate::{
     coding::{ContentCoding, DecodedBody, Decoder},
     headers,
@@ -54,7 +55,7 @@ impl ResponseChanges {
         }
     }
 
-    pub(crate) fn apply<R>(self, response: Response<R>) -> Response<ResponseBody<R>> {
+    pub(crate) fn apply<R: Body>(self, response: Response<R>) -> Response<ResponseBody<R>> {
         match self {
             Self::Routed(rewrite) => rewrite.apply(response),
             Self::Unrouted(lookup) => lookup.apply(response),
@@ -76,38 +77,67 @@ impl ResponseRewrite {
         self.response_model != ResponseModel::Unchanged || self.routed.is_fallback()
     }
 
-    /// Returns the name of the model in the response, as a JSON string literal.
+    /// Returns the name of the model in the response.
+    fn name(&self) -> &str {
+        match self.response_model {
+            ResponseModel::Requested if !self.routed.is_fallback() => self.routed.requested(),
+            _ => None,
+        }
+        .unwrap_or(self.routed.name())
+    }
+
+    /// Returns the name as a JSON string literal.
     fn name_literal(&self) -> Bytes {
-        let served = self.routed.entry().name_literal();
-        match (self.response_model, self.routed.requested()) {
-            (ResponseModel::Requested, Some(requested))
-                if !self.routed.is_fallback() && requested != self.routed.name() =>
-            {
-                Value::from(requested).to_string().into()
-            }
-            _ => served.clone(),
+        let (name, entry) = (self.name(), self.routed.entry());
+        if name == entry.name() {
+            entry.name_literal().clone()
+        } else {
+            Value::from(name).to_string().into()
         }
     }
 
-    fn apply<R>(self, response: Response<R>) -> Response<ResponseBody<R>> {
+    fn apply<R: Body>(self, response: Response<R>) -> Response<ResponseBody<R>> {
         let (mut head, body) = response.into_parts();
         if self.adds_headers {
             self.set_headers(&mut head.headers);
         }
-        let format = if self.names_model() {
-            format(&head, self.event_model_parent)
-        } else {
-            None
-        };
-        let body = match format {
-            Some(format) => {
-                let rewriter = ModelRewriter::new(format, self.name_literal());
-                rewrite(&mut head.headers, body, rewriter)
-            }
+        let body = match self.rewriter(&head, &body) {
+            Some(rewriter) => rewrite(&mut head.headers, body, rewriter),
             None => ResponseBody::inner(body),
         };
         head.extensions.insert(self.routed);
         Response::from_parts(head, body)
+    }
+
+    /// Returns the rewriter of the body; `None` leaves the body unchanged.
+    fn rewriter<R: Body>(&self, head: &Parts, body: &R) -> Option<Rewriter> {
+        if !self.names_model() {
+            return None;
+        }
+        if head.status.is_client_error() || head.status.is_server_error() {
+            let least = headers::content_length(&head.headers).unwrap_or(0);
+            let is_short = least.max(body.size_hint().lower()) <= IdRewriter::MAX_LEN as u64;
+            let format = text_format(&head.headers).filter(|_| is_short)?;
+            return Some(Rewriter::Error(self.error_rewriter(format)));
+        }
+        let format = format(head, self.event_model_parent)?;
+        let rewriter = ModelRewriter::new(format, self.name_literal());
+        Some(Rewriter::Model(rewriter))
+    }
+
+    fn error_rewriter(&self, format: TextFormat) -> IdRewriter {
+        let (id, name) = match format {
+            TextFormat::Json => {
+                let without_quotes = |literal: Bytes| literal.slice(1..literal.len() - 1);
+                let id = self.routed.entry().id_literal().clone();
+                (without_quotes(id), without_quotes(self.name_literal()))
+            }
+            TextFormat::Plain => {
+                let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+                (bytes(self.routed.id()), bytes(self.name()))
+            }
+        };
+        IdRewriter::new(format, id, name)
     }
 
     fn set_headers(&self, headers: &mut HeaderMap) {
@@ -137,7 +167,7 @@ impl IdLookup {
             Some((format, catalog)) => {
                 let lookup = move |id: &[u8]| name_of_id(&catalog, id);
                 let rewriter = ModelRewriter::with_lookup(format, lookup);
-                rewrite(&mut head.headers, body, rewriter)
+                rewrite(&mut head.headers, body, Rewriter::Model(rewriter))
             }
             None => ResponseBody::inner(body),
         };
@@ -158,12 +188,7 @@ fn format(head: &Parts, event_model_parent: Option<&'static str>) -> Option<Resp
     if !is_whole {
         return None;
     }
-    let value = head.headers.get(CONTENT_TYPE)?;
-    if value == "application/json" {
-        // The common case.
-        return Some(ResponseFormat::Json);
-    }
-    let essence = value.to_str().ok()?.split(';').next()?.trim();
+    let essence = media_type(&head.headers)?;
     if essence.eq_ignore_ascii_case("text/event-stream") {
         return Some(ResponseFormat::Events {
             parent: event_model_parent,
@@ -178,9 +203,25 @@ fn format(head: &Parts, event_model_parent: Option<&'static str>) -> Option<Resp
     headers::is_json(essence).then_some(ResponseFormat::Json)
 }
 
+/// Returns the format of an error message; `None` leaves it unchanged. HTML is no text: the name
+/// may be the client's own.
+fn text_format(headers: &HeaderMap) -> Option<TextFormat> {
+    let essence = media_type(headers)?;
+    if essence.eq_ignore_ascii_case("text/plain") {
+        return Some(TextFormat::Plain);
+    }
+    headers::is_json(essence).then_some(TextFormat::Json)
+}
+
+/// Returns the media type without its parameters.
+fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next()?.trim())
+}
+
 /// Returns the body as it is to be sent, and updates the headers that describe it. A body whose
 /// content coding is not supported stays as it is.
-fn rewrite<R>(headers: &mut HeaderMap, body: R, rewriter: ModelRewriter) -> ResponseBody<R> {
+fn rewrite<R>(headers: &mut HeaderMap, body: R, rewriter: Rewriter) -> ResponseBody<R> {
     let Some(decoder) = decoder(headers) else {
         return ResponseBody::inner(body);
     };

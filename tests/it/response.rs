@@ -136,18 +136,15 @@ async fn response_model_decides_the_name_but_of_a_fallback() {
 }
 
 #[tokio::test]
-async fn encoded_partial_error_and_other_responses_pass_unchanged() {
+async fn encoded_partial_and_other_responses_pass_unchanged() {
     let json = r#"{"model":"0xb603"}"#;
     let mut encoded = full(JSON, json);
     let encoding = "compress".parse().unwrap();
     encoded.headers_mut().insert("content-encoding", encoding);
-    let mut error = full(JSON, json);
-    *error.status_mut() = StatusCode::BAD_REQUEST;
     let mut partial = full(JSON, json);
     *partial.status_mut() = StatusCode::PARTIAL_CONTENT;
     for mut response in [
         encoded,
-        error,
         partial,
         full("text/plain", json),
         Response::new(Full::from(json)),
@@ -158,6 +155,55 @@ async fn encoded_partial_error_and_other_responses_pass_unchanged() {
         assert_eq!(response.headers()["content-length"], "18");
         assert_eq!(text(response).await, json);
     }
+}
+
+#[tokio::test]
+async fn error_message_has_the_name_in_place_of_the_id() {
+    let json = |model: &str| format!(r#"{{"error":"no capacity for \n{model}, {model}"}}"#);
+    let long = |model: &str| format!("{{\"a\":\"{}\",\"b\":\"{model}\"}}", "a".repeat(64 << 10));
+    for (content_type, make, is_rewritten) in [
+        (JSON, &json as &dyn Fn(&str) -> String, true),
+        ("application/problem+json", &json, true),
+        (
+            "text/plain; charset=utf-8",
+            &|model| format!("{model}: no"),
+            true,
+        ),
+        ("text/html", &|model| format!("<p>{model}</p>"), false),
+        (EVENTS, &|model| format!("data: {model}\n\n"), false),
+        (JSON, &long, false),
+    ] {
+        for (response_model, name) in [
+            (ResponseModel::Unchanged, None),
+            (ResponseModel::Served, Some("venice-uncensored")),
+            (ResponseModel::Requested, Some("Venice-Uncensored")),
+        ] {
+            let expected = name.filter(|_| is_rewritten).unwrap_or("0xb603");
+            for status in [400, 404, 500, 503] {
+                let frames = make("0xb603");
+                let frames = frames
+                    .as_bytes()
+                    .chunks(50_000)
+                    .map(|part| data(std::str::from_utf8(part).unwrap()));
+                let mut response = with_type(content_type, ScriptedBody::new(frames));
+                *response.status_mut() = StatusCode::from_u16(status).unwrap();
+                let response = rewrite(CHAT, response, |config| {
+                    config.response_model(response_model)
+                });
+                let response = response.await;
+                assert_eq!(text(response).await, make(expected), "{content_type}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn long_error_keeps_its_length() {
+    let body = "x".repeat((64 << 10) + 1);
+    let mut response = with_type(JSON, Full::<Bytes>::from(body));
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    let response = rewrite(CHAT, response, served).await;
+    assert_eq!(response.body().size_hint().exact(), Some((64 << 10) + 1));
 }
 
 #[tokio::test]

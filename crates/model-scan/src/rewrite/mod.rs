@@ -1,10 +1,12 @@
-//! Sets the `model` of a response as it streams by: bytes in, bytes out.
+//! Sets the `model` of a response as it streams by, and the ID in an error message: bytes in, bytes
+//! out.
 //!
 //! A response is trusted more than a request: one that is not valid JSON is not rejected but passes
 //! unchanged.
 
 mod events;
 mod finder;
+mod id;
 mod lines;
 #[cfg(any(test, feature = "oracle"))]
 pub(crate) mod oracle;
@@ -15,6 +17,7 @@ use std::{fmt, ops::Range};
 
 use bytes::{Bytes, BytesMut};
 
+pub use self::id::{IdRewriter, TextFormat};
 use self::{events::Events, finder::Finder, lines::Lines};
 
 /// The number of bytes by which documents are scanned. A model field that begins in one step and
