@@ -91,6 +91,7 @@ impl RequestContext {
             telemetry: RequestTelemetry::start(
                 // Other endpoints are no operation of generative AI.
                 target.endpoint.is_inference().then_some(target.operation),
+                Arc::clone(&shared.fallback_warnings),
             ),
             dialect: Dialect::of(head.uri.path()),
             hook: hook.map(|hook| Box::new((hook, head.uri.clone()))),

@@ -266,7 +266,7 @@
 //!
 //! | event | level | target | fields |
 //! |---|---|---|---|
-//! | routing to the fallback model | `WARN` | `tower_model_routing` | `requested`, `served` |
+//! | routing to the fallback model, at most once a second for each requested name | `WARN` | `tower_model_routing` | `requested`, `served`, `left_out` (warnings since the last one) |
 //! | a rejection with a 5xx status: its message | `WARN` | `tower_model_routing` | `code`, `cause` |
 //! | another rejection: its message | `DEBUG` | `tower_model_routing` | `code` |
 //! | a refresh of the catalog | `INFO` if it changed, `DEBUG` if not, `WARN` if the refresh failed or names are ambiguous | begins with `tower_model_routing::registry` | `registry` and others |

@@ -10,6 +10,7 @@ use crate::{
     request::{BufferBudget, EndpointTable},
     resolve::Policy,
     response::{IdLookup, RejectionHook, ResponseChanges, ResponseModel},
+    telemetry::FallbackWarnings,
 };
 
 /// The settings and the state that all services of one layer share.
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) response_headers: bool,
     pub(crate) response_model: ResponseModel,
     pub(crate) rejection_hook: Option<RejectionHook>,
+    pub(crate) fallback_warnings: Arc<FallbackWarnings>,
 }
 
 impl Shared {
