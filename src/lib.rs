@@ -320,7 +320,9 @@ pub use layer::ModelRoutingLayer;
 pub use models::ModelListService;
 pub use request::RoutedBody;
 pub use resolve::{MissingModel, RoutedModel, UnknownModel};
-pub use response::{ModelListBody, Rejection, RejectionCode, ResponseBody, ResponseModel};
+pub use response::{
+    ModelListBody, Rejection, RejectionCode, ResponseBody, ResponseModel, error_response,
+};
 pub use service::ModelRouting;
 
 /// The README's snippets are tests too.

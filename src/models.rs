@@ -23,7 +23,7 @@ use crate::{
     endpoint::Endpoint,
     registry::{Catalog, ModelEntry, Registry, hex},
     resolve::not_found,
-    response::{Dialect, ErrorObject, ModelListBody, Rejection, RejectionHook, error_response},
+    response::{Dialect, ErrorObject, ModelListBody, Rejection, RejectionHook, error_response_in},
 };
 
 /// A service for `GET …/models`, the models of the catalog, and `GET …/models/{name}`, one of them.
@@ -268,7 +268,7 @@ fn method_not_allowed(headers: &HeaderMap) -> Response<ModelListBody> {
         message: "The model list is read-only. Use GET.",
         suggestions: &[],
     };
-    let mut response = error_response(dialect(headers), &error);
+    let mut response = error_response_in(dialect(headers), &error);
     let allowed = HeaderValue::from_static("GET, HEAD");
     response.headers_mut().insert(ALLOW, allowed);
     response.map(ModelListBody::new)

@@ -457,12 +457,12 @@ impl RoutingConfigBuilder {
     /// and `message.model` in the events of `/responses` and `/messages`. Where the request names no
     /// model, as `GET /v1/responses/{id}`, an ID of the catalog in these places becomes its catalog
     /// name, unless the setting is [`ResponseModel::Unchanged`]; without a catalog it stays.
+    ///
     /// Responses still stream, and nothing else in them changes; `Content-Length` and digests are
-    /// removed. In errors of at
-    /// most 64 KiB, as JSON or `text/plain`, the name takes the place of the ID wherever that stands.
-    /// Partial responses (206) and other types stay as they are. The
-    /// inner service is asked for responses [without an encoding](crate#compression): compress
-    /// outside of this layer.
+    /// removed. In errors of at most 64 KiB, as JSON or `text/plain`, the name takes the place of the
+    /// ID wherever that stands. Partial responses (206) and other types stay as they are. The inner
+    /// service is asked for responses [without an encoding](crate#compression): compress outside of
+    /// this layer.
     pub fn response_model(mut self, model: ResponseModel) -> Self {
         self.response_model = model;
         self
