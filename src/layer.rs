@@ -73,6 +73,7 @@ impl ModelRoutingLayer {
                 response_headers: config.response_headers,
                 response_model: config.response_model,
                 rejection_hook: config.rejection_hook,
+                fallback_warnings: Arc::default(),
             }),
         }
     }

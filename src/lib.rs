@@ -149,8 +149,8 @@
 //! the encoded data declares for its window is part of the held bytes of all requests until the
 //! body ends. A body makes progress by the bytes that are received, not by those that are decoded.
 //!
-//! Where [`ResponseModel`] changes the response, the request goes on with
-//! `Accept-Encoding: identity`. A response that is encoded all the same is decoded with the feature;
+//! Where [`ResponseModel`] changes the response, or a fallback serves, the request goes on with
+//! `Accept-Encoding: identity`; requests that name no model keep theirs. A response that is encoded all the same is decoded with the feature;
 //! otherwise its model stays as it is, and it is counted as
 //! [`model_routing_responses_unread_total`](#metrics). Compress responses for clients outside of
 //! the layer.
@@ -266,7 +266,7 @@
 //!
 //! | event | level | target | fields |
 //! |---|---|---|---|
-//! | routing to the fallback model | `WARN` | `tower_model_routing` | `requested`, `served` |
+//! | routing to the fallback model, at most once a second for each requested name | `WARN` | `tower_model_routing` | `requested`, `served`, `left_out` (warnings since the last one) |
 //! | a rejection with a 5xx status: its message | `WARN` | `tower_model_routing` | `code`, `cause` |
 //! | another rejection: its message | `DEBUG` | `tower_model_routing` | `code` |
 //! | a response whose content coding hides its model | `DEBUG` | `tower_model_routing` | `coding` |
@@ -321,7 +321,9 @@ pub use layer::ModelRoutingLayer;
 pub use models::ModelListService;
 pub use request::RoutedBody;
 pub use resolve::{MissingModel, RoutedModel, UnknownModel};
-pub use response::{ModelListBody, Rejection, RejectionCode, ResponseBody, ResponseModel};
+pub use response::{
+    ModelListBody, Rejection, RejectionCode, ResponseBody, ResponseModel, error_response,
+};
 pub use service::ModelRouting;
 
 /// The README's snippets are tests too.

@@ -22,7 +22,7 @@ use crate::{
     resolve::{
         Outcome, ResolveError, RoutedModel, resolve_known, resolve_missing, resolve_unknown,
     },
-    response::{Rejection, ResponseRewrite},
+    response::{Rejection, ResponseChanges, ResponseRewrite},
     shared::Shared,
 };
 
@@ -57,8 +57,8 @@ pub(crate) struct ForwardPlan<S, B> {
     pub(crate) request: Request<RoutedBody<B>>,
     /// Whether the layer may reject the request while the inner service is not ready.
     pub(crate) can_reject: bool,
-    /// `None` if the request is forwarded unchanged.
-    pub(crate) rewrite: Option<ResponseRewrite>,
+    /// `None` if the response passes as it is.
+    pub(crate) changes: Option<ResponseChanges>,
     /// `None` if nothing is left to scan.
     pub(crate) late_rejection_rx: Option<oneshot::Receiver<Rejection>>,
 }
@@ -203,36 +203,38 @@ where
             target,
             shared,
         } = self;
-        let rewrite = routed.clone().map(|routed| ResponseRewrite {
-            routed,
-            adds_headers: shared.response_headers,
-            response_model: shared.response_model,
-            event_model_parent: target.event_model_parent,
-        });
-        if let Some(routed) = routed {
-            let entry = routed.entry();
-            let id = Replacement {
-                text: entry.id(),
-                literal: entry.id_literal(),
-            };
-            if let Some(delta) = request.body_mut().as_mut().splice(id)? {
-                headers::update_length_and_digests(request.headers_mut(), delta);
-            }
-            if let Some(rewrite) = &rewrite {
+        let changes = match routed {
+            Some(routed) => {
+                let entry = routed.entry();
+                let id = Replacement {
+                    text: entry.id(),
+                    literal: entry.id_literal(),
+                };
+                if let Some(delta) = request.body_mut().as_mut().splice(id)? {
+                    headers::update_length_and_digests(request.headers_mut(), delta);
+                }
+                if let Some(id_header) = &shared.id_header {
+                    let id = entry.id_header_value().clone();
+                    request.headers_mut().insert(id_header, id);
+                }
+                request.extensions_mut().insert(routed.clone());
+                let rewrite = ResponseRewrite {
+                    routed,
+                    adds_headers: shared.response_headers,
+                    response_model: shared.response_model,
+                    event_model_parent: target.event_model_parent,
+                };
                 rewrite.set_accept_encoding(request.headers_mut());
+                Some(ResponseChanges::Routed(rewrite))
             }
-            if let Some(id_header) = &shared.id_header {
-                let id = entry.id_header_value().clone();
-                request.headers_mut().insert(id_header, id);
-            }
-            request.extensions_mut().insert(routed);
-        }
+            None => shared.unrouted_changes(target.event_model_parent),
+        };
         let late_rejection_rx = request.body_mut().as_mut().late_rejection();
         Ok(ForwardPlan {
             service,
             request: request.map(RoutedBody::inspected),
             can_reject: target.is_strict,
-            rewrite,
+            changes,
             late_rejection_rx,
         })
     }

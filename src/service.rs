@@ -120,8 +120,9 @@ where
         }
         match inspect(&head, &self.shared.endpoints, self.shared.other_paths) {
             Inspection::Pass => {
-                let body = RoutedBody::untouched(body);
-                ResponseFuture::pass(self.inner.clone(), Request::from_parts(head, body))
+                let request = Request::from_parts(head, RoutedBody::untouched(body));
+                let changes = self.shared.unrouted_changes(None);
+                ResponseFuture::pass(self.inner.clone(), request, changes)
             }
             Inspection::Reject(target, rejection) => {
                 let context = RequestContext::new(&head, &target, &self.shared);

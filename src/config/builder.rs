@@ -401,14 +401,20 @@ impl RoutingConfigBuilder {
         self
     }
 
-    /// Sets the model that a response names. The default is [`ResponseModel::Unchanged`].
+    /// Sets the model that a response names. The default is [`ResponseModel::Unchanged`]. A response
+    /// of a fallback names the model that served in any case.
     ///
-    /// This concerns the top-level `model` of JSON and of every server-sent event, and
-    /// `response.model` and `message.model` in the events of `/responses` and `/messages`.
+    /// This concerns the top-level `model` of JSON, of every server-sent event and of every line of
+    /// newline-delimited JSON (`application/x-ndjson`, `application/jsonl`), and `response.model`
+    /// and `message.model` in the events of `/responses` and `/messages`. Where the request names no
+    /// model, as `GET /v1/responses/{id}`, an ID of the catalog in these places becomes its catalog
+    /// name, unless the setting is [`ResponseModel::Unchanged`]; without a catalog it stays.
+    ///
     /// Responses still stream, and nothing else in them changes; `Content-Length` and digests are
-    /// removed. Responses that are not successful, or not JSON or events, stay as they are. The
-    /// inner service is asked for responses [without an encoding](crate#compression): compress
-    /// outside of this layer.
+    /// removed. In errors of at most 64 KiB, as JSON or `text/plain`, the name takes the place of the
+    /// ID wherever that stands. Partial responses (206) and other types stay as they are. The inner
+    /// service is asked for responses [without an encoding](crate#compression): compress outside of
+    /// this layer.
     pub fn response_model(mut self, model: ResponseModel) -> Self {
         self.response_model = model;
         self

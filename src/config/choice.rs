@@ -3,7 +3,10 @@
 use std::{fmt::Display, str::FromStr};
 
 use super::ConfigError;
-use crate::resolve::{MissingModel, UnknownModel};
+use crate::{
+    resolve::{MissingModel, UnknownModel},
+    response::ResponseModel,
+};
 
 impl FromStr for UnknownModel {
     type Err = ConfigError;
@@ -20,6 +23,15 @@ impl FromStr for MissingModel {
     /// Parses [`as_str`](Self::as_str), ignoring case and white space around it.
     fn from_str(text: &str) -> Result<Self, ConfigError> {
         parse("missing_model", text, &Self::ALL)
+    }
+}
+
+impl FromStr for ResponseModel {
+    type Err = ConfigError;
+
+    /// Parses [`as_str`](Self::as_str), ignoring case and white space around it.
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        parse("response_model", text, &Self::ALL)
     }
 }
 
