@@ -97,7 +97,8 @@ class FormBodies:
         end = lambda: random.choice(LINE_ENDS) if random.random() < odd else "\r\n"
         parts = [self.part(boundary, odd, end) for _ in range(random.choice((0, 1, 1, 2, 3)))]
         if random.random() < 0.95:
-            model = f'Content-Disposition: form-data; name="model"{end()}{end()}V'
+            head = random.choice(("", "", "", "Content-Type: text/plain; charset=utf-8", "Content-Length: 1"))
+            model = f'Content-Disposition: form-data; name="model"{end()}{head}{end() if head else ""}{end()}V'
             parts.insert(random.randint(0, len(parts)), model)
         text = random.choice(("preamble\r\n", "\r\n", "\n", "-", "--", "preamble")) if random.random() < odd else ""
         for part in parts:

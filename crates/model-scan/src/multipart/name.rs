@@ -53,11 +53,11 @@ fn readings(raw: &str) -> impl Iterator<Item = String> {
 
 /// Returns whether the name is `model` in any letter case, with white space or punctuation around
 /// it (servers trim), or with an index: `model[]` and `model[x]` make `model` an array or an object
-/// in PHP, Rails and multer for Node.
+/// in PHP, Rails and multer for Node, and `model.x` in connect-multiparty.
 fn is_near_model(name: &str) -> bool {
     let name = trim(name).as_bytes();
     let (head, tail) = name.split_at(name.len().min(5));
-    head.eq_ignore_ascii_case(b"model") && (tail.is_empty() || tail[0] == b'[')
+    head.eq_ignore_ascii_case(b"model") && (tail.is_empty() || matches!(tail[0], b'[' | b'.'))
 }
 
 fn trim(name: &str) -> &str {

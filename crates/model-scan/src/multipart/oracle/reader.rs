@@ -211,7 +211,10 @@ fn head(headers: &[(String, &str)]) -> Option<(bool, Option<usize>)> {
         let plain = percent_decode_str(&plain).decode_utf8_lossy();
         let plain = plain.to_ascii_lowercase();
         let trimmed = plain.trim_matches(|c: char| !c.is_alphanumeric() && c != '_' && c != '-');
-        trimmed == "model" || trimmed.starts_with("model[") || trimmed == "_charset_"
+        trimmed == "model"
+            || trimmed.starts_with("model[")
+            || trimmed.starts_with("model.")
+            || trimmed == "_charset_"
     };
     let near = near(name) || name.split(['"', '\'']).any(near);
     (!near).then_some((false, length))

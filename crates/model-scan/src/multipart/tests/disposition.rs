@@ -111,6 +111,7 @@ fn name_that_some_server_reads_as_model_is_ambiguous() {
         "%22model%22",
         "model[]",
         "model[x]",
+        "model.x",
         "Model[0]",
         "[model]",
         "(model)",
