@@ -7,7 +7,6 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
-    time::{Duration, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -221,11 +220,30 @@ fn model(entry: &ModelEntry) -> Value {
 
 /// Returns the time in seconds since the Unix epoch as RFC 3339 has it, which ends with the year
 /// 9999.
+///
+/// By days of a year that begins in March: Hinnant, "chrono-Compatible Low-Level Date Algorithms",
+/// `civil_from_days`. A crate for it would be one more in every user's build.
 fn rfc3339(seconds: u64) -> Option<String> {
     const LAST_SECOND: u64 = 253_402_300_799;
+    const DAYS_OF_400_YEARS: u64 = 146_097;
 
-    let time = UNIX_EPOCH + Duration::from_secs(Some(seconds).filter(|at| *at <= LAST_SECOND)?);
-    Some(humantime::format_rfc3339_seconds(time).to_string())
+    let (days, time) = (seconds / 86_400, seconds % 86_400);
+    // From the first of March of the year 0.
+    let days = days + 719_468;
+    let (era, day) = (days / DAYS_OF_400_YEARS, days % DAYS_OF_400_YEARS);
+    let year_of_era = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_based = (5 * day + 2) / 153;
+    let month = if march_based < 10 {
+        march_based + 3
+    } else {
+        march_based - 9
+    };
+    let year = 400 * era + year_of_era + u64::from(month <= 2);
+    let day = day - (153 * march_based + 2) / 5 + 1;
+    let (hour, minute, second) = (time / 3_600, time / 60 % 60, time % 60);
+    (seconds <= LAST_SECOND)
+        .then(|| format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"))
 }
 
 /// Returns the name after `/models/`; `None` for the model list.
@@ -357,9 +375,19 @@ mod tests {
     }
 
     #[test]
-    fn dates_end_with_the_year_9999() {
-        assert_eq!(rfc3339(1_735_689_600).unwrap(), "2025-01-01T00:00:00Z");
-        assert_eq!(rfc3339(253_402_300_799).unwrap(), "9999-12-31T23:59:59Z");
+    fn dates_have_leap_days_and_end_with_the_year_9999() {
+        for (seconds, expected) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_827_696, "2000-02-29T12:34:56Z"),
+            (1_709_251_199, "2024-02-29T23:59:59Z"),
+            (1_709_251_200, "2024-03-01T00:00:00Z"),
+            (1_735_689_600, "2025-01-01T00:00:00Z"),
+            (4_107_542_399, "2100-02-28T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+            (253_402_300_799, "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(rfc3339(seconds).unwrap(), expected);
+        }
         for seconds in [253_402_300_800, u64::MAX] {
             assert_eq!(rfc3339(seconds), None);
         }
