@@ -82,7 +82,7 @@ pub(crate) enum Reason {
     /// The boundary within a part's content, not as a delimiter: after `--`, at the start of a line,
     /// in the model, or before a Content-Disposition.
     DelimiterInContent,
-    /// The boundary within a part's head: after `--`, or at the start of a line.
+    /// The boundary within a part's head.
     DelimiterInHead,
     /// Something other than line ends after the close delimiter.
     AfterClose,

@@ -249,7 +249,7 @@ impl MultipartScanner {
         };
         // Django and Tornado look for delimiters first, wherever they are.
         let delimiter = self.delimiter.find(line);
-        if let Some(i) = delimiter.or(self.lookalikes.begins(line).then_some(0)) {
+        if let Some(i) = delimiter.or_else(|| self.lookalikes.split(line)) {
             let at = line_at + i as u64;
             return Err(MultipartError::invalid(Reason::DelimiterInHead, at));
         }

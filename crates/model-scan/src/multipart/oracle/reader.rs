@@ -80,7 +80,7 @@ fn part<'a>(piece: &'a [u8], boundary: &[u8]) -> Option<(bool, &'a [u8], Option<
     }
     let mut headers = Vec::new();
     for (_, line) in &lines[..empty] {
-        if line.starts_with(boundary) {
+        if has_lookalike(line, boundary, true) {
             return None;
         }
         let line = std::str::from_utf8(line).ok()?;

@@ -227,6 +227,21 @@ fn delimiter_within_a_head_is_rejected() {
 }
 
 #[test]
+fn boundary_within_a_head_is_rejected() {
+    // Sanic splits the form there.
+    for header in ["X: aXyZb", "aXyZ: b"] {
+        for part in [FILE, MODEL] {
+            let form = form(&[(&format!("{}\r\n{header}", part.0), part.1)]);
+            let offset = form.find(header).unwrap() + header.find("XyZ").unwrap();
+            assert_invalid(form, Reason::DelimiterInHead, offset);
+        }
+    }
+    // One character is in every head.
+    let form = form(&[MODEL]).replace("--XyZ", "--o");
+    assert!(scan_with("o", form).unwrap().is_some());
+}
+
+#[test]
 fn form_without_parts_is_accepted() {
     assert_eq!(scan("--XyZ--"), Ok(None));
     assert_eq!(scan("--XyZ--\r\n"), Ok(None));
