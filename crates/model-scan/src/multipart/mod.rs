@@ -5,8 +5,8 @@
 //!
 //! - Delimiters: CRLF, `--boundary`, CRLF, without padding; `--boundary` occurs nowhere else,
 //!   neither in content nor in heads, no other line begins with the boundary, and neither heads nor
-//!   the model contain one of two characters or more. Only one empty line may come before the first delimiter,
-//!   and only CRLF after the close delimiter, which is required.
+//!   the model contain one of two characters or more. Only one empty line may come before the first
+//!   delimiter, and only CRLF after the close delimiter, which is required.
 //! - Heads: lines end in CRLF and are UTF-8 without control characters, each `Name: value`, not
 //!   folded, at most 4 KiB and 8 headers. A Content-Length must be right, a charset UTF-8, the type
 //!   none whose content is a form, a multipart or a message, and a transfer encoding one that
