@@ -42,7 +42,7 @@ impl RequestTelemetry {
             model_routing.served = field::Empty,
             model_routing.id = field::Empty,
             model_routing.resolved_by = field::Empty,
-            error.type = field::Empty,
+            "error.type" = field::Empty,
         );
         Self {
             span,
