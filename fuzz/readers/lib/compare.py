@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from request import Request
+from request import Forwarded, Request
 from workers import Ended
 
 EXCLUSIONS = Path(__file__).resolve().parent.parent / "exclusions.toml"
@@ -116,8 +116,6 @@ class Comparison:
 
     def self_test(self):
         """Passes bodies to the readers that the layer refuses; each kind must give both findings."""
-        from request import Forwarded
-
         failed = False
         for kind, bodies in KNOWN_BAD.items():
             content_type = PLAIN[kind][0]

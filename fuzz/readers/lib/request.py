@@ -56,6 +56,11 @@ class Layer:
             self.process.stdin.flush()
             return [self._forwarded() for _ in requests]
 
+    def close(self):
+        """Ends the process, which ends with its input."""
+        self.process.stdin.close()
+        self.process.wait()
+
     def _forwarded(self):
         code, id, content_type, body = (self._field() for _ in range(4))
         # No server has blanks around the value of a header.
