@@ -22,7 +22,7 @@ use crate::{
     headers,
     pending::{CatalogWait, ForwardPlan, NextStep, PendingRequest},
     request::{Inspected, ModelReader, Requested, RoutedBody, Target},
-    response::{Dialect, Rejection, RejectionHook, ResponseBody, ResponseRewrite},
+    response::{Dialect, Rejection, RejectionHook, ResponseBody, ResponseChanges},
     shared::Shared,
     telemetry::RequestTelemetry,
 };
@@ -68,7 +68,7 @@ pin_project! {
         Call {
             #[pin]
             inner: F,
-            rewrite: Option<ResponseRewrite>,
+            changes: Option<ResponseChanges>,
             late_rejection_rx: Option<oneshot::Receiver<Rejection>>,
         },
         Reject { rejection: Rejection },
@@ -91,6 +91,7 @@ impl RequestContext {
             telemetry: RequestTelemetry::start(
                 // Other endpoints are no operation of generative AI.
                 target.endpoint.is_inference().then_some(target.operation),
+                Arc::clone(&shared.fallback_warnings),
             ),
             dialect: Dialect::of(head.uri.path()),
             hook: hook.map(|hook| Box::new((hook, head.uri.clone()))),
@@ -111,13 +112,18 @@ where
     S: Service<Request<RoutedBody<B>>>,
     B: Body<Data: Buf, Error: Into<BoxError>>,
 {
-    /// Calls `service` with an untouched request once it is ready.
-    pub(crate) fn pass(service: S, request: Request<RoutedBody<B>>) -> Self {
+    /// Calls `service` with an untouched request once it is ready, and makes these changes to the
+    /// response.
+    pub(crate) fn pass(
+        service: S,
+        request: Request<RoutedBody<B>>,
+        changes: Option<ResponseChanges>,
+    ) -> Self {
         let plan = ForwardPlan {
             service,
             request,
             can_reject: false,
-            rewrite: None,
+            changes,
             late_rejection_rx: None,
         };
         Self {
@@ -239,18 +245,18 @@ where
                     };
                     match plan.service.poll_ready(cx) {
                         Poll::Ready(result) => {
+                            result?;
                             if let Some(context) = context {
-                                let rewrite = plan.rewrite.as_ref();
-                                let routed = rewrite.map(|rewrite| &rewrite.routed);
+                                let changes = plan.changes.as_ref();
+                                let routed = changes.and_then(ResponseChanges::routed);
                                 context.telemetry.forwarded(routed);
                             }
-                            result?;
                             let Some(mut plan) = slot.take() else {
                                 unreachable!("the slot was filled above")
                             };
                             State::Call {
                                 inner: plan.service.call(plan.request),
-                                rewrite: plan.rewrite,
+                                changes: plan.changes,
                                 late_rejection_rx: plan.late_rejection_rx,
                             }
                         }
@@ -262,7 +268,7 @@ where
                 }
                 StateProj::Call {
                     inner,
-                    rewrite,
+                    changes,
                     late_rejection_rx,
                 } => {
                     let result = inner.poll(cx);
@@ -277,8 +283,8 @@ where
                         continue;
                     }
                     let response = ready!(result)?;
-                    return Poll::Ready(Ok(match rewrite.take() {
-                        Some(rewrite) => rewrite.apply(response),
+                    return Poll::Ready(Ok(match changes.take() {
+                        Some(changes) => changes.apply(response),
                         None => response.map(ResponseBody::inner),
                     }));
                 }

@@ -75,6 +75,7 @@ impl ModelRoutingLayer {
                 response_model: config.response_model,
                 rejection_hook: config.rejection_hook,
                 checked_catalog: Default::default(),
+                fallback_warnings: Arc::default(),
             }),
         }
     }

@@ -47,11 +47,12 @@
 //! - **One model.** On [inference endpoints](#endpoints) a body is valid JSON or a strictly spelled
 //!   form, whole. One that some server could read as naming another model (a second `model`, a
 //!   `Model`, a comment, a bad escape) is rejected, and the inner service never sees it complete.
-//! - **No harm elsewhere.** On other paths a model of the catalog is replaced, and every other
-//!   request passes as sent.
+//! - **Other paths.** On paths that are no inference endpoint a model of the catalog is replaced,
+//!   and every other request passes as sent.
 //! - **Freshness.** Requests refresh the catalog, in tasks of their own; under steady traffic no
 //!   request waits for one. If the registry fails, the last good catalog is used. A name that is
-//!   not in the catalog refreshes it first, so that a model published a moment ago is found.
+//!   not in the catalog refreshes it first, so that a model published a moment ago is found; other
+//!   paths do not wait for that.
 //! - **No silent fallback.** A request that another model serves is logged, marked in
 //!   [`RoutedModel`], and in a response header
 //!   [if enabled](RoutingConfigBuilder::response_headers).
@@ -111,10 +112,10 @@
 //! # Inspected requests
 //!
 //! On inference endpoints (all rows but the last two) requests of any method but `GET`, `HEAD`,
-//! `OPTIONS`, `DELETE`, `TRACE` and `CONNECT` are inspected. Servers differ about a method such as
-//! `post`, and about which of two models holds if the query has a parameter `model` too, so both
-//! are a 400 `ambiguous_model`. Elsewhere only `POST` is inspected. The `Content-Type` decides the
-//! format of the body:
+//! `OPTIONS`, `DELETE`, `TRACE` and `CONNECT` are inspected, and a method such as `post`, which some
+//! servers take for `POST`, is a 400 `ambiguous_model`. Elsewhere only `POST` is inspected. Where the
+//! body must be valid, a parameter `model` in the query is a 400 `ambiguous_model` too, as some
+//! servers prefer it to the body's. The `Content-Type` decides the format of the body:
 //!
 //! | content type | inference endpoints and paths with strict bodies | other paths |
 //! |---|---|---|
@@ -127,8 +128,8 @@
 //! Paths with strict bodies take any model: an unknown one, or a value that is not a string, passes
 //! unchanged.
 //!
-//! On other paths the layer does no harm: it replaces a model that is in the catalog, and all other
-//! requests pass unchanged, whether their model is unknown, missing or no string, their body is
+//! On other paths the layer replaces a model that is in the catalog, and all other requests pass
+//! unchanged, whether their model is unknown, missing or no string, their body is
 //! invalid, or the catalog is unavailable. At most 64 KiB are read, and a request is held for at
 //! most a second. Once a model is replaced, the rest of the body must be valid.
 //! [`OtherPaths::Pass`] turns this off.
@@ -158,7 +159,8 @@
 //! With the cargo feature `decompression`, bodies in `gzip`, `deflate` (the zlib format), `br` and
 //! `zstd` are decoded where they are inspected; the inner service gets the decoded body without
 //! `Content-Encoding`, `Content-Length` and digests. Requests that pass unread stay encoded. The
-//! remaining codings, more than one, and all without the feature are a 415; `identity` is none.
+//! remaining codings, more than one, and all without the feature are a 415; `identity` counts as no
+//! coding.
 //!
 //! | encoded body | response |
 //! |---|---|
@@ -172,27 +174,22 @@
 //! the encoded data declares for its window is part of the held bytes of all requests until the
 //! body ends. A body makes progress by the bytes that are received, not by those that are decoded.
 //!
-//! Where [`ResponseModel`] changes the response, the request goes on with
-//! `Accept-Encoding: identity`. A response that is encoded all the same is decoded with the feature;
+//! Where [`ResponseModel`] changes the response, or a fallback serves, the request goes on with
+//! `Accept-Encoding: identity`; requests that name no model keep theirs. A response that is encoded all the same is decoded with the feature;
 //! otherwise its model stays as it is, and it is counted as
 //! [`model_routing_responses_unread_total`](#metrics). Compress responses for clients outside of
 //! the layer.
 //!
 //! # Order of layers
 //!
-//! | layer | place |
-//! |---|---|
-//! | concurrency limit, `Buffer`, `LoadShed` | Inside: they count requests whose model is known. Outside: they count every request, and a slow body holds its permit until its model is known. |
-//! | timeout | Inside, it measures the inner service. Outside, it measures the body up to the model, and the wait for the inner service too. |
-//! | request decompression | outside, unless the feature [`decompression`](#compression) is on |
-//! | response compression | outside, because a compressed response's model is not rewritten |
-//! | limit on the body's size, tracing, CORS, request IDs, panics | either side |
+//! The guide to [limits](guide::limits) has a table of layers, inside and outside of this one.
 //!
 //! `poll_ready` of [`ModelRouting`] always succeeds. The inner service's readiness is taken once the
 //! model is known, on the clone that is called, so a slow body reserves nothing of a limit inside.
 //! What was buffered of a body that waits for the inner service counts towards
 //! [the limit on held bytes](RoutingConfigBuilder::max_total_held_bytes): past it the response is a
-//! 503. The wait itself has no timeout of this layer. Because `poll_ready` always succeeds, a
+//! 503, except on other paths, where up to 64 KiB and a frame of each request may be held past the
+//! limit. The wait itself has no timeout of this layer. Because `poll_ready` always succeeds, a
 //! `LoadShed` belongs directly around the limit that it guards, not around this layer.
 //!
 //! ## One `ServiceBuilder` or two `Router::layer`s
@@ -244,7 +241,7 @@
 //! | `reqwest` | yes | `registry::ReqwestSource`: the registry over HTTP |
 //! | `rustls` | yes | HTTPS for it, by reqwest's feature `rustls`: see [TLS](#tls) |
 //! | `rustls-no-provider` | no | HTTPS for it, by reqwest's feature `rustls-no-provider` |
-//! | `simd` | yes | vector instructions in the JSON scanner, chosen at run time; without them it is 3 to 40 times slower |
+//! | `simd` | yes | vector instructions in the JSON scanner, chosen at run time; without them it is 4 to 100 times slower |
 //!
 //! # TLS
 //!
@@ -265,6 +262,9 @@
 //! rustls picks its crypto provider by itself only if exactly one is compiled in. A program that
 //! compiles in *ring* and installs none, and takes this crate with default features, has two, and
 //! panics where it builds a TLS configuration: see the second row.
+//!
+//! These tables look at this crate's features only. If another crate of the program turns on
+//! reqwest's TLS, use `ReqwestSource::with_client`, or turn on the same feature of this crate.
 //!
 //! Without one of the two features an `https` URL is a [`ConfigError`]. So is any URL with
 //! `rustls-no-provider` alone and no provider installed.
@@ -292,9 +292,10 @@
 //! | event | level | target | fields |
 //! |---|---|---|---|
 //! | an [alias](RoutingConfigBuilder::alias) whose model the catalog does not have, once for each catalog | `WARN` | `tower_model_routing` | `alias`, `model` |
-//! | routing to the fallback model | `WARN` | `tower_model_routing` | `requested`, `served` |
+//! | routing to the fallback model, at most once a second for each requested name | `WARN` | `tower_model_routing` | `requested`, `served`, `left_out` (warnings since the last one) |
 //! | a rejection with a 5xx status: its message | `WARN` | `tower_model_routing` | `code`, `cause` |
 //! | another rejection: its message | `DEBUG` | `tower_model_routing` | `code` |
+//! | a response whose content coding hides its model | `DEBUG` | `tower_model_routing` | `coding` |
 //! | a refresh of the catalog | `INFO` if it changed, `DEBUG` if not, `WARN` if the refresh failed or names are ambiguous | begins with `tower_model_routing::registry` | `registry` and others |
 //!
 //! In code, an outer service sees each resolution as [`RoutedModel`], and each rejection as
@@ -346,7 +347,9 @@ pub use layer::ModelRoutingLayer;
 pub use models::ModelListService;
 pub use request::RoutedBody;
 pub use resolve::{MissingModel, RoutedModel, UnknownModel};
-pub use response::{ModelListBody, Rejection, RejectionCode, ResponseBody, ResponseModel};
+pub use response::{
+    ModelListBody, Rejection, RejectionCode, ResponseBody, ResponseModel, error_response,
+};
 pub use service::ModelRouting;
 
 /// The README's snippets are tests too.

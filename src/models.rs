@@ -1,4 +1,4 @@
-//! `GET /v1/models` as OpenAI clients expect it.
+//! `GET /v1/models` as clients of OpenAI's and Anthropic's APIs expect it.
 
 use std::{
     convert::Infallible,
@@ -23,7 +23,7 @@ use crate::{
     endpoint::Endpoint,
     registry::{Catalog, ModelEntry, Registry, hex},
     resolve::{Aliases, not_found},
-    response::{Dialect, ErrorObject, ModelListBody, Rejection, RejectionHook, error_response},
+    response::{Dialect, ErrorObject, ModelListBody, Rejection, RejectionHook, error_response_in},
 };
 
 /// A service for `GET …/models`, the models of the catalog, and `GET …/models/{name}`, one of them.
@@ -34,6 +34,12 @@ use crate::{
 /// 503, another method a 405, all with OpenAI's error object, or with Anthropic's if the request has
 /// an `anthropic-version`. The first two are [`Rejection`]s, in the response's extensions too;
 /// [`rejection_response`](Self::rejection_response) sets how they are shown.
+///
+/// The list and its items have the fields of OpenAI's API, those of Anthropic's (`type`,
+/// `display_name`, `created_at`; `has_more`, `first_id`, `last_id`; all models are on one page), and
+/// `blockchainID`, `tags` and `modelType`. The SDKs of OpenAI and Anthropic have typed items. That of
+/// Mistral, which knows no `type` but its own, lists them as `UnknownModelListData`, with the fields
+/// in `raw`. A date after the year 9999 has no `created_at`.
 ///
 /// # Examples
 ///
@@ -177,7 +183,15 @@ impl ModelListService {
         let aliases = self.aliases.exact(catalog);
         let aliases = aliases.map(|(alias, found)| model(alias, found.entry));
         let data: Vec<_> = models.chain(aliases).collect();
-        let list = Bytes::from(json!({ "object": "list", "data": data }).to_string());
+        let id = |model: Option<&Value>| model.map(|model| model["id"].clone());
+        let list = json!({
+            "object": "list",
+            "first_id": id(data.first()),
+            "last_id": id(data.last()),
+            "has_more": false,
+            "data": data,
+        });
+        let list = Bytes::from(list.to_string());
         let etag = format!("\"{}\"", hex(&Sha256::digest(&list)[..16]));
         *rendered = Some(Rendered {
             catalog: Arc::clone(catalog),
@@ -212,17 +226,49 @@ impl<B> Service<Request<B>> for ModelListService {
     }
 }
 
-/// Returns a model as OpenAI's API shows it, with the fields that the marketplace adds.
+/// Returns a model as OpenAI's and Anthropic's APIs show it, with the fields that the marketplace
+/// adds.
 fn model(id: &str, entry: &ModelEntry) -> Value {
     json!({
         "id": id,
         "object": "model",
+        "type": "model",
+        "display_name": entry.name(),
         "created": entry.created_at(),
+        "created_at": rfc3339(entry.created_at()),
         "owned_by": entry.owner().unwrap_or("unknown"),
         "blockchainID": entry.id(),
         "tags": entry.tags(),
         "modelType": entry.model_type().as_str(),
     })
+}
+
+/// Returns the time in seconds since the Unix epoch as RFC 3339 has it, which ends with the year
+/// 9999.
+///
+/// By days of a year that begins in March: Hinnant, "chrono-Compatible Low-Level Date Algorithms",
+/// `civil_from_days`. A crate for it would be one more in every user's build.
+fn rfc3339(seconds: u64) -> Option<String> {
+    const LAST_SECOND: u64 = 253_402_300_799;
+    const DAYS_OF_400_YEARS: u64 = 146_097;
+
+    let (days, time) = (seconds / 86_400, seconds % 86_400);
+    // From the first of March of the year 0.
+    let days = days + 719_468;
+    let (era, day) = (days / DAYS_OF_400_YEARS, days % DAYS_OF_400_YEARS);
+    let year_of_era = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_based = (5 * day + 2) / 153;
+    let month = if march_based < 10 {
+        march_based + 3
+    } else {
+        march_based - 9
+    };
+    let year = 400 * era + year_of_era + u64::from(month <= 2);
+    let day = day - (153 * march_based + 2) / 5 + 1;
+    let (hour, minute, second) = (time / 3_600, time / 60 % 60, time % 60);
+    (seconds <= LAST_SECOND)
+        .then(|| format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"))
 }
 
 /// Returns the name after `/models/`; `None` for the model list.
@@ -260,7 +306,7 @@ fn method_not_allowed(headers: &HeaderMap) -> Response<ModelListBody> {
         message: "The model list is read-only. Use GET.",
         suggestions: &[],
     };
-    let mut response = error_response(dialect(headers), &error);
+    let mut response = error_response_in(dialect(headers), &error);
     let allowed = HeaderValue::from_static("GET, HEAD");
     response.headers_mut().insert(ALLOW, allowed);
     response.map(ModelListBody::new)
@@ -323,20 +369,48 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn has_the_shape_that_openai_clients_expect() {
+    async fn has_the_shape_that_openai_and_anthropic_clients_expect() {
         let (response, body) = send(&service(Some(DOCUMENT)), "GET", "/v1/models", None).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
         assert_eq!(
             serde_json::from_slice::<Value>(&body).unwrap(),
-            json!({"object": "list", "data": [
-                {"id": "Llama 3.2 3B", "object": "model", "created": 7, "owned_by": "0xab",
-                 "blockchainID": "0x1", "tags": ["t"], "modelType": "LLM"},
-                {"id": "meta-llama/Llama-3", "object": "model", "created": 0,
-                 "owned_by": "unknown", "blockchainID": "0x2", "tags": [],
-                 "modelType": "UNKNOWN"},
-            ]})
+            json!({
+                "object": "list",
+                "first_id": "Llama 3.2 3B",
+                "last_id": "meta-llama/Llama-3",
+                "has_more": false,
+                "data": [
+                    {"id": "Llama 3.2 3B", "object": "model", "type": "model",
+                     "display_name": "Llama 3.2 3B", "created": 7,
+                     "created_at": "1970-01-01T00:00:07Z", "owned_by": "0xab",
+                     "blockchainID": "0x1", "tags": ["t"], "modelType": "LLM"},
+                    {"id": "meta-llama/Llama-3", "object": "model", "type": "model",
+                     "display_name": "meta-llama/Llama-3", "created": 0,
+                     "created_at": "1970-01-01T00:00:00Z", "owned_by": "unknown",
+                     "blockchainID": "0x2", "tags": [], "modelType": "UNKNOWN"},
+                ],
+            })
         );
+    }
+
+    #[test]
+    fn dates_have_leap_days_and_end_with_the_year_9999() {
+        for (seconds, expected) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_827_696, "2000-02-29T12:34:56Z"),
+            (1_709_251_199, "2024-02-29T23:59:59Z"),
+            (1_709_251_200, "2024-03-01T00:00:00Z"),
+            (1_735_689_600, "2025-01-01T00:00:00Z"),
+            (4_107_542_399, "2100-02-28T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+            (253_402_300_799, "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(rfc3339(seconds).unwrap(), expected);
+        }
+        for seconds in [253_402_300_800, u64::MAX] {
+            assert_eq!(rfc3339(seconds), None);
+        }
     }
 
     #[tokio::test]

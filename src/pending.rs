@@ -5,7 +5,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Buf;
@@ -22,7 +22,7 @@ use crate::{
     resolve::{
         Outcome, ResolveError, RoutedModel, resolve_known, resolve_missing, resolve_unknown,
     },
-    response::{Rejection, ResponseRewrite},
+    response::{Rejection, ResponseChanges, ResponseRewrite},
     shared::Shared,
 };
 
@@ -61,8 +61,8 @@ pub(crate) struct ForwardPlan<S, B> {
     pub(crate) request: Request<RoutedBody<B>>,
     /// Whether the layer may reject the request while the inner service is not ready.
     pub(crate) can_reject: bool,
-    /// `None` if the request is forwarded unchanged.
-    pub(crate) rewrite: Option<ResponseRewrite>,
+    /// `None` if the response passes as it is.
+    pub(crate) changes: Option<ResponseChanges>,
     /// `None` if nothing is left to scan.
     pub(crate) late_rejection_rx: Option<oneshot::Receiver<Rejection>>,
 }
@@ -101,7 +101,8 @@ where
         }
     }
 
-    /// Waits for the catalog; with best effort at most until the request's timeout.
+    /// Waits for the catalog; with best effort at most until the request's timeout, and then takes
+    /// the expired one, if there is one.
     pub(crate) fn poll_catalog(
         &mut self,
         wait: &mut CatalogFuture,
@@ -112,7 +113,8 @@ where
             Poll::Pending if self.target.is_strict => Poll::Pending,
             Poll::Pending => {
                 let reader = self.request.body_mut().as_mut();
-                reader.poll_timed_out(cx).map(Err)
+                let rejection = ready!(reader.poll_timed_out(cx));
+                Poll::Ready(self.shared.registry.usable().ok_or(rejection))
             }
         }
     }
@@ -149,7 +151,7 @@ where
         };
         match known {
             Some(resolved) => self.next_step(resolved, name.as_deref()),
-            // Most names on other paths are none of a model.
+            // Most names on other paths do not name a model.
             None if !self.target.is_strict => Ok(NextStep::Call(None)),
             None => match self.shared.registry.revalidate_for_miss() {
                 Some(wait) => self.wait(requested, CatalogWait::Miss(wait)),
@@ -239,43 +241,45 @@ where
             is_in_body,
             shared,
         } = self;
-        let rewrite = routed.clone().map(|routed| ResponseRewrite {
-            routed,
-            adds_headers: shared.response_headers,
-            response_model: shared.response_model,
-            event_model_parent: target.event_model_parent,
-        });
-        if let Some(routed) = routed {
-            let entry = routed.entry();
-            let id = Replacement {
-                text: entry.id(),
-                literal: entry.id_literal(),
-            };
-            // A body without a model gets none where the URI names it.
-            if (uri_model.is_none() || is_in_body)
-                && let Some(delta) = request.body_mut().as_mut().splice(id)?
-            {
-                headers::update_length_and_digests(request.headers_mut(), delta);
-            }
-            if let Some(model) = uri_model {
-                let uri = model.replace(request.uri(), entry.id());
-                *request.uri_mut() = uri.map_err(|_| Rejection::uri_too_long())?;
-            }
-            if let Some(rewrite) = &rewrite {
+        let changes = match routed {
+            Some(routed) => {
+                let entry = routed.entry();
+                let id = Replacement {
+                    text: entry.id(),
+                    literal: entry.id_literal(),
+                };
+                // A body without a model gets none where the URI names it.
+                if (uri_model.is_none() || is_in_body)
+                    && let Some(delta) = request.body_mut().as_mut().splice(id)?
+                {
+                    headers::update_length_and_digests(request.headers_mut(), delta);
+                }
+                if let Some(model) = uri_model {
+                    let uri = model.replace(request.uri(), entry.id());
+                    *request.uri_mut() = uri.map_err(|_| Rejection::uri_too_long())?;
+                }
+                if let Some(id_header) = &shared.id_header {
+                    let id = entry.id_header_value().clone();
+                    request.headers_mut().insert(id_header, id);
+                }
+                request.extensions_mut().insert(routed.clone());
+                let rewrite = ResponseRewrite {
+                    routed,
+                    adds_headers: shared.response_headers,
+                    response_model: shared.response_model,
+                    event_model_parent: target.event_model_parent,
+                };
                 rewrite.set_accept_encoding(request.headers_mut());
+                Some(ResponseChanges::Routed(rewrite))
             }
-            if let Some(id_header) = &shared.id_header {
-                let id = entry.id_header_value().clone();
-                request.headers_mut().insert(id_header, id);
-            }
-            request.extensions_mut().insert(routed);
-        }
+            None => shared.unrouted_changes(target.event_model_parent),
+        };
         let late_rejection_rx = request.body_mut().as_mut().late_rejection();
         Ok(ForwardPlan {
             service,
             request: request.map(RoutedBody::inspected),
-            can_reject: target.endpoint.is_inference(),
-            rewrite,
+            can_reject: target.is_strict,
+            changes,
             late_rejection_rx,
         })
     }

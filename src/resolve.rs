@@ -51,8 +51,9 @@ pub struct RoutedModel {
 impl RoutedModel {
     /// Returns the model for a test of a service that takes it from the extensions of a request.
     ///
-    /// `requested` is what the client sent as its model. If it does not stand for `entry`, or is
-    /// `None`, the model is a [fallback](Self::is_fallback).
+    /// `requested` is what the client sent as its model; a blank name counts as none. If it does not
+    /// stand for `entry`, is `None`, or no catalog would have the entry because its name or ID is
+    /// empty, the model is a [fallback](Self::is_fallback).
     ///
     /// # Examples
     ///
@@ -74,6 +75,7 @@ impl RoutedModel {
     /// ```
     pub fn new(entry: impl Into<Arc<ModelEntry>>, requested: Option<&str>) -> Self {
         let entry = entry.into();
+        let requested = requested.filter(|name| !name.trim().is_empty());
         let resolved_by = requested.and_then(|name| {
             // As by a catalog of this entry alone.
             let catalog = Catalog::from_entries([ModelEntry::clone(&entry)]).ok()?;

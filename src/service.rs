@@ -126,8 +126,9 @@ where
             shared.other_paths,
         ) {
             Inspection::Pass => {
-                let body = RoutedBody::untouched(body);
-                ResponseFuture::pass(self.inner.clone(), Request::from_parts(head, body))
+                let request = Request::from_parts(head, RoutedBody::untouched(body));
+                let changes = self.shared.unrouted_changes(None);
+                ResponseFuture::pass(self.inner.clone(), request, changes)
             }
             Inspection::Reject(target, rejection) => {
                 let context = RequestContext::new(&head, &target, &self.shared);

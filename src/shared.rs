@@ -12,8 +12,8 @@ use crate::{
     registry::{Catalog, Registry},
     request::{BufferBudget, EndpointTable, UriTemplates},
     resolve::Policy,
-    response::{RejectionHook, ResponseModel},
-    telemetry,
+    response::{IdLookup, RejectionHook, ResponseChanges, ResponseModel},
+    telemetry::{self, FallbackWarnings},
 };
 
 /// The settings and the state that all services of one layer share.
@@ -29,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) response_headers: bool,
     pub(crate) response_model: ResponseModel,
     pub(crate) rejection_hook: Option<RejectionHook>,
+    pub(crate) fallback_warnings: Arc<FallbackWarnings>,
     /// A part of the hash of the last catalog that the aliases were compared with.
     pub(crate) checked_catalog: AtomicU64,
 }
@@ -46,5 +47,20 @@ impl Shared {
                 telemetry::alias_absent(alias, model);
             }
         }
+    }
+
+    /// Returns the changes to the response of a request that goes on unchanged, to an endpoint whose
+    /// events have this key. `None` if the response passes as it is.
+    pub(crate) fn unrouted_changes(
+        &self,
+        event_model_parent: Option<&'static str>,
+    ) -> Option<ResponseChanges> {
+        (self.response_model != ResponseModel::Unchanged).then(|| {
+            ResponseChanges::Unrouted(IdLookup {
+                registry: self.registry.clone(),
+                // `GET /v1/responses/{id}?stream=true` has the events of `/v1/responses`.
+                event_model_parent: event_model_parent.or(Some("response")),
+            })
+        })
     }
 }

@@ -3,12 +3,15 @@
 //! Names that a client or the registry chose are sanitized, and recorded as values that subscribers
 //! escape. A client's names never become metric labels.
 
-use std::borrow::Cow;
+mod fallback_warnings;
+
 #[cfg(feature = "metrics")]
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
+use std::{borrow::Cow, sync::Arc};
 
 use tracing::{Span, field};
 
+pub(crate) use self::fallback_warnings::FallbackWarnings;
 use crate::{resolve::RoutedModel, response::Rejection, text::sanitize_for_log};
 
 /// The target of the span and the events of requests.
@@ -21,6 +24,7 @@ const TARGET: &str = "tower_model_routing";
 pub(crate) struct RequestTelemetry {
     span: Span,
     operation: Option<&'static str>,
+    warnings: Arc<FallbackWarnings>,
     #[cfg(feature = "metrics")]
     started: Instant,
 }
@@ -28,7 +32,7 @@ pub(crate) struct RequestTelemetry {
 impl RequestTelemetry {
     /// Starts the span of a request, for an operation of OpenTelemetry's semantic conventions for
     /// generative AI.
-    pub(crate) fn start(operation: Option<&'static str>) -> Self {
+    pub(crate) fn start(operation: Option<&'static str>, warnings: Arc<FallbackWarnings>) -> Self {
         let span = tracing::info_span!(
             target: TARGET,
             "route_model",
@@ -38,11 +42,12 @@ impl RequestTelemetry {
             model_routing.served = field::Empty,
             model_routing.id = field::Empty,
             model_routing.resolved_by = field::Empty,
-            error.type = field::Empty,
+            "error.type" = field::Empty,
         );
         Self {
             span,
             operation,
+            warnings,
             #[cfg(feature = "metrics")]
             started: Instant::now(),
         }
@@ -91,17 +96,28 @@ impl RequestTelemetry {
             self.span.record("model_routing.resolved_by", resolved_by);
         }
         if routed.is_fallback() {
-            self.span.in_scope(|| {
-                tracing::warn!(
-                    target: TARGET,
-                    // Debug format, so that a client cannot forge a line of the log.
-                    requested = ?routed.requested().map(sanitize_for_log),
-                    served = ?sanitize_for_log(routed.name()),
-                    "routing to the fallback model"
-                );
-            });
+            self.warn_of_fallback(routed);
         }
         self.count(resolved_by, Some(routed));
+    }
+
+    /// Logs the fallback, at most once a second for each requested name.
+    fn warn_of_fallback(&self, routed: &RoutedModel) {
+        let requested = routed.requested().map(sanitize_for_log);
+        let name = requested.as_deref().unwrap_or_default();
+        let Some(left_out) = self.warnings.count(name, tokio::time::Instant::now()) else {
+            return;
+        };
+        self.span.in_scope(|| {
+            tracing::warn!(
+                target: TARGET,
+                // Debug format, so that a client cannot forge a line of the log.
+                ?requested,
+                served = ?sanitize_for_log(routed.name()),
+                left_out,
+                "routing to the fallback model"
+            );
+        });
     }
 
     /// Records a request that the inner service does not see.
@@ -157,7 +173,7 @@ pub(crate) fn alias_absent(alias: &str, model: &str) {
 /// Records a response whose model stays as it is, because its content coding is not supported.
 pub(crate) fn response_unread(coding: &str) {
     let coding = sanitize_for_log(coding);
-    tracing::debug!(?coding, "the response's content coding hides its model");
+    tracing::debug!(target: TARGET, ?coding, "the response's content coding hides its model");
     #[cfg(feature = "metrics")]
     metrics::counter!(RESPONSES_UNREAD).increment(1);
 }

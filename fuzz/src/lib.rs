@@ -43,8 +43,9 @@ pub fn rewrite(input: &[u8]) {
         return;
     };
     if let Some((_, frames)) = frames(input) {
-        let format = match format % 4 {
+        let format = match format % 5 {
             0 => ResponseFormat::Json,
+            4 => ResponseFormat::Lines,
             1 => ResponseFormat::Events { parent: None },
             2 => ResponseFormat::Events {
                 parent: Some("response"),

@@ -160,56 +160,8 @@ impl RoutingConfigBuilder {
     /// # }
     /// ```
     ///
-    /// A policy that changes at run time: the new layer shares the registry of the old one, and
-    /// requests take the newest layer. Requests in flight end with the one that they began with.
-    ///
-    /// ```
-    /// use http::{Request, Response};
-    /// use http_body_util::{BodyExt, Full};
-    /// use tokio::sync::watch;
-    /// use tower::{Layer, ServiceExt, service_fn};
-    /// use tower_model_routing::{
-    ///     BoxError, ConfigError, ModelRoutingLayer, RoutedBody, RoutingConfig, UnknownModel,
-    ///     registry::{Catalog, ModelEntry, Registry},
-    /// };
-    ///
-    /// fn layer(
-    ///     registry: &Registry,
-    ///     policy: UnknownModel,
-    /// ) -> Result<ModelRoutingLayer, ConfigError> {
-    ///     let config = RoutingConfig::builder()
-    ///         .registry(registry.clone())
-    ///         .unknown_model(policy)
-    ///         .build()?;
-    ///     Ok(ModelRoutingLayer::new(config))
-    /// }
-    ///
-    /// /// Stands for your upstream.
-    /// async fn echo(
-    ///     request: Request<RoutedBody<Full<bytes::Bytes>>>,
-    /// ) -> Result<Response<Full<bytes::Bytes>>, BoxError> {
-    ///     let body = request.into_body().collect().await?;
-    ///     Ok(Response::new(body.to_bytes().into()))
-    /// }
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), BoxError> {
-    /// # let catalog = Catalog::from_entries([ModelEntry::new("venice-uncensored", "0xb603")])?;
-    /// # let registry = Registry::fixed(catalog);
-    /// let (newest, current) = watch::channel(layer(&registry, UnknownModel::Forward)?);
-    /// let service = service_fn(move |request| {
-    ///     let layer = current.borrow().clone();
-    ///     layer.layer(service_fn(echo)).oneshot(request)
-    /// });
-    ///
-    /// let request = || Request::post("/v1/chat/completions").body(Full::from(r#"{"model":"new"}"#));
-    /// assert_eq!(service.clone().oneshot(request()?).await?.status(), 200);
-    ///
-    /// newest.send_replace(layer(&registry, UnknownModel::Reject)?);
-    /// assert_eq!(service.oneshot(request()?).await?.status(), 404);
-    /// # Ok(())
-    /// # }
-    /// ```
+    /// The guide to [policies](crate::guide::policies) shows policies per tenant, and how a policy
+    /// changes at run time.
     pub fn registry(self, registry: Registry) -> Self {
         self.registry_by("registry", registry)
     }
@@ -503,14 +455,20 @@ impl RoutingConfigBuilder {
         self
     }
 
-    /// Sets the model that a response names. The default is [`ResponseModel::Unchanged`].
+    /// Sets the model that a response names. The default is [`ResponseModel::Unchanged`]. A response
+    /// of a fallback names the model that served in any case.
     ///
-    /// This concerns the top-level `model` of JSON and of every server-sent event, and
-    /// `response.model` and `message.model` in the events of `/responses` and `/messages`.
+    /// This concerns the top-level `model` of JSON, of every server-sent event and of every line of
+    /// newline-delimited JSON (`application/x-ndjson`, `application/jsonl`), and `response.model`
+    /// and `message.model` in the events of `/responses` and `/messages`. Where the request names no
+    /// model, as `GET /v1/responses/{id}`, an ID of the catalog in these places becomes its catalog
+    /// name, unless the setting is [`ResponseModel::Unchanged`]; without a catalog it stays.
+    ///
     /// Responses still stream, and nothing else in them changes; `Content-Length` and digests are
-    /// removed. Responses that are not successful, or not JSON or events, stay as they are. The
-    /// inner service is asked for responses [without an encoding](crate#compression): compress
-    /// outside of this layer.
+    /// removed. In errors of at most 64 KiB, as JSON or `text/plain`, the name takes the place of the
+    /// ID wherever that stands. Partial responses (206) and other types stay as they are. The inner
+    /// service is asked for responses [without an encoding](crate#compression): compress outside of
+    /// this layer.
     pub fn response_model(mut self, model: ResponseModel) -> Self {
         self.response_model = model;
         self

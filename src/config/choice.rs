@@ -6,6 +6,7 @@ use super::ConfigError;
 use crate::{
     endpoint::Endpoint,
     resolve::{MissingModel, UnknownModel},
+    response::ResponseModel,
 };
 
 impl FromStr for UnknownModel {
@@ -32,6 +33,15 @@ impl FromStr for Endpoint {
     /// Parses [`as_str`](Self::as_str), ignoring case and white space around it.
     fn from_str(text: &str) -> Result<Self, ConfigError> {
         parse("endpoint", text, &Self::ALL)
+    }
+}
+
+impl FromStr for ResponseModel {
+    type Err = ConfigError;
+
+    /// Parses [`as_str`](Self::as_str), ignoring case and white space around it.
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        parse("response_model", text, &Self::ALL)
     }
 }
 

@@ -143,6 +143,9 @@ fn policies_parse_what_they_display() {
     for policy in MissingModel::ALL {
         assert_eq!(format!(" {policy:>9} ").to_uppercase().parse(), Ok(policy));
     }
+    for model in ResponseModel::ALL {
+        assert_eq!(model.to_string().parse(), Ok(model));
+    }
     let error = "suggest".parse::<MissingModel>().unwrap_err().to_string();
     let expected = r#"missing_model is "suggest"; it must be one of fallback, reject, forward"#;
     assert_eq!(error, expected);

@@ -1,7 +1,7 @@
 //! Choosing an upstream by the model.
 //!
 //! The layer puts the [`RoutedModel`](crate::RoutedModel) into the request's extensions before it
-//! calls the inner service. A [`tower::steer::Steer`] behind the layer picks the upstream by it:
+//! calls the inner service. A `tower::steer::Steer` behind the layer picks the upstream by it:
 //!
 //! ```
 //! use bytes::Bytes;

@@ -10,9 +10,9 @@
 //! | `LoadShed` around a limit | sheds before the body is read | sheds once the model is known |
 //! | timeout | includes the time until the model is known | starts when the model is known |
 //! | request body limit | limits what the layer reads | limits what the upstream reads; the layer holds up to [`max_held_bytes`](crate::RoutingConfigBuilder::max_held_bytes) before |
-//! | decompression of requests | the layer reads decoded bodies | encoded bodies are a 415 |
-//! | compression of responses | compresses what the layer rewrote | hides the model of the response from the layer |
-//! | authentication, CORS | rejects before the layer reads; CORS headers are on rejections too | sees routed requests only |
+//! | decompression of requests | the layer reads decoded bodies; the feature [`decompression`](crate#compression) does the same | without that feature, an encoded body that must be valid is a 415 |
+//! | compression of responses | compresses what the layer rewrote | has no effect where the model is rewritten: the request goes on with `Accept-Encoding: identity` |
+//! | authentication, CORS | rejects before the layer reads; CORS headers are on rejections too | does not see rejected requests |
 //!
 //! Eight calls of the upstream at a time, with four more in a queue, however many clients are slow:
 //!
@@ -47,6 +47,6 @@
 //! ```
 //!
 //! A request that waits for the inner service holds the part of its body that was read, which
-//! counts against [`max_total_held_bytes`](crate::RoutingConfigBuilder::max_total_held_bytes). The
+//! counts towards [`max_total_held_bytes`](crate::RoutingConfigBuilder::max_total_held_bytes). The
 //! time of that wait is the inner service's: put a timeout or a `LoadShed` inside if it may be
 //! long.

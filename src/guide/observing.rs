@@ -56,7 +56,7 @@
 //! Not every request has a response: the inner service may return an error, or the client may go
 //! away. What must be counted when the inner service is *called* reads the `RoutedModel` in the
 //! request's extensions, in a layer inside. [`RoutedModel::requested`](crate::RoutedModel::requested)
-//! is the client's text: no label of a metric, and escaped in a log.
+//! is the client's text: do not use it as a metric label, and escape it in logs.
 //!
 //! For dashboards and alerts the [metrics](crate#metrics) and the [span](crate#tracing) have the
 //! same facts without code.

@@ -9,7 +9,7 @@
 //!
 //! ```
 //! use axum::{Router, routing::post};
-//! use tower_model_routing::{Endpoint, ModelRoutingLayer, RoutingConfig, UnknownModel};
+//! use tower_model_routing::{ModelRoutingLayer, RoutingConfig, UnknownModel};
 //!
 //! # #[cfg(feature = "reqwest")]
 //! # fn app() -> Result<Router, tower_model_routing::ConfigError> {
@@ -18,7 +18,6 @@
 //!     RoutingConfig::builder()
 //!         .registry(lenient.registry().clone())
 //!         .unknown_model(UnknownModel::Reject)
-//!         .without_fallback(Endpoint::Embedding)
 //!         .build()?,
 //! );
 //! let app: Router = Router::new()
@@ -28,10 +27,12 @@
 //! # }
 //! ```
 //!
+//! A layer on a shared registry has no default fallbacks: it names its own.
+//!
 //! # Per tenant
 //!
 //! Tenants share routes, so the request decides the layer. Apply each tenant's layer to the same
-//! inner service, and choose among the services with a [`tower::steer::Steer`]:
+//! inner service, and choose among the services with a `tower::steer::Steer`:
 //!
 //! ```
 //! use bytes::Bytes;

@@ -1,8 +1,8 @@
 //! Forwarding with reqwest as the client.
 //!
 //! A handler behind the layer receives the request with the ID in place. To forward it while it
-//! streams, pass the body to [`reqwest::Body::wrap_stream`] (reqwest's feature `stream`).
-//! [`reqwest::Body::wrap`] does not accept axum's body, which is not `Sync`:
+//! streams, pass the body to `reqwest::Body::wrap_stream` (reqwest's feature `stream`).
+//! `reqwest::Body::wrap` does not accept axum's body, which is not `Sync`:
 //!
 //! ```
 //! use axum::{

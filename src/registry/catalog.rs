@@ -144,6 +144,12 @@ impl Catalog {
         Some((index, ResolvedBy::Slug))
     }
 
+    /// Returns the entry with this ID, in any hex case.
+    pub(crate) fn find_id(&self, id: &str) -> Option<&ModelEntry> {
+        let index = *self.ids.get(&*fold_id(id))?;
+        Some(&self.entries[index as usize])
+    }
+
     /// Returns all entries, in the order of the document.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = &ModelEntry> {
         self.entries.iter().map(|entry| &**entry)

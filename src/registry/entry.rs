@@ -1,4 +1,4 @@
-//! One model of a catalog, read leniently from the document.
+//! One model of a catalog, read leniently from a document or made by a program.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -101,7 +101,7 @@ impl ModelEntry {
         self
     }
 
-    /// Sets the publisher. An empty one is none.
+    /// Sets the publisher. An empty string removes it.
     #[must_use]
     pub fn with_owner(mut self, owner: impl AsRef<str>) -> Self {
         self.owner = non_empty(owner);
@@ -109,7 +109,7 @@ impl ModelEntry {
     }
 
     /// Sets an alias, by which the model is found too unless another entry has it as its name or
-    /// alias. An empty one is none.
+    /// alias. An empty string removes it.
     #[must_use]
     pub fn with_venice_id(mut self, alias: impl AsRef<str>) -> Self {
         self.venice_id = non_empty(alias);
@@ -278,6 +278,13 @@ impl From<&str> for ModelType {
         .into_iter()
         .find(|known| known.as_str().eq_ignore_ascii_case(name))
         .unwrap_or_else(|| Self::Other(name.into()))
+    }
+}
+
+impl From<String> for ModelType {
+    /// Reads a type like [`From<&str>`](#impl-From%3C%26str%3E-for-ModelType).
+    fn from(name: String) -> Self {
+        Self::from(&*name)
     }
 }
 

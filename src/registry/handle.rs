@@ -118,6 +118,14 @@ impl Registry {
         self.inner.catalog()
     }
 
+    /// Returns the catalog unless it is too old to be used. Waits for nothing and starts nothing.
+    pub(crate) fn usable(&self) -> Option<Arc<Catalog>> {
+        let snapshot = self.inner.snapshot.load();
+        let catalog = snapshot.catalog.as_ref()?;
+        let is_usable = snapshot.freshness.usable(super::sync::now());
+        is_usable.then(|| Arc::clone(catalog))
+    }
+
     /// Returns the catalog that a request uses: see the table above.
     ///
     /// # Errors

@@ -30,8 +30,8 @@ pin_project! {
     ///
     /// The body fails with the error of the client's body, or with a
     /// [`Rejection`](crate::Rejection) if a part of the body that was not buffered turns out to be
-    /// invalid, for example by a second `model`. The inner service never reads an invalid body to
-    /// its end.
+    /// invalid, for example by a second `model`. Where the body must be valid, the inner service
+    /// never reads an invalid one to its end.
     pub struct RoutedBody<B> {
         #[pin]
         kind: Kind<B>,

@@ -228,7 +228,7 @@ mod tests {
             (";boundary=xyz", "xyz"),
             ("; boundary=\"xyz\"", "xyz"),
             ("; boundary=----Web+Kit_Form.0", "----Web+Kit_Form.0"),
-            ("; boundary=\"=_(a/b:c?d)\"", "=_(a/b:c?d)"),
+            ("; boundary=\"_(a/b:c?d)\"", "_(a/b:c?d)"),
         ] {
             let parsed = parse(&format!("multipart/form-data{parameter}"));
             let expected = ContentType::Multipart(Ok(boundary.into()));
@@ -265,6 +265,7 @@ mod tests {
             "multipart/form-data; boundary=x,yz",
             "multipart/form-data; boundary=x yz",
             "multipart/form-data; boundary=x/yz",
+            "multipart/form-data; boundary=\"BOUNDARY=xyz\"",
             "multipart/form-data; boundary=\"xyz",
             "multipart/form-data; boundary=xyz\"",
             "multipart/form-data; boundary=\"",

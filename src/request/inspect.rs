@@ -123,7 +123,7 @@ fn inspect_strictly(
     uri_model: Option<UriModel>,
     is_in_query: bool,
 ) -> Inspection {
-    match strict_format(head, &target, is_in_query) {
+    match strict_format(head, is_in_query) {
         Ok((format, coding)) => Inspection::Inspect(Inspected {
             target,
             uri_model,
@@ -151,17 +151,14 @@ fn names_no_model(method: &Method) -> bool {
 /// may read differently.
 fn strict_format(
     head: &Parts,
-    target: &Target,
     is_in_query: bool,
 ) -> Result<(BodyFormat, Option<Coding>), Rejection> {
-    if target.endpoint.is_inference() {
-        let method = &head.method;
-        if method != Method::POST && method.as_str().eq_ignore_ascii_case("POST") {
-            return Err(Rejection::ambiguous_method(method.as_str()));
-        }
-        if !is_in_query && head.uri.query().is_some_and(names_model) {
-            return Err(Rejection::model_in_query());
-        }
+    let method = &head.method;
+    if method != Method::POST && method.as_str().eq_ignore_ascii_case("POST") {
+        return Err(Rejection::ambiguous_method(method.as_str()));
+    }
+    if !is_in_query && head.uri.query().is_some_and(names_model) {
+        return Err(Rejection::model_in_query());
     }
     let format = match ContentType::parse(&head.headers) {
         ContentType::Json | ContentType::Absent => BodyFormat::Json,
@@ -201,7 +198,7 @@ mod tests {
     use crate::endpoint::Endpoint;
 
     const CHAT: &str = "/v1/chat/completions";
-    const IMAGES: &str = "/v1/images/edits?model=x";
+    const IMAGES: &str = "/v1/images/edits";
     const OTHER: &str = "/v1/files?model=x";
     const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 
@@ -255,7 +252,11 @@ mod tests {
         ] {
             assert_eq!(inspection(method, CHAT, &JSON), on_inference, "{method}");
             for path in [OTHER, IMAGES] {
-                assert_eq!(inspection(method, path, &JSON), elsewhere, "{method}");
+                assert_eq!(
+                    inspection(method, path, &JSON),
+                    elsewhere,
+                    "{method} {path}"
+                );
             }
         }
     }

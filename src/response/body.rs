@@ -9,10 +9,9 @@ use std::{
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
-use model_scan::rewrite::ModelRewriter;
 use pin_project_lite::pin_project;
 
-use super::rewriting::RewritingBody;
+use super::rewriting::{Rewriter, RewritingBody};
 use crate::{
     body::{BoxError, into_bytes},
     coding::DecodedBody,
@@ -22,7 +21,7 @@ pin_project! {
     /// The response body of [`ModelRouting`](crate::ModelRouting): the inner service's, or the
     /// layer's own.
     ///
-    /// It yields `Bytes`, copies them only to rewrite the `model`
+    /// It yields `Bytes`, copies them only to rewrite the model
     /// ([`ResponseModel`](crate::ResponseModel)), and forwards trailers and errors.
     ///
     /// # Errors
@@ -51,7 +50,7 @@ impl<B> ResponseBody<B> {
         }
     }
 
-    pub(crate) fn rewriting(body: DecodedBody<B>, rewriter: ModelRewriter) -> Self {
+    pub(crate) fn rewriting(body: DecodedBody<B>, rewriter: Rewriter) -> Self {
         let body = RewritingBody::new(body, rewriter);
         Self {
             kind: Kind::Rewriting { body },

@@ -97,8 +97,10 @@ impl Dialect {
             Self::Gemini => {
                 let canonical = match status {
                     StatusCode::NOT_FOUND => "NOT_FOUND",
-                    StatusCode::REQUEST_TIMEOUT => "DEADLINE_EXCEEDED",
-                    StatusCode::SERVICE_UNAVAILABLE => "UNAVAILABLE",
+                    StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => {
+                        "DEADLINE_EXCEEDED"
+                    }
+                    StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => "UNAVAILABLE",
                     _ if status.is_client_error() => "INVALID_ARGUMENT",
                     _ => "INTERNAL",
                 };
@@ -184,6 +186,27 @@ mod tests {
                 "server_error",
                 "api_error",
                 "UNAVAILABLE",
+            ),
+            (
+                502,
+                "upstream_unavailable",
+                "server_error",
+                "api_error",
+                "UNAVAILABLE",
+            ),
+            (
+                504,
+                "upstream_timeout",
+                "server_error",
+                "api_error",
+                "DEADLINE_EXCEEDED",
+            ),
+            (
+                500,
+                "internal_error",
+                "server_error",
+                "api_error",
+                "INTERNAL",
             ),
         ] {
             let error = ErrorObject {

@@ -11,13 +11,14 @@ mod rewriting;
 
 pub use self::{
     body::ResponseBody,
+    error::error_response,
     list::ModelListBody,
     model::ResponseModel,
     rejection::{Rejection, RejectionCode},
 };
 pub(crate) use self::{
     dialect::{Dialect, ErrorObject},
-    error::error_response,
+    error::error_response_in,
     rejection::RejectionHook,
-    rewrite::ResponseRewrite,
+    rewrite::{IdLookup, ResponseChanges, ResponseRewrite},
 };

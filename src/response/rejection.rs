@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode, Uri, header::RETRY_AFTER};
 use model_scan::{ScanError, ScanErrorKind};
 
-use super::{Dialect, ErrorObject, error_response};
+use super::{Dialect, ErrorObject, error_response_in};
 use crate::{
     endpoint::Endpoint, registry::Unavailable, resolve::ResolveError, text::sanitize_for_log,
 };
@@ -445,7 +445,7 @@ impl Rejection {
             message: &self.message,
             suggestions: &self.suggestions,
         };
-        let mut response = error_response(dialect, &error);
+        let mut response = error_response_in(dialect, &error);
         if let Some(wait) = self.retry_after {
             // Whole seconds (RFC 9110, 10.2.3), rounded up so that no retry is too early.
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);

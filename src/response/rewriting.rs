@@ -1,4 +1,4 @@
-//! A response body whose `model` is rewritten while it streams.
+//! A response body that is rewritten while it streams.
 
 use std::{
     pin::Pin,
@@ -7,17 +7,51 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
-use model_scan::rewrite::ModelRewriter;
+use model_scan::rewrite::{IdRewriter, ModelRewriter};
 use pin_project_lite::pin_project;
 
 use crate::{body::BoxError, coding::DecodedBody, headers};
 
+/// A rewriter of a body.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most responses are no errors, so a box would only add an allocation"
+)]
+pub(crate) enum Rewriter {
+    Model(ModelRewriter),
+    Error(IdRewriter),
+}
+
+impl Rewriter {
+    fn push(&mut self, bytes: Bytes) -> Bytes {
+        match self {
+            Self::Model(rewriter) => rewriter.push(bytes),
+            Self::Error(rewriter) => rewriter.push(bytes),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Model(rewriter) => rewriter.is_empty(),
+            Self::Error(rewriter) => rewriter.is_empty(),
+        }
+    }
+
+    fn flush(&mut self) -> Bytes {
+        match self {
+            Self::Model(rewriter) => rewriter.flush(),
+            Self::Error(rewriter) => rewriter.flush(),
+        }
+    }
+}
+
 pin_project! {
-    /// The inner body's frames, decoded, and with the `model` in their data rewritten.
+    /// The inner body's frames, decoded, and rewritten.
     pub(super) struct RewritingBody<B> {
         #[pin]
         body: DecodedBody<B>,
-        rewriter: ModelRewriter,
+        rewriter: Rewriter,
         // What follows the data that the rewriter had buffered.
         next: Option<Result<Frame<Bytes>, BoxError>>,
         is_done: bool,
@@ -25,7 +59,7 @@ pin_project! {
 }
 
 impl<B> RewritingBody<B> {
-    pub(super) fn new(body: DecodedBody<B>, rewriter: ModelRewriter) -> Self {
+    pub(super) fn new(body: DecodedBody<B>, rewriter: Rewriter) -> Self {
         Self {
             body,
             rewriter,

@@ -266,13 +266,13 @@ async fn every_method_with_a_body_is_inspected_on_inference_endpoints() {
 }
 
 #[tokio::test]
-async fn model_in_the_query_is_ambiguous_on_inference_endpoints_only() {
+async fn model_in_the_query_is_ambiguous_beside_a_strict_body() {
     let gateway = Gateway::new();
     for (path, code) in [
         ("/v1/chat/completions?model=x", "ambiguous_model"),
         ("/v1/embeddings?a=b;%6dodel[]=x", "ambiguous_model"),
         ("/v1/chat/completions?api-version=2024-10-21", "ok"),
-        ("/v1/images/edits?model=x", "ok"),
+        ("/v1/images/edits?model=x", "ambiguous_model"),
         ("/v1/other?model=x", "ok"),
     ] {
         let (found, body) = gateway.post(path, r#"{"model":"untyped"}"#).await;

@@ -216,6 +216,19 @@ async fn registry_that_is_down_or_slow_delays_no_request_for_more_than_a_second(
     assert!(is_a_second(held), "{held:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn expired_catalog_is_used_after_the_second() {
+    let source = ScriptedSource::with_models();
+    let gateway =
+        Gateway::with_source(source.clone(), |config| config.ttl(Duration::from_secs(60)));
+    gateway.layer.registry().refresh().await.unwrap();
+    source.set_outcome(Outcome::Pending);
+    sleep(Duration::from_secs(120)).await;
+    let (received, held) = send_timed(&gateway, Full::<Bytes>::from(NAMED)).await;
+    assert_eq!(received, ROUTED);
+    assert!(is_a_second(held), "{held:?}");
+}
+
 #[tokio::test]
 async fn body_is_read_for_64_kib() {
     let gateway = Gateway::new();

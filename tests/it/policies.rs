@@ -20,9 +20,12 @@ const MISSING: [MissingModel; 3] = [
 ];
 
 /// The kind of an endpoint, with a path.
-const KINDS: [(Kind, &str); 4] = [
+const KINDS: [(Kind, &str); 6] = [
     (Kind::WithFallback, "/v1/chat/completions"),
     (Kind::WithoutFallback, "/v1/embeddings"),
+    // Their requests need not name a model in the body.
+    (Kind::LeftMissing, "/v1/responses"),
+    (Kind::LeftMissing, "/api/chat"),
     (Kind::Other, "/v1/images/edits"),
     (Kind::Other, "/v1/images/generations"),
 ];
@@ -31,6 +34,7 @@ const KINDS: [(Kind, &str); 4] = [
 enum Kind {
     WithFallback,
     WithoutFallback,
+    LeftMissing,
     Other,
 }
 
@@ -56,7 +60,7 @@ fn for_unknown(policy: UnknownModel, kind: Kind, is_similar: bool) -> Outcome {
 
 fn for_missing(policy: MissingModel, kind: Kind) -> Outcome {
     match (policy, kind) {
-        (_, Kind::Other) | (MissingModel::Forward, _) => Outcome::Unchanged,
+        (_, Kind::LeftMissing | Kind::Other) | (MissingModel::Forward, _) => Outcome::Unchanged,
         (MissingModel::Reject, _) | (_, Kind::WithoutFallback) => REQUIRED,
         _ => Outcome::Fallback,
     }
@@ -105,19 +109,6 @@ async fn every_combination_decides_as_documented() {
                 }
             }
         }
-    }
-}
-
-#[tokio::test]
-async fn defaults_are_suggest_and_fallback() {
-    let gateway = Gateway::new();
-    let path = "/v1/chat/completions";
-    for (sent, expected) in [
-        (r#"{"model":"venice-uncensord"}"#, NOT_FOUND),
-        (r#"{"model":"gpt-9"}"#, Outcome::Fallback),
-        ("{}", Outcome::Fallback),
-    ] {
-        assert_eq!(outcome(&gateway, path, sent).await, expected, "{sent}");
     }
 }
 

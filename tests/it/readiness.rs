@@ -116,7 +116,7 @@ async fn calls_the_inner_service_once_it_is_ready() {
 }
 
 #[tokio::test]
-async fn body_that_waits_for_readiness_is_paid_for() {
+async fn body_that_waits_for_readiness_reserves_budget() {
     let held = NAMED.len();
     let layer = layer(ScriptedSource::with_models(), |config| {
         config.max_total_held_bytes(2 * held)
@@ -133,11 +133,15 @@ async fn body_that_waits_for_readiness_is_paid_for() {
     }
     // What is held is the prefix with the ID in it.
     assert_eq!(layer.held_bytes(), 3 * ROUTED.len());
-    let response = assert_ready_ok!(call().poll());
-    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-    let rejection = response.extensions().get::<Rejection>().unwrap();
-    assert_eq!(rejection.code().as_str(), "overloaded");
-    assert!(response.headers().contains_key("retry-after"));
+    let on_images = post("/v1/images/edits", ScriptedBody::new([data(NAMED)]));
+    for request in [named(), on_images] {
+        let mut call = task::spawn(service.clone().call(request));
+        let response = assert_ready_ok!(call.poll());
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let rejection = response.extensions().get::<Rejection>().unwrap();
+        assert_eq!(rejection.code().as_str(), "overloaded");
+        assert!(response.headers().contains_key("retry-after"));
+    }
 
     // Unread bodies hold nothing, and other paths are not rejected.
     let elsewhere = post("/v1/files", ScriptedBody::new([data(NAMED)]));

@@ -37,6 +37,19 @@ async fn rewrite<R>(
 where
     R: Body<Data = Bytes> + Send + 'static,
 {
+    rewrite_for(path, REQUEST.into(), response, configure).await
+}
+
+/// Sends a request through a layer around a service that returns this response.
+async fn rewrite_for<R>(
+    path: &str,
+    request: String,
+    response: Response<R>,
+    configure: impl FnOnce(RoutingConfigBuilder) -> RoutingConfigBuilder,
+) -> Response<ResponseBody<R>>
+where
+    R: Body<Data = Bytes> + Send + 'static,
+{
     let mut response = Some(response);
     let inner = service_fn(move |_: Request<RoutedBody<Full<Bytes>>>| {
         let response = response.take().expect("one request");
@@ -45,7 +58,7 @@ where
     // The layer needs a service that is `Clone`.
     let inner = Buffer::new(inner, 1);
     let service = layer(ScriptedSource::with_models(), configure).layer(inner);
-    let request = post(path, Full::from(REQUEST));
+    let request = post(path, Full::from(request));
     service.oneshot(request).await.unwrap()
 }
 
@@ -92,21 +105,48 @@ async fn model_is_unchanged_by_default() {
 }
 
 #[tokio::test]
-async fn encoded_partial_error_and_other_responses_pass_unchanged() {
+async fn response_model_decides_the_name_but_of_a_fallback() {
+    use ResponseModel::{Requested, Served, Unchanged};
+
+    for (requested, response_model, expected) in [
+        (r#""Venice-Uncensored""#, Unchanged, "0xb603"),
+        (r#""Venice-Uncensored""#, Served, "venice-uncensored"),
+        (r#""Venice-Uncensored""#, Requested, "Venice-Uncensored"),
+        (r#""venice-uncensored""#, Requested, "venice-uncensored"),
+        (
+            r#"" venice\u002duncensored""#,
+            Requested,
+            " venice-uncensored",
+        ),
+        (r#""0XB603""#, Requested, "0XB603"),
+        (r#""gpt-9""#, Unchanged, "mistral-31-24b"),
+        (r#""gpt-9""#, Served, "mistral-31-24b"),
+        (r#""gpt-9""#, Requested, "mistral-31-24b"),
+        ("null", Unchanged, "mistral-31-24b"),
+        ("null", Requested, "mistral-31-24b"),
+    ] {
+        let request = format!(r#"{{"model":{requested}}}"#);
+        let response = full(JSON, r#"{"model":"0xb603"}"#);
+        let response = rewrite_for(CHAT, request, response, |config| {
+            config.response_model(response_model)
+        });
+        let expected = format!(r#"{{"model":"{expected}"}}"#);
+        assert_eq!(text(response.await).await, expected, "{requested}");
+    }
+}
+
+#[tokio::test]
+async fn encoded_partial_and_other_responses_pass_unchanged() {
     let json = r#"{"model":"0xb603"}"#;
     let mut encoded = full(JSON, json);
     let encoding = "compress".parse().unwrap();
     encoded.headers_mut().insert("content-encoding", encoding);
-    let mut error = full(JSON, json);
-    *error.status_mut() = StatusCode::BAD_REQUEST;
     let mut partial = full(JSON, json);
     *partial.status_mut() = StatusCode::PARTIAL_CONTENT;
     for mut response in [
         encoded,
-        error,
         partial,
         full("text/plain", json),
-        full("application/x-ndjson", json),
         Response::new(Full::from(json)),
     ] {
         let length = json.len().to_string().parse().unwrap();
@@ -118,19 +158,131 @@ async fn encoded_partial_error_and_other_responses_pass_unchanged() {
 }
 
 #[tokio::test]
+async fn error_message_has_the_name_in_place_of_the_id() {
+    let json = |model: &str| format!(r#"{{"error":"no capacity for \n{model}, {model}"}}"#);
+    let long = |model: &str| format!("{{\"a\":\"{}\",\"b\":\"{model}\"}}", "a".repeat(64 << 10));
+    for (content_type, make, is_rewritten) in [
+        (JSON, &json as &dyn Fn(&str) -> String, true),
+        ("application/problem+json", &json, true),
+        (
+            "text/plain; charset=utf-8",
+            &|model| format!("{model}: no"),
+            true,
+        ),
+        ("text/html", &|model| format!("<p>{model}</p>"), false),
+        (EVENTS, &|model| format!("data: {model}\n\n"), false),
+        (JSON, &long, false),
+    ] {
+        for (response_model, name) in [
+            (ResponseModel::Unchanged, None),
+            (ResponseModel::Served, Some("venice-uncensored")),
+            (ResponseModel::Requested, Some("Venice-Uncensored")),
+        ] {
+            let expected = name.filter(|_| is_rewritten).unwrap_or("0xb603");
+            for status in [400, 404, 500, 503] {
+                let frames = make("0xb603");
+                let frames = frames
+                    .as_bytes()
+                    .chunks(50_000)
+                    .map(|part| data(std::str::from_utf8(part).unwrap()));
+                let mut response = with_type(content_type, ScriptedBody::new(frames));
+                *response.status_mut() = StatusCode::from_u16(status).unwrap();
+                let response = rewrite(CHAT, response, |config| {
+                    config.response_model(response_model)
+                });
+                let response = response.await;
+                assert_eq!(text(response).await, make(expected), "{content_type}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn long_error_keeps_its_length() {
+    let body = "x".repeat((64 << 10) + 1);
+    let mut response = with_type(JSON, Full::<Bytes>::from(body));
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    let response = rewrite(CHAT, response, served).await;
+    assert_eq!(response.body().size_hint().exact(), Some((64 << 10) + 1));
+}
+
+#[tokio::test]
+async fn id_becomes_a_name_where_the_request_names_no_model() {
+    let id = "0x000000000000000000000000000000000000000000000000000000000000ABCD";
+    let stored = format!("data: {{\"response\":{{\"model\":\"{id}\"}}}}\n\n");
+    let json = format!("{{\"model\":\"{id}\",\"of\":\"{id}\"}}");
+    for (content_type, sent, renamed) in [
+        (JSON, json.clone(), json.replacen(id, "m", 1)),
+        (EVENTS, stored.clone(), stored.replace(id, "m")),
+        (
+            "application/x-ndjson",
+            json.clone(),
+            json.replacen(id, "m", 1),
+        ),
+        (
+            JSON,
+            r#"{"model":"gpt-4o"}"#.into(),
+            r#"{"model":"gpt-4o"}"#.into(),
+        ),
+        (JSON, r#"{"model":"M"}"#.into(), r#"{"model":"M"}"#.into()),
+        ("text/plain", json.clone(), json.clone()),
+    ] {
+        for (response_model, expected) in [
+            (ResponseModel::Unchanged, &sent),
+            (ResponseModel::Served, &renamed),
+            (ResponseModel::Requested, &renamed),
+        ] {
+            let source = ScriptedSource::with_models();
+            let layer = layer(source, |config| config.response_model(response_model));
+            layer.registry().refresh().await.unwrap();
+            for (method, path, body) in [
+                ("GET", "/v1/responses/resp_1?stream=true", ""),
+                ("GET", "/v1/chat/completions/1", ""),
+                ("POST", "/v1/responses/resp_1/cancel", ""),
+                ("POST", "/v1/responses", r#"{"prompt":{"id":"1"}}"#),
+            ] {
+                let inner = service_fn(async |_: Request<RoutedBody<Full<Bytes>>>| {
+                    Ok::<_, Infallible>(with_type(content_type, Full::<Bytes>::from(sent.clone())))
+                });
+                let request = Request::builder()
+                    .method(method)
+                    .uri(path)
+                    .header("content-type", JSON)
+                    .body(Full::from(body))
+                    .unwrap();
+                let response = layer.layer(inner).oneshot(request).await.unwrap();
+                assert!(response.extensions().get::<RoutedModel>().is_none());
+                assert_eq!(&text(response).await, expected, "{method} {path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn passing_request_starts_no_fetch_for_its_response() {
+    let gateway = Gateway::with(served);
+    let request = Request::get("/v1/responses/resp_1").body(Full::default());
+    let (response, _) = gateway.send::<Full<Bytes>>(request.unwrap()).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(gateway.source.fetches(), 0);
+}
+
+#[tokio::test]
 async fn encoding_is_not_asked_for_where_the_model_is_rewritten() {
     for (response_model, inspected) in [
         (ResponseModel::Unchanged, "gzip, br"),
         (ResponseModel::Served, "identity"),
+        (ResponseModel::Requested, "identity"),
     ] {
         let gateway = Gateway::with(|config| config.response_model(response_model));
-        for (path, expected) in [(CHAT, inspected), ("/v1/files", "gzip, br")] {
-            let mut request = post(path, Full::from(REQUEST));
+        for (path, body, expected) in [
+            (CHAT, REQUEST, inspected),
+            (CHAT, r#"{"model":"gpt-9"}"#, "identity"),
+            ("/v1/files", "{}", "gzip, br"),
+        ] {
+            let mut request = post(path, Full::from(body));
             let accepted = "gzip, br".parse().unwrap();
             request.headers_mut().insert("accept-encoding", accepted);
-            if path != CHAT {
-                *request.body_mut() = Full::from("{}");
-            }
             let (_, received) = gateway.send::<Full<Bytes>>(request).await;
             let received = received.unwrap();
             assert_eq!(received.header("accept-encoding"), Some(expected), "{path}");
@@ -183,6 +335,16 @@ async fn rewrites_in_every_shape() {
                 }
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn every_line_of_ndjson_names_the_model() {
+    let lines = |model: &str| format!("{{\"model\":\"{model}\"}}\n{{\"model\":\"{model}\"}}\n");
+    for content_type in ["application/x-ndjson", "Application/JSONL; charset=utf-8"] {
+        let response = with_type(content_type, Full::<Bytes>::from(lines("0xb603")));
+        let response = rewrite("/api/chat", response, served).await;
+        assert_eq!(text(response).await, lines("venice-uncensored"));
     }
 }
 

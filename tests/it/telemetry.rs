@@ -135,6 +135,25 @@ fn fallback_is_a_warning() {
     );
 }
 
+#[test]
+fn fallbacks_of_one_name_are_one_warning_a_second() {
+    let log = capture(async || {
+        tokio::time::pause();
+        let gateway = Gateway::new();
+        for model in ["gpt-9", "gpt-9", "gpt-8", "gpt-9"] {
+            gateway
+                .post(CHAT, format!(r#"{{"model":"{model}"}}"#))
+                .await;
+        }
+        tokio::time::resume();
+    });
+    let is_warning = |line: &&str| line.contains("routing to the fallback model");
+    let warnings: Vec<_> = log.lines().filter(is_warning).collect();
+    let count = |model: &str| warnings.iter().filter(|line| line.contains(model)).count();
+    assert_ne!(count("gpt-9"), 0);
+    assert_eq!(count("gpt-9"), count("gpt-8"));
+}
+
 #[cfg(feature = "metrics")]
 mod metrics {
     use std::{convert::Infallible, time::Duration};

@@ -89,20 +89,22 @@
 //! |---|---|---|
 //! | a text part in ISO-8859-1 | Apache HttpClient's `addTextBody` with its default type | send `text/plain; charset=utf-8` |
 //! | a line end in a file name | Go 1.19, Ruby's `net/http`, LWP | rename the file |
-//! | ` name=` or `;name=` in a file name | all | rename the file |
+//! | ` name=model` or `;name=model` in a file name | all | rename the file |
+//! | a part in `base64` or `quoted-printable` | Python's `email`, Indy | send it as it is |
+//! | a boundary with `=` | Python's `email`, JavaMail | set another one |
 //! | a backslash at the end of a file name | clients that do not escape it, such as `fetch` | rename the file |
 //!
 //! # Cost
 //!
 //! Time is linear in the number of bytes, however they are cut into frames. The memory of a JSON
 //! scanner is constant, except for one bit per level of nesting past 64; that of a multipart
-//! scanner is at most 16 KiB, for an unfinished header line.
+//! scanner is at most 4 KiB, for an unfinished header line.
 //!
 //! # Cargo features
 //!
 //! | feature | default | adds |
 //! |---|---|---|
-//! | `simd` | yes | vector instructions in the JSON scanner, chosen at run time; without them it is 3 to 40 times slower |
+//! | `simd` | yes | vector instructions in the JSON scanner, chosen at run time; without them it is 4 to 100 times slower |
 //! | `oracle` | no | the module `oracle`: naive readers that the scanners are tested against |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -18,9 +18,13 @@ use crate::{
 pub struct ModelScanner(Scanner);
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the usual variant needs no allocation"
+)]
 enum Scanner {
     Json(JsonScanner),
-    // Boxed: it is by far the larger one, and the rarer.
+    // Boxed: it is larger by itself, and rare.
     Multipart(Box<MultipartScanner>),
 }
 

@@ -5,8 +5,8 @@ use std::{env, net::SocketAddr, time::Duration};
 use clap::{Parser, ValueEnum};
 use http::{HeaderName, HeaderValue, Uri};
 use tower_model_routing::{
-    ConfigError, Endpoint, MissingModel, RoutingConfig, RoutingConfigBuilder, UnknownModel,
-    registry::ReqwestSource,
+    ConfigError, Endpoint, MissingModel, ResponseModel, RoutingConfig, RoutingConfigBuilder,
+    UnknownModel, registry::ReqwestSource,
 };
 
 use crate::{forward::Timeouts, log};
@@ -72,6 +72,19 @@ struct Cli {
     /// by commas [default: those of LLM APIs].
     #[arg(long, value_name = "ENDING=KIND", value_parser = endpoint)]
     endpoint: Vec<(String, Endpoint)>,
+    /// The model that a response names: requested (as the client spelled it); served
+    /// (the catalog name); or unchanged (the ID). A fallback is always named.
+    #[arg(
+        long,
+        env = "RESPONSE_MODEL",
+        value_name = "MODEL",
+        default_value_t = ResponseModel::Requested,
+        value_parser = |text: &str| {
+            let model = text.parse::<ResponseModel>();
+            model.map_err(|error| format!("{error}, also in RESPONSE_MODEL"))
+        }
+    )]
+    response_model: ResponseModel,
 
     /// Also send the model's ID in this request header, such as the model_id by
     /// which Morpheus nodes route; clients' own copies are removed.
@@ -203,6 +216,7 @@ impl Settings {
         let mut routing = RoutingConfigBuilder::from_env().map_err(|error| error.to_string())?;
         routing = routing
             .held_timeout(Some(cli.held_timeout))
+            .response_model(cli.response_model)
             .max_held_bytes(cli.max_held_bytes)
             .max_total_held_bytes(cli.max_total_held_bytes);
         if let Some(policy) = cli.unknown_model {

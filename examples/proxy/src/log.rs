@@ -22,7 +22,7 @@ pub(crate) enum Format {
 
 /// The filter without `RUST_LOG`. It leaves out the routing layer's span of each
 /// request, which costs as much as routing; the proxy's own lines name the model.
-const DEFAULT_FILTER: &str = "info,tower_model_routing::telemetry=warn";
+const DEFAULT_FILTER: &str = "info,tower_model_routing=warn,tower_model_routing::registry=info";
 
 /// Installs the subscriber, with the filter of `RUST_LOG`.
 ///
@@ -62,6 +62,15 @@ mod tests {
     use tracing::Level;
 
     use super::*;
+
+    #[test]
+    fn default_leaves_out_the_span_of_each_request() {
+        let filter = parse_filter(DEFAULT_FILTER).unwrap();
+        assert!(!filter.would_enable("tower_model_routing", &Level::INFO));
+        assert!(filter.would_enable("tower_model_routing", &Level::WARN));
+        assert!(filter.would_enable("tower_model_routing::registry::refresh", &Level::INFO));
+        assert!(filter.would_enable("proxy::server", &Level::INFO));
+    }
 
     #[test]
     fn filters_are_levels_by_target() {

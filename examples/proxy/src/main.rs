@@ -39,7 +39,7 @@ use std::{
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use mimalloc::MiMalloc;
 use tokio::{net::TcpListener, runtime::Handle, time::interval};
-use tower_model_routing::{BoxError, ModelRoutingLayer, ResponseModel};
+use tower_model_routing::{BoxError, ModelRoutingLayer};
 
 use crate::{
     admin::{AdminRoutes, Fallbacks},
@@ -97,10 +97,7 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
     let address = listener.local_addr()?;
 
     let is_demo = settings.upstream.is_none();
-    let mut routing = settings
-        .routing
-        .response_headers(true)
-        .response_model(ResponseModel::Served);
+    let mut routing = settings.routing.response_headers(true);
     if let Some(url) = settings.models_url {
         routing = routing.models_url(url);
     } else if is_demo {

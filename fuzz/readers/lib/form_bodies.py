@@ -36,6 +36,10 @@ DISPOSITIONS = [
     'form-data; name="file"; filename=a"; name="model"', 'form-data; name="file"; filename="C:\\a\\"; name="model"',
     'form-data; name="file"; filename="a\nb"', 'form-data; name="__proto__"', 'form-data; name="$ref"', 'form-data; name="mod\u0435l"',
     'FORM-DATA; name="model"', 'form-data, x; name="model"', 'form-data ; name="model"', 'form-data; \tname="model"', 'form-data; name="_charset_"',
+    'form-data; name="file"; filename="x; name=model; y"', 'form-data; name="file"; filename="x name=model; y"',
+    'form-data; name="x;name=model"', 'form-data; name="file"; filename="a\\"; name=\\"model\\"; b"',
+    'form-data; name="file"; filename="a%22; name=%22model%22; b"', 'form-data; name=""; filename="model"',
+    'form-data; name="file"; filename="; filename=x; name=y"', 'form-data; name="a"; filename*=utf-8\'\'%22%3B%20name%3Dmodel',
     'form-data; xname="model"; name="a"', 'form-data; x-name=model; name="a"', 'form-data; filename="; name=model"; name="a"',
 ]
 HEADS = [
@@ -43,6 +47,7 @@ HEADS = [
     "Content-Type: text/plain; charset=utf-16", "Content-Type: application/octet-stream", "Content-Type: audio/mpeg",
     "Content-Type: application/json", "Content-Type: multipart/mixed; boundary=b", "Content-Type: application/x-www-form-urlencoded",
     "Content-Type: message/rfc822", "Content-Transfer-Encoding: base64", "Content-Transfer-Encoding: quoted-printable",
+    "Content-Transfer-Encoding: binary", "Content-Transfer-Encoding:", "Content-Transfer-Encoding: x",
     "Content-Transfer-Encoding: 8bit", "Content-Transfer-Encoding: 7bit", "Content-Length: 1", "Content-Length: 0", "Content-Encoding: gzip",
     "X: y", "X", ": x", "X : y", " folded", "\tfolded", "Content-ID: <a>", 'content-disposition: form-data; name="model"',
     'Content-Disposition : form-data; name="model"', 'Content-Disposition: form-data; name="a"', "MIME-Version: 1.0", "Content-Type:",
@@ -92,7 +97,8 @@ class FormBodies:
         end = lambda: random.choice(LINE_ENDS) if random.random() < odd else "\r\n"
         parts = [self.part(boundary, odd, end) for _ in range(random.choice((0, 1, 1, 2, 3)))]
         if random.random() < 0.95:
-            model = f'Content-Disposition: form-data; name="model"{end()}{end()}V'
+            head = random.choice(("", "", "", "Content-Type: text/plain; charset=utf-8", "Content-Length: 1"))
+            model = f'Content-Disposition: form-data; name="model"{end()}{head}{end() if head else ""}{end()}V'
             parts.insert(random.randint(0, len(parts)), model)
         text = random.choice(("preamble\r\n", "\r\n", "\n", "-", "--", "preamble")) if random.random() < odd else ""
         for part in parts:

@@ -36,9 +36,9 @@ def apt_install(*packages):
 
 def build_forward():
     manifest = HERE.parent / "Cargo.toml"
-    call("cargo", "build", "-q", "--locked", "--manifest-path", manifest, "--bin", "forward")
+    call("cargo", "build", "-q", "--locked", "--manifest-path", manifest, "--example", "forward")
     target = os.environ.get("CARGO_TARGET_DIR", HERE.parent / "target")
-    return Path(target) / "debug" / "forward"
+    return Path(target) / "debug" / "examples" / "forward"
 
 
 def python():

@@ -56,9 +56,15 @@ class Layer:
             self.process.stdin.flush()
             return [self._forwarded() for _ in requests]
 
+    def close(self):
+        """Ends the process, which ends with its input."""
+        self.process.stdin.close()
+        self.process.wait()
+
     def _forwarded(self):
         code, id, content_type, body = (self._field() for _ in range(4))
-        return Forwarded(code.decode(), id, content_type, body)
+        # No server has blanks around the value of a header.
+        return Forwarded(code.decode(), id, content_type.strip(b" \t"), body)
 
     def _field(self):
         length = self.process.stdout.read(4)

@@ -28,6 +28,7 @@ class Worker:
         self.batch = b""
         self.readers, self.failed = [], {}
         self.process = None
+        self.closed = False
 
     def start(self):
         self.process = subprocess.Popen(
@@ -47,6 +48,11 @@ class Worker:
         self.failed = {
             name.decode(): error.decode(errors="replace") for name, error in pairs if error
         }
+
+    def close(self):
+        """Ends the process for good, also while another thread reads."""
+        self.closed = True
+        self.stop()
 
     def stop(self):
         if self.process:
@@ -83,6 +89,8 @@ class Worker:
         except (Ended, OSError) as error:
             hung = time.monotonic() >= self.deadline
             self.stop()
+            if self.closed:
+                raise Ended("is closed") from error
             code = self.exit_code
             self.start()
             self._send(self.batch)

@@ -34,10 +34,18 @@ fn main() -> io::Result<()> {
                     b"\n\ndata: [DONE]\n\n",
                 ]
                 .concat(),
+                [3, ..] => [
+                    b"\x04",
+                    &lengths[..],
+                    document,
+                    b"\n{\"model\":\n\r\n",
+                    &line.concat(),
+                ]
+                .concat(),
                 _ => [
                     b"\x02",
                     &lengths[..],
-                    b"event: response.created\r\ndata:{\"response\":",
+                    b"\xef\xbb\xbfevent: response.created\r\ndata:{\"response\":",
                     &data,
                     b",\"model\":\"0x0a\"}\r\n\r\n: ping\r\rdata: {\"model\":\n\ndata:",
                     &data,

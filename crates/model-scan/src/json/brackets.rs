@@ -70,42 +70,55 @@ impl Brackets {
         Ok(())
     }
 
-    /// Consumes all brackets of a block, given as bits, and returns the places of the block that
-    /// are in objects rather than arrays; a bracket is at a place of the outer level. Returns `None`
-    /// if one does not match, or if the block might close all brackets except the outermost one, or
-    /// leave the 64 levels of `inner`.
+    /// Consumes the brackets of a block, given as bits, up to the one after which only the outermost
+    /// bracket is open. Returns the levels that they leave, the places of the block that are in
+    /// objects rather than arrays, and the place of that last bracket; a bracket is at a place of
+    /// the outer level. Returns `None` if one does not match, or the block might leave the 64
+    /// levels of `inner`.
     ///
     /// There is no branch on the kinds of brackets, because none could be predicted.
     #[cfg(feature = "simd")]
     #[inline(always)]
-    pub(super) fn take_all(&self, all: u64, closing: u64, curly: u64) -> Option<(Levels, u64)> {
+    pub(super) fn take_all(
+        &self,
+        all: u64,
+        closing: u64,
+        curly: u64,
+    ) -> Option<(Levels, u64, Option<u32>)> {
         let closes = (all & closing).count_ones();
         let opens = (all & !closing).count_ones();
-        if self.used <= closes + 1 || self.used + opens > 64 {
+        let outermost = u32::from(self.outer.is_empty());
+        if self.used + opens > 64 || outermost == 0 && self.used <= closes {
             return None;
         }
-        let mut inner = self.inner;
-        let mut objects = (inner & 1).wrapping_neg();
+        let mut levels = Levels {
+            inner: self.inner,
+            used: self.used,
+        };
+        let mut objects = (levels.inner & 1).wrapping_neg();
         let mut mismatch = 0;
+        let mut end = None;
         let mut rest = all;
         while rest != 0 {
             let bit = rest & rest.wrapping_neg();
             let after = !(bit ^ (bit - 1));
-            rest ^= bit;
             let object = u64::from(curly & bit != 0);
             let close = u64::from(closing & bit != 0);
             let open = close ^ 1;
-            mismatch |= close & (inner ^ object);
-            inner = (inner << open | object & open) >> close;
-            objects = objects & !after | (inner & 1).wrapping_neg() & after;
+            mismatch |= close & (levels.inner ^ object);
+            levels.inner = (levels.inner << open | object & open) >> close;
+            levels.used = levels.used + open as u32 - close as u32;
+            objects = objects & !after | (levels.inner & 1).wrapping_neg() & after;
+            if levels.used == outermost {
+                end = Some(rest.trailing_zeros());
+                break;
+            }
+            rest ^= bit;
         }
-        let used = self.used + opens - closes;
-        (mismatch == 0).then_some((Levels { inner, used }, objects))
+        (mismatch == 0).then_some((levels, objects, end))
     }
 
-    /// Does the same as [`take_all`](Self::take_all) one by one, for any number of levels, up to
-    /// the bracket after which only the outermost one is open. Also returns the place of that
-    /// bracket.
+    /// Does the same as [`take_all`](Self::take_all) one by one, for any number of levels.
     #[cfg(feature = "simd")]
     #[cold]
     pub(super) fn take_each(
@@ -266,24 +279,28 @@ mod tests {
         }
 
         proptest! {
-            /// A block is consumed exactly if its brackets match, more are open than it closes, and
-            /// they fit into `inner`; the result is that of consuming them one by one.
+            /// A block is consumed exactly if its brackets match and they fit into `inner`; the
+            /// result is that of consuming them one by one.
             #[test]
-            fn a_block_is_consumed_whole_or_not_at_all((before, block) in brackets_and_block()) {
-                let mut one_by_one = before.clone();
-                let matches = take_each(&mut one_by_one, &block).is_ok();
-
+            fn a_block_is_consumed_at_once_or_not_at_all((before, block) in brackets_and_block()) {
                 let all = bits(&block, |_| true);
                 let closing = bits(&block, |(closes, _)| *closes);
                 let curly = bits(&block, |(_, kind)| *kind == Bracket::Object);
                 let closes = closing.count_ones();
                 let opens = block.len() as u32 - closes;
-                let fits = before.used > closes + 1 && before.used + opens <= 64;
+                let fits = before.used + opens <= 64
+                    && (before.outer.is_empty() || before.used > closes);
 
+                let mut one_by_one = before.clone();
+                let expected = one_by_one.take_each(all, closing, curly);
+                // Only nested values have blocks.
+                prop_assume!(before.depth() > 1);
                 let taken = before.take_all(all, closing, curly);
-                prop_assert_eq!(taken.is_some(), fits && matches);
-                if let Some((levels, found)) = taken {
-                    prop_assert_eq!(found, objects(&before, &block));
+                prop_assert_eq!(taken.is_some(), fits && expected.is_ok());
+                if let (Some((levels, found, end)), Ok((objects, expected_end))) = (taken, expected) {
+                    prop_assert_eq!(end, expected_end);
+                    let consumed = end.map_or(u64::MAX, |place| (2 << place) - 1);
+                    prop_assert_eq!(found & consumed, objects & consumed);
                     let mut at_once = before.clone();
                     at_once.set_inner(levels);
                     prop_assert_eq!(format!("{at_once:?}"), format!("{one_by_one:?}"));

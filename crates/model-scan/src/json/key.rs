@@ -5,7 +5,10 @@ mod similar;
 
 #[cfg(any(test, feature = "oracle"))]
 pub(super) use self::similar::is_dropped;
-use self::{hash::Hashes, similar::Similar};
+use self::{
+    hash::Hashes,
+    similar::{MODEL, Similar},
+};
 
 /// The result of comparing a key with the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,33 @@ const SPECIAL: [&[u8]; 4] = [
     // References of Newtonsoft.Json.
     b"$id",
     b"$ref",
+];
+
+/// Common parameters, which no reader takes for `model`, as a test checks. Most keys are among them,
+/// so that few are hashed.
+const COMMON: [&[u8]; 22] = [
+    b"messages",
+    b"stream",
+    b"temperature",
+    b"max_tokens",
+    b"top_p",
+    b"stop",
+    b"user",
+    b"stream_options",
+    b"tools",
+    b"tool_choice",
+    b"n",
+    b"seed",
+    b"input",
+    b"prompt",
+    b"response_format",
+    b"max_completion_tokens",
+    b"frequency_penalty",
+    b"presence_penalty",
+    b"parallel_tool_calls",
+    b"reasoning_effort",
+    b"logit_bias",
+    b"metadata",
 ];
 
 /// The number of bytes of a key that are kept: enough for the longest target and special key.
@@ -100,7 +130,7 @@ impl KeyMatcher {
     }
 }
 
-/// Compares a whole key of ASCII characters without escapes.
+/// Compares a whole key of ASCII characters without escapes and control characters.
 #[inline(always)]
 pub(super) fn compare_key(key: &[u8], target: Target) -> KeyMatch {
     if key == target.name() {
@@ -108,12 +138,17 @@ pub(super) fn compare_key(key: &[u8], target: Target) -> KeyMatch {
     }
     match target {
         Target::Exactly(_) => KeyMatch::Different,
-        Target::Model if hash::is_free_of_collisions(key) => KeyMatch::Different,
-        Target::Model => compare_by_char(key),
+        Target::Model if COMMON.contains(&key) => KeyMatch::Different,
+        Target::Model => compare_ascii(key),
     }
 }
 
-fn compare_by_char(key: &[u8]) -> KeyMatch {
+/// Compares in one loop what `KeyMatcher` compares by character.
+fn compare_ascii(key: &[u8]) -> KeyMatch {
+    let (hashes, kept) = Hashes::of_ascii(key);
+    if kept != MODEL.len() && !hashes.collide() && !SPECIAL.contains(&key) {
+        return KeyMatch::Different;
+    }
     let mut matcher = KeyMatcher::default();
     for &byte in key {
         matcher.push(byte.into(), false);
@@ -131,10 +166,17 @@ mod tests {
             matcher.push(c, false);
         }
         let found = matcher.finish(Target::Model);
-        if key.is_ascii() {
+        if key.bytes().all(|byte| matches!(byte, b' '..=0x7f)) {
             assert_eq!(compare_key(key.as_bytes(), Target::Model), found, "{key}");
         }
         found
+    }
+
+    #[test]
+    fn common_keys_are_different() {
+        for key in COMMON {
+            assert_eq!(compare_ascii(key), KeyMatch::Different);
+        }
     }
 
     #[test]

@@ -134,20 +134,17 @@ impl JsonScanner {
     pub(super) fn scan<E: Engine>(&mut self, engine: E, bytes: &[u8]) -> Result<(), JsonError> {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
-            match self.state {
-                State::FirstKey | State::NextKey
-                    if byte == b'"' && self.brackets.is_outermost() =>
-                {
-                    at = self.members(engine, bytes, at)?;
-                }
-                _ => {
-                    at = engine.skip(self, bytes, at);
-                    if let Some(&byte) = bytes.get(at) {
-                        at = self
-                            .step(byte, at)
-                            .map_err(|kind| self.error_at(kind, at))?;
-                    }
-                }
+            if matches!(self.state, State::FirstKey | State::NextKey)
+                && byte == b'"'
+                && self.brackets.is_outermost()
+            {
+                at = self.members(engine, bytes, at)?;
+            }
+            at = engine.skip(self, bytes, at);
+            if let Some(&byte) = bytes.get(at) {
+                at = self
+                    .step(byte, at)
+                    .map_err(|kind| self.error_at(kind, at))?;
             }
         }
         Ok(())

@@ -6,6 +6,9 @@ use memchr::memmem;
 use super::{Model, MultipartScanner};
 use crate::edit::{Edit, Edits};
 
+/// The head of a `model` part that is inserted.
+const HEAD: &[u8] = b"Content-Disposition: form-data; name=\"model\"";
+
 impl MultipartScanner {
     /// Returns the edits after which the model is `value`; `None` if a server could read more or
     /// less than `value` in a part with that content.
@@ -14,6 +17,7 @@ impl MultipartScanner {
             return None;
         }
         Some(match self.model() {
+            Model::Unseen if self.lookalikes.split(HEAD).is_some() => return None,
             Model::Unseen => [self.insertion().map(|at| self.insert_part(at, value)), None],
             Model::Pending => [None, None],
             Model::Value { start, end } => {
@@ -34,7 +38,9 @@ impl MultipartScanner {
     fn insert_part(&self, at: u64, value: &str) -> Edit {
         let part = [
             self.delimiter.needle(),
-            b"\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n",
+            b"\r\n",
+            HEAD,
+            b"\r\n\r\n",
             value.as_bytes(),
             b"\r\n",
         ];
@@ -48,6 +54,6 @@ impl MultipartScanner {
     fn is_safe_content(&self, value: &str) -> bool {
         !value.chars().any(char::is_control)
             && memmem::find(value.as_bytes(), self.delimiter.needle()).is_none()
-            && !self.lookalikes.ends_model(value.as_bytes())
+            && self.lookalikes.split(value.as_bytes()).is_none()
     }
 }

@@ -82,7 +82,7 @@ pub(crate) enum Reason {
     /// The boundary within a part's content, not as a delimiter: after `--`, at the start of a line,
     /// in the model, or before a Content-Disposition.
     DelimiterInContent,
-    /// The boundary within a part's head: after `--`, or at the start of a line.
+    /// The boundary within a part's head.
     DelimiterInHead,
     /// Something other than line ends after the close delimiter.
     AfterClose,
@@ -98,7 +98,7 @@ pub(crate) enum Reason {
     FoldedHeader,
     /// A line of a part's head that is not a header.
     HeaderSyntax,
-    /// A part's head of more than 16 KiB or more than 32 headers.
+    /// A part's head of more than 4 KiB or more than 8 headers.
     HeadTooLong,
     /// A header that must be unique, twice in one part, or within another.
     RepeatedHeader,
@@ -116,13 +116,15 @@ pub(crate) enum Reason {
     EncodedName,
     /// A continued or an encoded parameter, except a `filename*` in UTF-8.
     EncodedParameter,
-    /// A second `name` parameter to lenient readers.
-    HiddenName,
+    /// An empty name.
+    EmptyName,
+    /// A second `name` parameter to lenient readers, which is `model`.
+    HiddenModel,
     /// A `model` part with a file name, or with any other parameter.
     ModelParameter,
     /// A `model` part that is not plain text in UTF-8.
     ModelType,
-    /// A `model` part with a transfer or content encoding.
+    /// A `model` part with a content encoding.
     ModelEncoding,
     /// A `model` part of more than 64 KiB.
     ModelTooLong,
@@ -132,6 +134,8 @@ pub(crate) enum Reason {
     DecodedType,
     /// A part with a charset other than UTF-8.
     PartCharset,
+    /// A part with a Content-Transfer-Encoding other than `7bit`, `8bit` and `binary`.
+    TransferEncoding,
     /// A Content-Length in a part's head that is not the content's length.
     ContentLength,
 }
@@ -141,7 +145,7 @@ impl Reason {
         match self {
             Self::Boundary => (
                 "the boundary is not a valid one",
-                "use 1 to 70 letters, digits or characters of ()+_-./:=?, not only dashes, and put \
+                "use 1 to 70 letters, digits or characters of ()+_-./:?, not only dashes, and put \
                  it in double quotes in Content-Type",
             ),
             Self::Preamble => (
@@ -189,11 +193,11 @@ impl Reason {
             ),
             Self::HeaderSyntax => (
                 "a line of a part's head is not a header",
-                "write `Name: value`, without white space before the colon",
+                "write `Name: value`, with a name of letters, digits, `-` and `_`",
             ),
             Self::HeadTooLong => (
                 "a part's head is too long",
-                "keep it within 16 KiB and 32 headers",
+                "keep it within 4 KiB and 8 headers",
             ),
             Self::RepeatedHeader => (
                 "a part has the same header twice, or one within another",
@@ -231,9 +235,10 @@ impl Reason {
                 "send plain UTF-8 in `name=\"...\"` and `filename=\"...\"`; only \
                  `filename*=utf-8''...` may come beside them",
             ),
-            Self::HiddenName => (
-                "a part's Content-Disposition contains a second `name=`",
-                "rename the file, or leave ` name=` and `;name=` out of the parameter",
+            Self::EmptyName => ("a part has an empty name", "give each part a name"),
+            Self::HiddenModel => (
+                "a part's Content-Disposition contains a second `name=model`",
+                "rename the file, or leave ` name=model` and `;name=model` out of the parameter",
             ),
             Self::ModelParameter => (
                 "the `model` part is sent as a file or with further parameters",
@@ -245,7 +250,7 @@ impl Reason {
             ),
             Self::ModelEncoding => (
                 "the `model` part is encoded",
-                "send it as it is, with no encoding but 7bit, 8bit or binary",
+                "send it as it is, without a Content-Encoding",
             ),
             Self::ModelTooLong => ("the `model` part is longer than 64 KiB", "send a name"),
             Self::CharsetField => (
@@ -260,6 +265,10 @@ impl Reason {
                 "a part has a charset other than UTF-8",
                 "send UTF-8, with `charset=utf-8` or none, or a file as `application/octet-stream`",
             ),
+            Self::TransferEncoding => (
+                "a part has a Content-Transfer-Encoding",
+                "leave it out, or send `7bit`, `8bit` or `binary`",
+            ),
             Self::ContentLength => (
                 "a part's Content-Length is not the length of its content",
                 "leave it out, or send the right one",
@@ -268,7 +277,7 @@ impl Reason {
     }
 
     #[cfg(test)]
-    pub(super) const ALL: [Self; 31] = [
+    pub(super) const ALL: [Self; 33] = [
         Self::Boundary,
         Self::Preamble,
         Self::DelimiterLine,
@@ -291,7 +300,8 @@ impl Reason {
         Self::NameNotFirst,
         Self::EncodedName,
         Self::EncodedParameter,
-        Self::HiddenName,
+        Self::EmptyName,
+        Self::HiddenModel,
         Self::ModelParameter,
         Self::ModelType,
         Self::ModelEncoding,
@@ -299,6 +309,7 @@ impl Reason {
         Self::CharsetField,
         Self::DecodedType,
         Self::PartCharset,
+        Self::TransferEncoding,
         Self::ContentLength,
     ];
 }

@@ -1,11 +1,11 @@
 //! Reads the head of a part.
 
-use super::name::{Name, hides_name};
+use super::name::{Name, hides_model};
 use super::params::{Params, is_token};
 use super::{MultipartError, MultipartErrorKind, Reason};
 
-/// busboy forgets every header after the 2,000th; python-multipart rejects the ninth.
-const MAX_HEADERS: usize = 32;
+/// multipart for Python, unless it is strict, reads no part of a form in which one has more.
+const MAX_HEADERS: usize = 8;
 
 pub(super) const DISPOSITION: &[u8] = b"content-disposition";
 
@@ -16,7 +16,7 @@ pub(super) struct Head {
     disposition: Option<Disposition>,
     /// Whether a `model` part may have this value, and its offset.
     content_type: Option<(bool, u64)>,
-    transfer_encoding: Option<(bool, u64)>,
+    transfer_encoding: Option<Identity>,
     /// The offset of a header by which some server would decode the content.
     encoding_at: Option<u64>,
     content_length: Option<ContentLength>,
@@ -29,6 +29,10 @@ struct Disposition {
     /// The offset of the first parameter other than the name.
     other_at: Option<u64>,
 }
+
+/// A Content-Transfer-Encoding that leaves the content as it is.
+#[derive(Clone, Copy, Debug)]
+struct Identity;
 
 /// The Content-Length of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +64,7 @@ impl Head {
             // python-multipart and formidable reject them.
             return Err(MultipartError::invalid(Reason::FoldedHeader, at));
         }
-        let colon = text.bytes().take_while(|&b| is_token(b)).count();
+        let colon = text.bytes().take_while(|&b| is_header_name(b)).count();
         if colon == 0 || text.as_bytes().get(colon) != Some(&b':') {
             return Err(MultipartError::invalid(
                 Reason::HeaderSyntax,
@@ -74,7 +78,7 @@ impl Head {
         }
         let value = value.trim_start_matches([' ', '\t']);
         let value_at = at + (line.len() - value.len()) as u64;
-        self.header(name, value.trim_end_matches([' ', '\t']), at, value_at)
+        self.header(name, value, at, value_at)
     }
 
     /// Reads a header other than Content-Disposition.
@@ -93,6 +97,11 @@ impl Head {
         if has_disposition(name) || has_disposition(value) {
             return Err(repeated(at));
         }
+        if is("content-length") {
+            let length = ContentLength::parse(value, value_at)?;
+            return set(&mut self.content_length, length, repeated(at));
+        }
+        let value = value.trim_end_matches([' ', '\t']);
         if is("content-type") {
             let reason = if is_decoded(value) {
                 Reason::DecodedType
@@ -104,16 +113,8 @@ impl Head {
             };
             Err(MultipartError::invalid(reason, value_at))
         } else if is("content-transfer-encoding") {
-            let identity = ["7bit", "8bit", "binary"];
-            let identity = identity.iter().any(|i| i.eq_ignore_ascii_case(value));
-            set(
-                &mut self.transfer_encoding,
-                (identity, value_at),
-                repeated(at),
-            )
-        } else if is("content-length") {
-            let length = ContentLength::parse(value, value_at)?;
-            set(&mut self.content_length, length, repeated(at))
+            let identity = Identity::parse(value, value_at)?;
+            set(&mut self.transfer_encoding, identity, repeated(at))
         } else {
             if is("content-encoding") || is("transfer-encoding") {
                 // aiohttp decodes by the former.
@@ -153,14 +154,15 @@ impl Head {
     }
 
     /// Checks that the `model` part is a plain field for every reader. With a file name, or of the
-    /// type `application/octet-stream`, it is a file for some; and some decode encodings and
-    /// charsets other than UTF-8 (RFC 7578, sections 4.4 and 4.7).
+    /// type `application/octet-stream`, it is a file for some; and some decode content encodings and
+    /// charsets other than UTF-8 (RFC 7578, section 4.4).
     fn check_model(&self, other_at: Option<u64>) -> Result<(), MultipartError> {
-        let invalid = |value: Option<(bool, u64)>| value.and_then(|(ok, at)| (!ok).then_some(at));
+        let type_at = self
+            .content_type
+            .and_then(|(is_plain, at)| (!is_plain).then_some(at));
         let checks = [
             (Reason::ModelParameter, other_at),
-            (Reason::ModelType, invalid(self.content_type)),
-            (Reason::ModelEncoding, invalid(self.transfer_encoding)),
+            (Reason::ModelType, type_at),
             (Reason::ModelEncoding, self.encoding_at),
         ];
         match checks.iter().find_map(|&(reason, at)| Some((reason, at?))) {
@@ -194,8 +196,8 @@ impl Disposition {
                 return error(Reason::RepeatedParameter);
             }
             keys.push(param.key);
-            if hides_name(param.value) {
-                return Err(MultipartError::invalid(Reason::HiddenName, param.value_at));
+            if hides_model(param.value) {
+                return Err(MultipartError::invalid(Reason::HiddenModel, param.value_at));
             }
             let is_file_name = param.key == "filename*" && is_utf_8_extended(param.value);
             if param.key.contains('*') && !is_file_name {
@@ -207,6 +209,10 @@ impl Disposition {
                 // `name` first and in lower case. multer for Rust finds no name in `Name=`, and
                 // formidable the one in `filename="name=model"` if that comes before.
                 None if param.key == "name" => {
+                    if param.value.is_empty() {
+                        // Rack takes the file name for it.
+                        return Err(MultipartError::invalid(Reason::EmptyName, param.value_at));
+                    }
                     disposition = Some(Self {
                         name: Name::of(param.value),
                         name_at: param.value_at,
@@ -223,10 +229,26 @@ impl Disposition {
     }
 }
 
+impl Identity {
+    /// Parses a Content-Transfer-Encoding, which is obsolete in forms (RFC 7578, section 4.7) and
+    /// which some Java clients send. Go decodes `quoted-printable` in any part, and Gin reads no
+    /// field at all of a form in which that fails.
+    fn parse(value: &str, at: u64) -> Result<Self, MultipartError> {
+        let known = ["7bit", "8bit", "binary"];
+        if known.iter().any(|known| known.eq_ignore_ascii_case(value)) {
+            Ok(Self)
+        } else {
+            Err(MultipartError::invalid(Reason::TransferEncoding, at))
+        }
+    }
+}
+
 impl ContentLength {
+    /// Parses a decimal number without leading zeros, which multipart for Python does not read.
     fn parse(value: &str, at: u64) -> Result<Self, MultipartError> {
         let error = MultipartError::invalid(Reason::ContentLength, at);
-        if !value.bytes().all(|b| b.is_ascii_digit()) {
+        let is_padded = value.len() > 1 && value.starts_with('0');
+        if is_padded || !value.bytes().all(|b| b.is_ascii_digit()) {
             return Err(error);
         }
         Ok(Self {
@@ -235,6 +257,12 @@ impl ContentLength {
             end: at + value.len() as u64,
         })
     }
+}
+
+/// Returns whether the byte may be in the name of a header. Those that are not in names of known
+/// headers are invalid to multipart for Python, which then reads no part of the form.
+fn is_header_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
 fn set<T>(slot: &mut Option<T>, value: T, repeated: MultipartError) -> Result<(), MultipartError> {

@@ -8,8 +8,8 @@ use super::head::{DISPOSITION, find_ignoring_case};
 ///
 /// Sanic splits a form at the boundary alone, wherever it is, and reads a part where a
 /// Content-Disposition follows. So content has no line that begins with the boundary, no
-/// Content-Disposition anywhere after it, and the model does not contain one of two characters or
-/// more. Anything stricter would reject what contains a short boundary by chance.
+/// Content-Disposition anywhere after it, and neither heads nor the model contain one of two
+/// characters or more. Anything stricter would reject what contains a short boundary by chance.
 #[derive(Debug)]
 pub(super) struct Lookalikes {
     boundary: memmem::Finder<'static>,
@@ -30,19 +30,15 @@ impl Lookalikes {
         }
     }
 
-    /// Returns whether a reader could end a model with this content early.
-    pub(super) fn ends_model(&self, content: &[u8]) -> bool {
-        self.begins(content) || (self.is_long() && self.boundary.find(content).is_some())
+    /// Returns the index at which a reader could split a model, or a line of a head.
+    pub(super) fn split(&self, text: &[u8]) -> Option<usize> {
+        let found = self.boundary.find(text);
+        found.filter(|&at| at == 0 || self.is_long())
     }
 
-    /// Returns whether the boundary has more than one character. One occurs in most IDs.
+    /// Returns whether the boundary has more than one character. One occurs in most heads and IDs.
     fn is_long(&self) -> bool {
         self.boundary.needle().len() > 1
-    }
-
-    /// Returns whether a line begins with the boundary.
-    pub(super) fn begins(&self, line: &[u8]) -> bool {
-        line.starts_with(self.boundary.needle())
     }
 
     /// Begins the content of a part.

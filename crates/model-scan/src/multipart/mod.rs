@@ -4,12 +4,13 @@
 //! Where parsers are known to differ the form is rejected, and a comment names the parsers:
 //!
 //! - Delimiters: CRLF, `--boundary`, CRLF, without padding; `--boundary` occurs nowhere else,
-//!   neither in content nor in heads, no other line begins with the boundary, and the model does not
-//!   contain one of two characters or more. Only one empty line may come before the first delimiter, and only empty lines after
-//!   the close delimiter, which is required.
+//!   neither in content nor in heads, no other line begins with the boundary, and neither heads nor
+//!   the model contain one of two characters or more. Only one empty line may come before the first
+//!   delimiter, and only CRLF after the close delimiter, which is required.
 //! - Heads: lines end in CRLF and are UTF-8 without control characters, each `Name: value`, not
-//!   folded, at most 16 KiB and 32 headers. A Content-Length must be right, a charset UTF-8, and the
-//!   type none whose content is a form, a multipart or a message.
+//!   folded, at most 4 KiB and 8 headers. A Content-Length must be right, a charset UTF-8, the type
+//!   none whose content is a form, a multipart or a message, and a transfer encoding one that
+//!   changes nothing.
 //! - Names: exactly one `Content-Disposition: form-data; name="…"`, with one space after the colon
 //!   and each semicolon, `name` first and in lower case, its value in quotes or a token. No
 //!   parameter is encoded or continued, except `filename*` in UTF-8, which .NET sends. A name that

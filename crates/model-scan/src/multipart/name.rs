@@ -2,6 +2,8 @@
 
 use percent_encoding::percent_decode_str;
 
+use super::params::is_token;
+
 /// The meaning of a part's `name`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Name {
@@ -51,30 +53,37 @@ fn readings(raw: &str) -> impl Iterator<Item = String> {
 
 /// Returns whether the name is `model` in any letter case, with white space or punctuation around
 /// it (servers trim), or with an index: `model[]` and `model[x]` make `model` an array or an object
-/// in PHP, Rails and multer for Node.
+/// in PHP, Rails and multer for Node, and `model.x` in connect-multiparty.
 fn is_near_model(name: &str) -> bool {
     let name = trim(name).as_bytes();
     let (head, tail) = name.split_at(name.len().min(5));
-    head.eq_ignore_ascii_case(b"model") && (tail.is_empty() || tail[0] == b'[')
+    head.eq_ignore_ascii_case(b"model") && (tail.is_empty() || matches!(tail[0], b'[' | b'.'))
 }
 
 fn trim(name: &str) -> &str {
     name.trim_matches(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'))
 }
 
-/// Returns whether a reader that ignores quotes could find a second parameter `name` or `name*` in
-/// `text`: after a blank or a semicolon `name`, then white space or the marks of RFC 2231, and `=`.
+/// Returns whether a reader that ignores quotes could find a second parameter `name` in `text` that
+/// is `model`: after a blank or a semicolon `name`, `=` and the token `model`, in any letter case.
 ///
-/// Ruby's CGI takes the last ` name=` of a line, inside another parameter's quotes or not. Readers
-/// that take the first one (formidable, multer for Rust) find that of the first parameter.
-pub(super) fn hides_name(text: &str) -> bool {
+/// Ruby's CGI takes the last ` name=` of a line up to a semicolon, Rack the last `;name=` and the
+/// token after it, and blacksheep the last `name=` between semicolons. With an escaped quote in
+/// front of it, as clients send `a"; name="model`, the second name is another for all of them.
+pub(super) fn hides_model(text: &str) -> bool {
     let bytes = text.as_bytes();
     bytes.windows(5).enumerate().any(|(i, window)| {
         matches!(window[0], b' ' | b'\t' | b';')
             && window[1..].eq_ignore_ascii_case(b"name")
-            && bytes[i + 5..]
-                .iter()
-                .find(|b| !matches!(b, b' ' | b'\t' | b'*' | b'0'..=b'9'))
-                == Some(&b'=')
+            && assigned_token(&bytes[i + 5..])
+                .is_some_and(|token| token.eq_ignore_ascii_case(b"model"))
     })
+}
+
+/// Returns the token after `=`, if `text` begins with it, white space aside.
+fn assigned_token(text: &[u8]) -> Option<&[u8]> {
+    let value = text.trim_ascii_start().strip_prefix(b"=")?;
+    let value = value.trim_ascii_start();
+    let len = value.iter().take_while(|&&b| is_token(b)).count();
+    Some(&value[..len])
 }

@@ -7,7 +7,7 @@ use super::lookalikes::Lookalikes;
 use super::{MultipartError, MultipartErrorKind, Reason};
 
 /// The longest part head, with its line ends and its empty line.
-const MAX_HEAD: usize = 16 * 1024;
+const MAX_HEAD: usize = 4 * 1024;
 /// The longest content of the `model` part.
 const MAX_MODEL: u64 = 64 * 1024;
 
@@ -24,7 +24,7 @@ pub(crate) enum Model {
 
 /// An incremental scanner that finds the `model` part of a form.
 ///
-/// Memory: the boundary, at most 16 KiB of an unfinished header line, and twice as many bytes of
+/// Memory: the boundary, at most 4 KiB of an unfinished header line, and twice as many bytes of
 /// content as the boundary has. Time: linear; that of two substring searches for content.
 #[derive(Debug)]
 pub(crate) struct MultipartScanner {
@@ -195,10 +195,10 @@ impl MultipartScanner {
 
             // Most servers ignore what follows. But Go requires a line end here; Django does not
             // look for the `--` and reads one more part, if there is one; and Tornado looks for the
-            // last close delimiter. No client sends an epilogue, so only empty lines pass.
+            // last close delimiter. streaming-form-data reads no field before an empty
+            // line. No client sends an epilogue.
             (State::Closed, b'\r') => State::ClosedCr,
             (State::ClosedCr, b'\n') => State::Epilogue,
-            (State::Epilogue, b'\r' | b'\n') => State::Epilogue,
             (State::Closed | State::ClosedCr | State::Epilogue, _) => {
                 return invalid(Reason::AfterClose);
             }
@@ -249,7 +249,7 @@ impl MultipartScanner {
         };
         // Django and Tornado look for delimiters first, wherever they are.
         let delimiter = self.delimiter.find(line);
-        if let Some(i) = delimiter.or(self.lookalikes.begins(line).then_some(0)) {
+        if let Some(i) = delimiter.or_else(|| self.lookalikes.split(line)) {
             let at = line_at + i as u64;
             return Err(MultipartError::invalid(Reason::DelimiterInHead, at));
         }
@@ -406,14 +406,14 @@ impl MultipartScanner {
     }
 }
 
-/// Checks the boundary: 1 to 70 `bchars` (RFC 2046, section 5.1.1), but no space, comma or single
-/// quote, and not only dashes.
+/// Checks the boundary: 1 to 70 `bchars` (RFC 2046, section 5.1.1), but no space, comma, single quote
+/// or equals sign, and not only dashes.
 ///
-/// aiohttp, Jetty, Rack, CGI.pm and Python's `email` each read a boundary with one of these in their
+/// aiohttp, Jetty, Rack, CGI.pm, Mojolicious and Python's `email` each read a boundary with one of these in their
 /// own way, such as `utf-8''xyz` by RFC 2231, and Sanic finds a boundary of dashes within the dashes
 /// of its delimiters.
 fn check_boundary(boundary: &[u8]) -> Result<(), MultipartError> {
-    let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"()+_-./:=?".contains(b);
+    let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"()+_-./:?".contains(b);
     let bad = match boundary.iter().position(|b| !allowed(b)) {
         Some(i) => i,
         None if boundary.len() > 70 => 70,

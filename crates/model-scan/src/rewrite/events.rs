@@ -7,6 +7,8 @@ use super::{Edits, finder::Finder};
 #[derive(Debug)]
 pub(super) struct Events {
     parent: Option<&'static str>,
+    /// How many bytes of [`BOM`] the stream begins with, until another byte comes.
+    bom: Option<usize>,
     line: Line,
     /// Whether the last line ended in a carriage return, to whose end a line feed belongs.
     after_return: bool,
@@ -31,11 +33,14 @@ enum Line {
 }
 
 const DATA: &[u8] = b"data";
+/// The byte order mark, which may begin a stream and is no part of its first line.
+const BOM: &[u8] = "\u{feff}".as_bytes();
 
 impl Events {
     pub(super) fn new(parent: Option<&'static str>) -> Self {
         Self {
             parent,
+            bom: Some(0),
             line: Line::Name(0),
             after_return: false,
             read: 0,
@@ -48,7 +53,7 @@ impl Events {
     pub(super) fn feed(&mut self, bytes: &[u8]) -> Edits {
         let base = self.read;
         let mut spans = Vec::new();
-        let mut at = 0;
+        let mut at = self.skip_bom(bytes);
         while let Some(&byte) = bytes.get(at) {
             let ends_line = matches!(byte, b'\n' | b'\r');
             if std::mem::take(&mut self.after_return) && byte == b'\n' {
@@ -109,6 +114,26 @@ impl Events {
             None => self.finder = Some(Finder::new(self.parent)),
         }
         at - self.finder.as_ref().map_or(0, Finder::read)
+    }
+
+    /// Returns the number of bytes at the front that belong to the byte order mark.
+    fn skip_bom(&mut self, bytes: &[u8]) -> usize {
+        let Some(len) = self.bom else { return 0 };
+        let pairs = bytes.iter().zip(&BOM[len..]);
+        let skipped = pairs
+            .take_while(|(byte, expected)| byte == expected)
+            .count();
+        let len = len + skipped;
+        if len < BOM.len() && skipped == bytes.len() {
+            self.bom = Some(len);
+        } else {
+            self.bom = None;
+            if (1..BOM.len()).contains(&len) {
+                // Part of a mark is part of the line.
+                self.line = Line::Other;
+            }
+        }
+        skipped
     }
 
     fn end_line(&mut self, terminator: u8) {

@@ -1,20 +1,24 @@
-//! Sets the `model` of a response as it streams by: bytes in, bytes out.
+//! Sets the `model` of a response as it streams by, and the ID in an error message: bytes in, bytes
+//! out.
 //!
 //! A response is trusted more than a request: one that is not valid JSON is not rejected but passes
 //! unchanged.
 
 mod events;
 mod finder;
+mod id;
+mod lines;
 #[cfg(any(test, feature = "oracle"))]
 pub(crate) mod oracle;
 #[cfg(test)]
 mod tests;
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use bytes::{Bytes, BytesMut};
 
-use self::{events::Events, finder::Finder};
+pub use self::id::{IdRewriter, TextFormat};
+use self::{events::Events, finder::Finder, lines::Lines};
 
 /// The number of bytes by which documents are scanned. A model field that begins in one step and
 /// goes on in the next frame is held back from that step on.
@@ -27,6 +31,9 @@ const MAX_HELD: u64 = 4 * STEP as u64;
 pub enum ResponseFormat {
     /// One JSON object, whose top-level `model` is set.
     Json,
+    /// Newline-delimited JSON (`application/x-ndjson`, `application/jsonl`), with a JSON object on
+    /// each line, whose top-level `model` is set.
+    Lines,
     /// `text/event-stream` (server-sent events), with a JSON object in the data of each event.
     Events {
         /// A top-level key of the event under which a further object has a `model` to set, for
@@ -64,12 +71,22 @@ pub enum ResponseFormat {
 #[derive(Debug)]
 pub struct ModelRewriter {
     reader: Reader,
-    /// The name as a JSON string literal.
-    name: Bytes,
+    names: Names,
     /// The bytes that are held back, and their offset in the response.
     held: Bytes,
     held_at: u64,
 }
+
+/// The names that take the place of models, as JSON string literals.
+enum Names {
+    /// One for every model.
+    Fixed(Bytes),
+    /// One for some models.
+    Lookup(Box<Lookup>),
+}
+
+/// A function from the literal of a model to that of its name.
+type Lookup = dyn Fn(&[u8]) -> Option<Bytes> + Send + Sync;
 
 #[derive(Debug)]
 enum Reader {
@@ -78,6 +95,7 @@ enum Reader {
         hold: Option<u64>,
         read: u64,
     },
+    Lines(Lines),
     Events(Events),
 }
 
@@ -94,17 +112,45 @@ impl ModelRewriter {
     /// Creates a rewriter that sets the `model` to `name`, a JSON string literal with its quotes.
     /// The literal is not checked.
     pub fn new(format: ResponseFormat, name: Bytes) -> Self {
+        Self::with_names(format, Names::Fixed(name))
+    }
+
+    /// Creates a rewriter that sets each `model` to what `lookup` returns for it, and leaves it if
+    /// that is `None`. Both are JSON string literals with their quotes; the returned one is not
+    /// checked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use model_scan::rewrite::{ModelRewriter, ResponseFormat};
+    ///
+    /// let mut rewriter = ModelRewriter::with_lookup(ResponseFormat::Lines, |model| {
+    ///     (model == b"\"0xb603\"").then(|| Bytes::from_static(b"\"gpt-4o\""))
+    /// });
+    /// let out = rewriter.push("{\"model\":\"0xb603\"}\n{\"model\":\"o3\"}\n".into());
+    /// assert_eq!(out, "{\"model\":\"gpt-4o\"}\n{\"model\":\"o3\"}\n");
+    /// ```
+    pub fn with_lookup(
+        format: ResponseFormat,
+        lookup: impl Fn(&[u8]) -> Option<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        Self::with_names(format, Names::Lookup(Box::new(lookup)))
+    }
+
+    fn with_names(format: ResponseFormat, names: Names) -> Self {
         let reader = match format {
             ResponseFormat::Json => Reader::Json {
                 finder: Finder::new(None),
                 hold: None,
                 read: 0,
             },
+            ResponseFormat::Lines => Reader::Lines(Lines::new()),
             ResponseFormat::Events { parent } => Reader::Events(Events::new(parent)),
         };
         Self {
             reader,
-            name,
+            names,
             held: Bytes::new(),
             held_at: 0,
         }
@@ -119,6 +165,7 @@ impl ModelRewriter {
                 *read += bytes.len() as u64;
                 Edits { spans, hold: *hold }
             }
+            Reader::Lines(lines) => lines.feed(&bytes),
             Reader::Events(events) => events.feed(&bytes),
         };
         let ready = if self.held.is_empty() {
@@ -155,15 +202,22 @@ impl ModelRewriter {
     /// Replaces these spans of the bytes that begin at `held_at`. The result is one piece, because
     /// a write for each edit would cost more than the copy.
     fn apply(&self, bytes: Bytes, spans: &[Range<u64>]) -> Bytes {
-        if spans.is_empty() {
-            return bytes;
-        }
-        let mut out = BytesMut::with_capacity(bytes.len() + spans.len() * self.name.len());
+        let mut out = BytesMut::new();
         let mut copied = 0;
         for span in spans {
-            out.extend_from_slice(&bytes[copied..self.local(span.start)]);
-            out.extend_from_slice(&self.name);
-            copied = self.local(span.end);
+            let (start, end) = (self.local(span.start), self.local(span.end));
+            let Some(name) = self.names.get(&bytes[start..end]) else {
+                continue;
+            };
+            if copied == 0 {
+                out.reserve(bytes.len() + spans.len() * name.len());
+            }
+            out.extend_from_slice(&bytes[copied..start]);
+            out.extend_from_slice(&name);
+            copied = end;
+        }
+        if copied == 0 {
+            return bytes;
         }
         out.extend_from_slice(&bytes[copied..]);
         out.freeze()
@@ -175,6 +229,24 @@ impl ModelRewriter {
     }
 }
 
+impl Names {
+    fn get(&self, model: &[u8]) -> Option<Bytes> {
+        match self {
+            Self::Fixed(name) => Some(name.clone()),
+            Self::Lookup(lookup) => lookup(model),
+        }
+    }
+}
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(name) => f.debug_tuple("Fixed").field(name).finish(),
+            Self::Lookup(_) => f.write_str("Lookup"),
+        }
+    }
+}
+
 impl Reader {
     /// Leaves the rest of the current document as it is.
     fn disable(&mut self) {
@@ -183,6 +255,7 @@ impl Reader {
                 finder.disable();
                 *hold = None;
             }
+            Self::Lines(lines) => lines.disable(),
             Self::Events(events) => events.disable(),
         }
     }

@@ -104,6 +104,55 @@ fn every_event_has_its_model_set() {
 }
 
 #[test]
+fn byte_order_mark_begins_no_line() {
+    let event = |model: &str| format!("data: {{\"model\":\"{model}\"}}");
+    for end in ["\n", "\r\n", "\r"] {
+        let stream = |model: &str| format!("\u{feff}{}{end}{end}", event(model));
+        assert_eq!(rewrite(SSE, &stream("0xb603")), stream("venice-uncensored"));
+        // A second mark, and one in a later event, are part of their lines.
+        let marked = event("0xb603");
+        assert_untouched(SSE, &format!("\u{feff}\u{feff}{marked}{end}{end}"));
+        assert_untouched(SSE, &format!("{end}\u{feff}{marked}{end}{end}"));
+    }
+    let part = b"\xef\xbbdata: {\"model\":\"0xb603\"}\n\n";
+    for size in [1, 2, 3, 64] {
+        assert_eq!(rewrite_pieces(SSE, part.chunks(size)), part);
+    }
+}
+
+#[test]
+fn every_line_has_its_model_set() {
+    let lines = |model: &str| {
+        format!(
+            "{{\"model\":\"{model}\",\"done\":false}}\n\
+             {{\"x\":{{\"model\":\"x\"}}, \"model\" : \"{model}\"}}\r\n\n \n\
+             {{\"model\":7}}\n{{\"model\":\"0x\nnot JSON\n[\"model\"]\n\
+             {{\"model\":\"{model}\"}}"
+        )
+    };
+    assert_eq!(
+        rewrite(ResponseFormat::Lines, &lines("0xb603")),
+        lines("venice-uncensored")
+    );
+}
+
+#[test]
+fn complete_lines_are_not_held_back() {
+    let name = Bytes::from_static(NAME.as_bytes());
+    let mut rewriter = ModelRewriter::new(ResponseFormat::Lines, name);
+    for line in [
+        "{\"model\":\"0xb603\"}\n",
+        "{\"n\":1}\n",
+        "{\"model\":\"0xb6\n",
+        "\n",
+    ] {
+        let out = rewriter.push(Bytes::from_static(line.as_bytes()));
+        assert!(out.ends_with(b"\n"), "{line}");
+        assert!(rewriter.is_empty());
+    }
+}
+
+#[test]
 fn data_lines_of_one_event_are_one_document() {
     assert_eq!(
         rewrite(
@@ -293,12 +342,12 @@ proptest! {
 
     #[test]
     fn arbitrary_streams_match_the_oracle(
-        stream in "(data: ?|\\{|\\}|\"model\":|\"response\":|\"|a|\\\\|\r|\n|\n\n|,|: |\"x\")\
+        stream in "\u{feff}?(data: ?|\\{|\\}|\"model\":|\"response\":|\"|a|\\\\|\r|\n|\n\n|,|: |\"x\")\
                    {0,40}",
         cuts in cuts(),
     ) {
         let frames = cuts.frames(stream.as_bytes());
-        for format in [ResponseFormat::Json, SSE, RESPONSES] {
+        for format in [ResponseFormat::Json, ResponseFormat::Lines, SSE, RESPONSES] {
             oracle::check(format, &frames);
         }
     }
@@ -315,10 +364,14 @@ proptest! {
             let inside = outer.replacen('{', &format!("{{\"response\":{value},"), 1);
             response += &format!("data: {}\n\n", inside.replace('@', "\"0xb603\""));
         }
-        let response = mutated(response, &mutations);
-        let frames = cuts.frames(&response);
-        for format in [SSE, RESPONSES] {
-            oracle::check(format, &frames);
+        let lines = response.replace("data: ", "");
+        for (response, format) in [
+            (&response, SSE),
+            (&response, RESPONSES),
+            (&lines, ResponseFormat::Lines),
+        ] {
+            let response = mutated(response.clone(), &mutations);
+            oracle::check(format, &cuts.frames(&response));
         }
     }
 }

@@ -48,13 +48,19 @@ async fn models_are_listed_in_openai_format() {
     let list = get(setup.address(), "/v1/models").await;
     assert_eq!(list.header("content-type"), Some("application/json"));
     let list = list.json();
-    assert_eq!(keys(&list), ["data", "object"]);
+    assert_eq!(
+        keys(&list),
+        ["data", "first_id", "has_more", "last_id", "object"]
+    );
     assert_eq!(list["object"], "list");
     let data = list["data"].as_array().unwrap();
     let venice = json!({
         "id": "venice-uncensored",
         "object": "model",
+        "type": "model",
+        "display_name": "venice-uncensored",
         "created": 1_748_370_689,
+        "created_at": "2025-05-27T18:31:29Z",
         "owned_by": "0x23d25ead101cb9bfdd7970176597e72da344557e",
         "blockchainID": VENICE,
         "tags": ["venice-uncensored"],

@@ -15,7 +15,7 @@ use test_support::{
     upstream::Step,
 };
 
-const CHAT_REQUEST: &str = r#"{"model":"dolphin-mistral-24b","stream":true}"#;
+const CHAT_REQUEST: &str = r#"{"model":"venice-uncensored","stream":true}"#;
 
 #[tokio::test]
 async fn only_the_model_of_json_changes() {
@@ -31,11 +31,11 @@ async fn only_the_model_of_json_changes() {
 }
 
 #[tokio::test]
-async fn errors_and_other_content_types_are_forwarded_unchanged() {
+async fn other_content_types_and_codings_are_forwarded_unchanged() {
     let setup = Setup::new().await;
     let body = format!("{{\"model\":\"{VENICE}\"}}");
     for (status, headers) in [
-        (400, "content-type: application/json\r\n"),
+        (400, "content-type: text/html\r\n"),
         (200, "content-type: text/plain\r\n"),
         (
             200,

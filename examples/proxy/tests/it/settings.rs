@@ -2,11 +2,12 @@
 
 use tokio::net::TcpListener;
 
-use super::{CHAT, Setup, models, proxy};
+use super::{CHAT, Setup, VENICE, models, proxy};
 use test_support::{
     client::{get, post, post_chunked},
     process::{Process, run},
     registry_server::RegistryServer,
+    upstream::Step,
 };
 
 #[tokio::test]
@@ -39,6 +40,7 @@ async fn errors_name_the_variable_or_the_flag() {
         ("MODEL_ALIASES", "*a*=b"),
         ("MODEL_ENDPOINTS", "ask=llm"),
         ("MODEL_ENDPOINTS", "/ask=image"),
+        ("RESPONSE_MODEL", "catalog"),
         ("RUST_LOG", "proxy=loud"),
         ("RUST_LOG", "[request{id=1}]=debug"),
         ("LOG_FORMAT", "xml"),
@@ -249,5 +251,32 @@ async fn policy_flags_override_the_variables() {
             assert_eq!(response.status(), status, "{response:?}");
             assert!(response.text().contains(code), "{response:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn response_names_the_requested_model_unless_set_otherwise() {
+    for (variable, arguments, expected) in [
+        (None, &[][..], "Venice-Uncensored"),
+        (Some("served"), &[], "venice-uncensored"),
+        (
+            Some("served"),
+            &["--response-model=requested"],
+            "Venice-Uncensored",
+        ),
+    ] {
+        let setup = Setup::with(|command| {
+            if let Some(variable) = variable {
+                command.env("RESPONSE_MODEL", variable);
+            }
+            command.args(arguments);
+        })
+        .await;
+        let body = format!(r#"{{"model":"{VENICE}"}}"#);
+        let headers = "content-type: application/json\r\n";
+        let steps = vec![Step::response(200, headers, &body)];
+        setup.upstream.script(steps);
+        let response = post(setup.address(), CHAT, r#"{"model":"Venice-Uncensored"}"#).await;
+        assert_eq!(response.json()["model"], expected, "{variable:?}");
     }
 }

@@ -97,6 +97,27 @@ impl Hashes {
         }
     }
 
+    /// Returns the hashes of a key of ASCII characters, and the number of those that are not `_`,
+    /// `-` or a space.
+    pub(super) fn of_ascii(key: &[u8]) -> (Self, usize) {
+        let mut hashes = Self::default();
+        let mut kept = 0;
+        for &byte in key {
+            let [unit, lower] = [byte, byte.to_ascii_lowercase()].map(u16::from);
+            hashes.jsoniter.push(unit);
+            hashes.jsoniter_lower.push(lower);
+            hashes.fastjson.push(unit);
+            if !matches!(byte, b'_' | b'-') {
+                hashes.fastjson_lower.push(lower);
+                if byte != b' ' {
+                    hashes.fastjson_spaceless.push(lower);
+                    kept += 1;
+                }
+            }
+        }
+        (hashes, kept)
+    }
+
     /// Returns whether one is that of `model`.
     pub(super) fn collide(&self) -> bool {
         let jsoniter = [self.jsoniter.0, self.jsoniter_lower.0];
@@ -110,25 +131,17 @@ impl Hashes {
     }
 }
 
-/// The most lower-case letters that were searched for collisions.
-const SEARCHED: usize = 8;
-
-/// Returns whether a key other than `model` is made so that no reader takes it for `model`: it has
-/// nothing but a few lower-case letters, among which there is no collision, as a test checks.
-#[inline(always)]
-pub(super) fn is_free_of_collisions(key: &[u8]) -> bool {
-    key.len() <= SEARCHED && key.iter().all(u8::is_ascii_lowercase)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
     use super::*;
 
     fn collides(key: &str) -> bool {
         let mut hashes = Hashes::default();
         key.chars().for_each(|c| hashes.push(c));
+        assert_eq!(
+            hashes.collide(),
+            Hashes::of_ascii(key.as_bytes()).0.collide()
+        );
         hashes.collide()
     }
 
@@ -149,80 +162,5 @@ mod tests {
         for key in ["", "models", "temperature", "655_lf($>7%7?$x"] {
             assert!(!collides(key), "{key}");
         }
-    }
-
-    /// Some letters, the last one in the lowest byte, and the hash before or after them.
-    #[derive(Clone, Copy)]
-    struct Part {
-        hash: u64,
-        letters: u64,
-        len: usize,
-    }
-
-    /// Adds a letter in all ways.
-    fn longer(parts: &[Part], add: impl Fn(Part, u64) -> Part) -> Vec<Part> {
-        let all = parts
-            .iter()
-            .flat_map(|part| (b'a'..=b'z').map(|letter| add(*part, letter.into())));
-        all.collect()
-    }
-
-    /// Meets in the middle: hashes all first halves forward, and the targets backward by all second
-    /// halves.
-    fn collisions<const PRIME: u64>(basis: u64, targets: &[u64]) -> Vec<u64> {
-        let mut inverse = PRIME;
-        for _ in 0..5 {
-            inverse = inverse.wrapping_mul(2_u64.wrapping_sub(PRIME.wrapping_mul(inverse)));
-        }
-        assert_eq!(inverse.wrapping_mul(PRIME), 1);
-        let empty = |hash| Part {
-            hash,
-            letters: 0,
-            len: 0,
-        };
-        let mut prefixes = vec![empty(basis)];
-        let mut suffixes: Vec<_> = targets.iter().copied().map(empty).collect();
-        let (mut all_prefixes, mut all_suffixes) = (prefixes.clone(), suffixes.clone());
-        for _ in 0..SEARCHED / 2 {
-            prefixes = longer(&prefixes, |part, letter| Part {
-                hash: (part.hash ^ letter).wrapping_mul(PRIME),
-                letters: part.letters << 8 | letter,
-                len: part.len + 1,
-            });
-            suffixes = longer(&suffixes, |part, letter| Part {
-                hash: part.hash.wrapping_mul(inverse) ^ letter,
-                letters: letter << (8 * part.len) | part.letters,
-                len: part.len + 1,
-            });
-            all_prefixes.extend(&prefixes);
-            all_suffixes.extend(&suffixes);
-        }
-        let prefix_of: HashMap<u64, u64> = all_prefixes
-            .iter()
-            .map(|part| (part.hash, part.letters))
-            .collect();
-        assert_eq!(
-            prefix_of.len(),
-            all_prefixes.len(),
-            "no two prefixes collide"
-        );
-        let mut found: Vec<_> = all_suffixes
-            .iter()
-            .filter_map(|suffix| {
-                Some(prefix_of.get(&suffix.hash)? << (8 * suffix.len) | suffix.letters)
-            })
-            .collect();
-        found.sort_unstable();
-        found.dedup();
-        found
-    }
-
-    #[test]
-    fn short_keys_of_lower_case_letters_do_not_collide() {
-        let model = u64::from_be_bytes(*b"\0\0\0model");
-        let jsoniter = collisions::<{ Jsoniter::PRIME }>(Jsoniter::BASIS, &[Jsoniter::MODEL]);
-        assert_eq!(jsoniter, [model]);
-        let fastjson = collisions::<{ Fastjson::PRIME }>(Fastjson::BASIS, &Fastjson::MODEL);
-        assert_eq!(fastjson, [model]);
     }
 }

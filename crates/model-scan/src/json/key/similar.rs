@@ -13,7 +13,7 @@ pub(super) struct Similar {
     ended: bool,
 }
 
-const MODEL: &str = "model";
+pub(super) const MODEL: &str = "model";
 
 impl Similar {
     const DIFFERENT: u8 = u8::MAX;

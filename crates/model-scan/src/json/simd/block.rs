@@ -5,10 +5,6 @@ use fearless_simd::{Simd, mask8x64, prelude::*, u8x64};
 /// The number of bytes that are loaded at once.
 pub(super) const BLOCK: usize = 64;
 
-/// The most bytes of a block that are consumed: one less, so that there is a bit for the byte that
-/// follows.
-pub(super) const STEP: usize = BLOCK - 1;
-
 /// One boolean per byte of a block.
 type Mask<S> = mask8x64<S>;
 
@@ -48,6 +44,12 @@ impl<S: Simd> Block<S> {
     #[inline(always)]
     fn bits(&self, mask: Mask<S>) -> u64 {
         mask.to_bitmask() >> (BLOCK - self.len)
+    }
+
+    /// Returns the places of the block that are in the frame.
+    #[inline(always)]
+    pub(super) fn within(&self) -> u64 {
+        first_places(self.len)
     }
 
     #[inline(always)]
@@ -120,15 +122,13 @@ impl<S: Simd> Block<S> {
         self.bits((self.bytes | 0x20).simd_eq(b'e'))
     }
 
-    /// Returns the bytes that may follow a backslash.
+    /// Returns the bytes that may follow a backslash, except for quotes, backslashes and `u`.
     #[inline(always)]
     pub(super) fn escapable(&self) -> u64 {
         let bytes = self.bytes;
-        let punctuation = bytes.simd_eq(b'"') | bytes.simd_eq(b'\\') | bytes.simd_eq(b'/');
         // Two pairs of letters differ in one bit.
-        let letters = (bytes & !4).simd_eq(b'b') | (bytes & !1).simd_eq(b't');
-        let others = bytes.simd_eq(b'n') | bytes.simd_eq(b'r');
-        self.bits(punctuation | letters | others)
+        let letters = (bytes | 0x10).simd_eq(b'r') | (bytes | 8).simd_eq(b'n');
+        self.bits(letters | bytes.simd_eq(b't') | bytes.simd_eq(b'/'))
     }
 
     #[inline(always)]
@@ -138,15 +138,23 @@ impl<S: Simd> Block<S> {
     }
 }
 
-/// Returns the bytes that are escaped: those after an odd run of backslashes.
-///
-/// The method is simdjson's: subtracting the starts of runs from the odd places carries through
-/// each run to its end.
+/// Returns a mask of this many places, at least one.
 #[inline(always)]
-pub(super) fn escaped(backslashes: u64) -> u64 {
+pub(super) fn first_places(len: usize) -> u64 {
+    u64::MAX >> (BLOCK - len)
+}
+
+/// Returns the bytes that are escaped, and the backslashes that escape them. `first` is set if the
+/// first byte is escaped.
+///
+/// The method is simdjson's: subtracting runs of backslashes from the odd places, shifted by one,
+/// carries through each run to its end.
+#[inline(always)]
+pub(super) fn escapes(backslashes: u64, first: u64) -> (u64, u64) {
     const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
-    let ends = ((backslashes << 1 | ODD).wrapping_sub(backslashes)) ^ ODD;
-    ends ^ backslashes
+    let potential = backslashes & !first;
+    let after_run = (potential << 1 | ODD).wrapping_sub(potential) ^ ODD;
+    (after_run ^ (backslashes | first), after_run & backslashes)
 }
 
 /// Replaces each bit by the parity of itself and those below: quotes become a mask of strings with
@@ -159,11 +167,12 @@ pub(super) fn prefix_xor(mut bits: u64) -> u64 {
     bits
 }
 
-/// Moves each marker to the first place, from its own on, that is not in `class`. The place before
-/// a marker must not be in `class`.
+/// Moves each marker to the first place, from its own on, that is not in `class`, and returns
+/// whether one moves past the last place. The place before a marker must not be in `class`.
 #[inline(always)]
-pub(super) fn skip_runs(markers: u64, class: u64) -> u64 {
-    markers.wrapping_add(class) & !class
+pub(super) fn skip_runs(markers: u64, class: u64) -> (u64, u64) {
+    let (moved, overflows) = markers.overflowing_add(class);
+    (moved & !class, u64::from(overflows))
 }
 
 #[cfg(test)]
@@ -198,16 +207,16 @@ mod tests {
         for byte in 0..=u8::MAX {
             let is_bracket = matches!(byte, b'[' | b']' | b'{' | b'}');
             let expected = [
-                byte < 0x20 || byte >= 0x80,
+                !(0x20..0x80).contains(&byte),
                 byte >= 0x80,
-                byte < 0x20 || byte >= 0x80 || byte == b'\\',
+                !(0x20..0x80).contains(&byte) || byte == b'\\',
                 b" \t\r\n".contains(&byte),
                 matches!(byte, b'[' | b'{'),
                 matches!(byte, b']' | b'}'),
                 matches!(byte, b'{' | b'}'),
                 byte.is_ascii_digit(),
                 matches!(byte, b'e' | b'E'),
-                b"\"\\/bfnrtu".contains(&byte),
+                b"/bfnrt".contains(&byte),
                 byte.is_ascii_hexdigit(),
             ]
             .map(|all| if all { u64::MAX } else { 0 });
@@ -236,26 +245,32 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bytes_after_an_odd_run_of_backslashes_are_escaped(mask in any::<[u64; 2]>()) {
+        fn bytes_after_an_odd_run_of_backslashes_are_escaped(
+            mask in any::<[u64; 2]>(),
+            first in 0_u64..2,
+        ) {
             // With long runs.
             let backslashes = mask[0] | mask[1];
-            let mut is_escaped = false;
-            let mut expected = 0;
+            let mut is_escaped = first == 1;
+            let mut expected = (0, 0);
             for place in 0..BLOCK {
-                expected |= u64::from(is_escaped) << place;
+                expected.0 |= u64::from(is_escaped) << place;
                 is_escaped = !is_escaped && backslashes >> place & 1 == 1;
+                expected.1 |= u64::from(is_escaped) << place;
             }
-            prop_assert_eq!(escaped(backslashes), expected);
+            prop_assert_eq!(escapes(backslashes, first), expected);
         }
 
         #[test]
         fn markers_skip_the_runs_that_they_are_at(class in any::<u64>(), wanted in any::<u64>()) {
-            let class = class >> 1;
-            let markers = wanted >> 1 & !(class << 1);
-            let mut expected = 0;
+            let markers = wanted & !(class << 1);
+            let mut expected = (0, 0);
             for place in 0..BLOCK {
                 if markers >> place & 1 == 1 {
-                    expected |= 1 << (place..).find(|at| class >> at & 1 == 0).unwrap();
+                    match (place..BLOCK).find(|at| class >> at & 1 == 0) {
+                        Some(at) => expected.0 |= 1 << at,
+                        None => expected.1 = 1,
+                    }
                 }
             }
             prop_assert_eq!(skip_runs(markers, class), expected);

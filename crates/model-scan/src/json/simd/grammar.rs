@@ -10,11 +10,15 @@ use super::{
     block::{Block, skip_runs},
 };
 
-/// The state between two blocks. Each field is a bit for the byte that comes next.
+/// The state between two blocks. Each field is a bit for the byte that comes next, except for two.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Carry {
     /// In a string. All bits are set, or none.
     pub(super) in_string: u64,
+    /// After a backslash.
+    pub(super) escaped: u64,
+    /// The digits of a `\u` escape that come next, one bit each.
+    pub(super) hex_digits: u64,
     /// In a string that is a key.
     in_key: u64,
     /// After an opening bracket: a closing one may come.
@@ -72,10 +76,9 @@ impl Carry {
     }
 }
 
-/// The tokens of a block, without any bit beyond its length.
+/// The tokens of a block. Past its end there is nothing but white space, or the last string.
 #[derive(Clone, Copy)]
 pub(super) struct Tokens {
-    pub(super) len: usize,
     /// The quotes of strings.
     pub(super) quotes: u64,
     /// Strings with their opening quotes.
@@ -94,14 +97,12 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    /// Leaves this many bytes.
-    pub(super) fn cut(&mut self, len: usize) {
-        let within = (1 << len) - 1;
-        self.len = len;
+    /// Leaves these places, the first ones. The last one must not be in a string.
+    #[inline(always)]
+    pub(super) fn cut(&mut self, places: u64) {
         for mask in [
             &mut self.quotes,
             &mut self.strings,
-            &mut self.white_space,
             &mut self.opening,
             &mut self.opening_objects,
             &mut self.closing,
@@ -109,42 +110,45 @@ impl Tokens {
             &mut self.colons,
             &mut self.scalars,
         ] {
-            *mask &= within;
+            *mask &= places;
         }
+        self.white_space |= !places;
     }
 
     /// Checks which token follows which, and returns the state after them; `None` if they do not
     /// follow the grammar.
     ///
     /// Markers move from the place after each token to the next one, over white space. They are of
-    /// four kinds, by what must come next.
+    /// four kinds, by what must come next. Those that move past the last place are carried.
     #[inline(always)]
     pub(super) fn check(&self, carry: Carry) -> Option<Carry> {
-        let next = |markers: u64| skip_runs(markers, self.white_space);
-        let after_open = next(self.opening << 1 | carry.after_open);
+        let next = |tokens: u64, first: u64| {
+            let (markers, carried) = skip_runs(tokens << 1 | first, self.white_space);
+            (markers, carried | tokens >> 63)
+        };
+        let (after_open, carried_open) = next(self.opening, carry.after_open);
         let key_begins = self.commas & self.objects | self.opening_objects;
-        let before_key = next(key_begins << 1 | carry.before_key);
+        let (before_key, carried_begin) = next(key_begins, carry.before_key);
         let keys = before_key & self.quotes & self.strings;
-        let key_ends = skip_runs(keys | carry.in_key, self.strings);
+        let (key_ends, carried_key) = skip_runs(keys | carry.in_key, self.strings);
         let closing_quotes = self.quotes & !self.strings;
-        let after_key = next((key_ends & closing_quotes) << 1 | carry.after_key);
+        let (after_key, carried_end) = next(key_ends & closing_quotes, carry.after_key);
         let value_ends = closing_quotes & !key_ends | self.closing;
         let scalar_ends = self.scalars << 1 & !self.scalars;
-        let after_value = next(value_ends << 1 | scalar_ends | carry.after_value);
+        let (after_value, carried_value) = next(value_ends, scalar_ends | carry.after_value);
 
         let value_begins = self.opening | self.scalars & !(self.scalars << 1);
         let wrong = (after_value ^ (self.commas | self.closing & !after_open))
             | (after_key ^ self.colons)
             | before_key & value_begins;
-        let is_valid = wrong & ((1 << self.len) - 1) == 0;
-        let carried = |markers: u64| markers >> self.len & 1;
-        is_valid.then_some(Carry {
-            in_string: (self.strings >> (self.len.max(1) - 1) & 1).wrapping_neg(),
-            in_key: carried(key_ends),
-            after_open: carried(after_open),
-            before_key: carried(before_key),
-            after_key: carried(after_key),
-            after_value: carried(after_value),
+        (wrong == 0).then_some(Carry {
+            in_string: (self.strings >> 63).wrapping_neg(),
+            in_key: carried_key,
+            after_open: carried_open,
+            before_key: carried_begin,
+            after_key: carried_end,
+            after_value: carried_value,
+            ..carry
         })
     }
 }
@@ -159,6 +163,9 @@ pub(super) fn are_scalars<S: Simd>(scalars: u64, block: Block<S>, bytes: &[u8]) 
         return (zeros & starts) << 1 & digits == 0;
     }
     let minus = block.equal(b'-') & scalars;
+    if digits | minus == 0 {
+        return are_words(scalars, starts, bytes);
+    }
     let plus = block.equal(b'+') & scalars;
     let points = block.equal(b'.') & scalars;
     let exponents = block.exponent_marks() & digits << 1 & scalars;
@@ -167,8 +174,8 @@ pub(super) fn are_scalars<S: Simd>(scalars: u64, block: Block<S>, bytes: &[u8]) 
     let leading_minus = minus & starts;
     let after_exponent = exponents << 1;
     let integers = digits & starts | leading_minus << 1;
-    let integer_ends = skip_runs(integers & digits, digits);
-    let fraction_ends = skip_runs(points << 1 & digits, digits);
+    let (integer_ends, _) = skip_runs(integers & digits, digits);
+    let (fraction_ends, _) = skip_runs(points << 1 & digits, digits);
     let wrong = (minus & !starts | plus) & !after_exponent
         | (minus | plus | points) << 1 & !digits
         | after_exponent & !(digits | minus | plus)

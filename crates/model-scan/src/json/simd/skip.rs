@@ -3,22 +3,23 @@
 use fearless_simd::Simd;
 
 use super::{
-    super::scanner::JsonScanner,
-    block::{BLOCK, Block, STEP, escaped, prefix_xor},
+    super::{brackets::Brackets, scanner::JsonScanner},
+    block::{BLOCK, Block, escapes, first_places, prefix_xor},
     grammar::{Carry, Tokens, are_scalars},
-    utf8::Utf8,
+    utf8::{Utf8, begin_of_char, cut_len},
 };
 
 /// After this many blocks of a string without anything special, a tighter loop takes over.
 const PLAIN_BLOCKS: u32 = 8;
 
-/// The strings of a block, as far as their text is valid.
+/// The strings of a block, whose text is valid.
 struct Text {
-    /// The number of bytes, so that no escape and no character is cut at the end.
-    len: usize,
     quotes: u64,
-    /// Strings with their opening quotes.
+    /// Strings with their opening quotes. Past the end of the block, the last one goes on.
     strings: u64,
+    /// See [`Carry`].
+    escaped: u64,
+    hex_digits: u64,
     /// Whether there is nothing but ASCII without escapes.
     is_plain: bool,
 }
@@ -39,8 +40,12 @@ pub(super) fn skip<S: Simd>(simd: S, scanner: &mut JsonScanner, bytes: &[u8], at
     let Some(carry) = Carry::of(&scanner.state) else {
         return at;
     };
-    let is_outermost = scanner.brackets.is_outermost();
-    if is_outermost && carry.in_string == 0 {
+    if scanner.brackets.is_outermost() && carry.in_string == 0 {
+        return at;
+    }
+    // A character that is cut at the end of the frame is left.
+    let bytes = &bytes[..bytes.len() - cut_len(bytes)];
+    if bytes.len() < BLOCK {
         return at;
     }
     let mut blocks = Blocks {
@@ -49,15 +54,11 @@ pub(super) fn skip<S: Simd>(simd: S, scanner: &mut JsonScanner, bytes: &[u8], at
         at,
         carry,
         utf8: Utf8::new(at),
+        plain: 0,
     };
-    if is_outermost {
-        blocks.skip_string();
-        blocks.skip_rest_of_string();
-    } else {
-        blocks.skip_values(scanner);
-    }
+    blocks.skip(&mut scanner.brackets);
     scanner.state = blocks.carry.state();
-    blocks.utf8.begin_of_char(bytes, blocks.at)
+    blocks.begin_of_char_or_escape()
 }
 
 /// The place in a frame.
@@ -67,22 +68,18 @@ struct Blocks<'a, S> {
     at: usize,
     carry: Carry,
     utf8: Utf8,
+    /// The number of blocks in a row that are plain and in one string.
+    plain: u32,
 }
 
 impl<S: Simd> Blocks<'_, S> {
-    /// Skips up to the end of the outermost nested value.
+    /// Skips up to the end of the outermost nested value, or the quote of a top-level string.
     #[inline(always)]
-    fn skip_values(&mut self, scanner: &mut JsonScanner) {
+    fn skip(&mut self, brackets: &mut Brackets) {
         while self.at < self.bytes.len() {
-            if self.carry.in_string != 0 {
-                self.skip_string();
-                if self.at == self.bytes.len() {
-                    return;
-                }
-            }
             let outcome = match self.bytes[self.at..].first_chunk() {
-                Some(whole) => self.block(scanner, Block::whole(self.simd, whole)),
-                None => self.block(scanner, Block::load(self.simd, self.bytes, self.at)),
+                Some(whole) => self.block(brackets, Block::whole(self.simd, whole)),
+                None => self.block(brackets, Block::load(self.simd, self.bytes, self.at)),
             };
             match outcome {
                 Outcome::Consumed(len) => self.at += len,
@@ -91,30 +88,6 @@ impl<S: Simd> Blocks<'_, S> {
                     return;
                 }
                 Outcome::Stopped => return,
-            }
-        }
-    }
-
-    /// Skips the blocks of a string that do not have its end.
-    #[inline(always)]
-    fn skip_string(&mut self) {
-        let mut plain = 0;
-        while self.at < self.bytes.len() {
-            let text = match self.bytes[self.at..].first_chunk() {
-                Some(whole) => self.text(Block::whole(self.simd, whole)),
-                None => self.text(Block::load(self.simd, self.bytes, self.at)),
-            };
-            let Some(text) = text else {
-                return;
-            };
-            if text.quotes != 0 || text.len == 0 {
-                return;
-            }
-            self.at += text.len;
-            plain = if text.is_plain { plain + 1 } else { 0 };
-            if plain == PLAIN_BLOCKS {
-                self.skip_plain();
-                plain = 0;
             }
         }
     }
@@ -132,72 +105,92 @@ impl<S: Simd> Blocks<'_, S> {
         }
     }
 
-    /// Skips a string in its last block, up to its closing quote.
-    #[inline(always)]
-    fn skip_rest_of_string(&mut self) {
-        if self.at < self.bytes.len() {
-            let block = Block::load(self.simd, self.bytes, self.at);
-            if let Some(text) = self.text(block) {
-                self.at += text.len.min(text.quotes.trailing_zeros() as usize);
-            }
-        }
-    }
-
     /// Finds the strings of a block, and checks their text; `None` if some of it is not valid.
     #[inline(always)]
     fn text(&mut self, block: Block<S>) -> Option<Text> {
-        let mut len = block.len.min(STEP);
         let backslashes = block.equal(b'\\');
-        let mut quotes = block.equal(b'"');
+        let all_quotes = block.equal(b'"');
         let special = block.controls_and_not_ascii();
-        let escapes = escaped(backslashes);
-        quotes &= !escapes;
-        // Few blocks have an escape that is wrong, cut or `\u`: there is no branch on the others,
+        let (after, before) = escapes(backslashes, self.carry.escaped);
+        // Few blocks have an escape that is wrong or `\u`: there is no branch on the others,
         // because it could not be predicted.
-        let is_cut = (backslashes & !escapes) >> (len - 1) & 1;
-        let odd = escapes & (!block.escapable() | block.equal(b'u'));
-        if odd | is_cut != 0 {
-            len = check_escapes(block, backslashes, escapes, len)?;
+        let escapable = all_quotes | backslashes | block.escapable();
+        let unusual = after & !escapable & block.within();
+        let mut hex_digits = 0;
+        if unusual | self.carry.hex_digits != 0 {
+            hex_digits = check_unicode_escapes(block, unusual, self.carry.hex_digits)?;
         }
-        let is_plain = backslashes | special == 0;
-        let mut controls = 0;
+        let quotes = all_quotes & !after;
+        let strings = match quotes {
+            0 => self.carry.in_string,
+            _ => prefix_xor(quotes) ^ self.carry.in_string,
+        };
         if special != 0 {
             let not_ascii = block.not_ascii();
-            controls = special & !not_ascii;
-            if not_ascii != 0 {
-                len = self.utf8.check(self.bytes, self.at, len)?;
+            let is_utf8 =
+                not_ascii == 0 || self.utf8.check(self.bytes, self.at, self.at + block.len);
+            if special & !not_ascii & strings != 0 || !is_utf8 {
+                return None;
             }
         }
-        let within = (1 << len) - 1;
-        quotes &= within;
-        let strings = (prefix_xor(quotes) ^ self.carry.in_string) & within;
-        (controls & strings == 0).then_some(Text {
-            len,
+        Some(Text {
             quotes,
             strings,
-            is_plain,
+            escaped: before >> (block.len - 1) & 1,
+            hex_digits,
+            is_plain: backslashes | special == 0,
         })
+    }
+
+    /// Consumes a block.
+    #[inline(always)]
+    fn block(&mut self, brackets: &mut Brackets, block: Block<S>) -> Outcome {
+        let Some(text) = self.text(block) else {
+            return Outcome::Stopped;
+        };
+        if text.quotes == 0 && self.carry.in_string != 0 {
+            return self.block_of_string(&text, block);
+        }
+        self.plain = 0;
+        if brackets.is_outermost() {
+            (self.carry.escaped, self.carry.hex_digits) = (0, 0);
+            return Outcome::Ended(text.quotes.trailing_zeros() as usize);
+        }
+        self.block_of_tokens(brackets, &text, block)
+    }
+
+    /// Consumes a block within a string.
+    #[inline(always)]
+    fn block_of_string(&mut self, text: &Text, block: Block<S>) -> Outcome {
+        self.carry.escaped = text.escaped;
+        self.carry.hex_digits = text.hex_digits;
+        self.plain = if text.is_plain { self.plain + 1 } else { 0 };
+        if self.plain < PLAIN_BLOCKS {
+            return Outcome::Consumed(block.len);
+        }
+        self.plain = 0;
+        self.at += block.len;
+        self.skip_plain();
+        Outcome::Consumed(0)
     }
 
     /// Consumes a block of a nested value.
     #[inline(always)]
-    fn block(&mut self, scanner: &mut JsonScanner, block: Block<S>) -> Outcome {
-        let Some(Text {
-            mut len,
-            quotes,
-            strings,
-            ..
-        }) = self.text(block)
-        else {
-            return Outcome::Stopped;
-        };
-        let outside = !(strings | quotes) & ((1 << len) - 1);
+    fn block_of_tokens(
+        &mut self,
+        brackets: &mut Brackets,
+        text: &Text,
+        block: Block<S>,
+    ) -> Outcome {
+        let &Text {
+            quotes, strings, ..
+        } = text;
+        let outside = !(strings | quotes);
         let (opening, closing) = block.brackets();
         let mut tokens = Tokens {
-            len,
             quotes,
             strings,
-            white_space: block.white_space() & outside,
+            white_space: (block.white_space() | !block.within()) & outside,
             opening: opening & outside,
             opening_objects: 0,
             closing: closing & outside,
@@ -208,96 +201,96 @@ impl<S: Simd> Blocks<'_, S> {
         };
         let punctuation =
             tokens.white_space | tokens.opening | tokens.closing | tokens.commas | tokens.colons;
-        let mut scalars = outside & !punctuation;
+        tokens.scalars = outside & !punctuation;
+        let mut carry = self.carry;
+        (carry.escaped, carry.hex_digits) = (text.escaped, text.hex_digits);
+        let mut len = block.len;
         // A scalar that may go on is left for the next block.
-        if scalars >> len.saturating_sub(1) & 1 == 1 {
-            let scalar = (!scalars << (BLOCK - len)).leading_zeros() as usize;
-            len -= scalar.min(len);
-            scalars &= (1 << len) - 1;
+        if tokens.scalars >> (len - 1) & 1 == 1 {
+            let scalar = (!tokens.scalars << (BLOCK - len)).leading_zeros() as usize;
+            if scalar >= len {
+                return Outcome::Stopped;
+            }
+            len -= scalar;
+            let within = first_places(len);
+            tokens.scalars &= within;
+            tokens.white_space |= !within;
+            (carry.escaped, carry.hex_digits) = (0, 0);
         }
-        if len == 0 {
-            return Outcome::Stopped;
-        }
-        tokens.len = len;
-        tokens.scalars = scalars;
 
-        let brackets = tokens.opening | tokens.closing;
         let curly = block.curly();
         tokens.opening_objects = tokens.opening & curly;
-        match scanner.brackets.take_all(brackets, tokens.closing, curly) {
-            Some((levels, objects)) => {
-                tokens.objects = objects;
-                let Some(carry) = self.check(tokens, block) else {
+        let all = tokens.opening | tokens.closing;
+        let end;
+        match brackets.take_all(all, tokens.closing, curly) {
+            Some((levels, objects, place)) => {
+                (tokens.objects, end) = (objects, place);
+                if let Some(place) = place {
+                    tokens.cut(first_places(place as usize + 1));
+                }
+                let Some(after) = self.check(&tokens, block, carry) else {
                     return Outcome::Stopped;
                 };
-                scanner.brackets.set_inner(levels);
-                self.carry = carry;
-                Outcome::Consumed(len)
+                brackets.set_inner(levels);
+                self.carry = after;
             }
-            None => self.last_block(scanner, tokens, block),
+            // Brackets are nested deep, or wrong.
+            None => {
+                let mut after = brackets.clone();
+                let Ok((objects, place)) = after.take_each(all, tokens.closing, curly) else {
+                    return Outcome::Stopped;
+                };
+                (tokens.objects, end) = (objects, place);
+                if let Some(place) = place {
+                    tokens.cut(first_places(place as usize + 1));
+                }
+                let Some(carry) = self.check(&tokens, block, carry) else {
+                    return Outcome::Stopped;
+                };
+                *brackets = after;
+                self.carry = carry;
+            }
         }
-    }
-
-    /// Consumes a block in which the value may end, or brackets are nested deep.
-    #[inline(always)]
-    fn last_block(
-        &mut self,
-        scanner: &mut JsonScanner,
-        mut tokens: Tokens,
-        block: Block<S>,
-    ) -> Outcome {
-        let mut open = scanner.brackets.clone();
-        let brackets = tokens.opening | tokens.closing;
-        let Ok((objects, end)) = open.take_each(brackets, tokens.closing, block.curly()) else {
-            return Outcome::Stopped;
-        };
-        tokens.objects = objects;
-        if let Some(end) = end {
-            tokens.cut(end as usize + 1);
-        }
-        let Some(carry) = self.check(tokens, block) else {
-            return Outcome::Stopped;
-        };
-        scanner.brackets = open;
-        self.carry = carry;
         match end {
-            Some(_) => Outcome::Ended(tokens.len),
-            None => Outcome::Consumed(tokens.len),
+            Some(place) => {
+                (self.carry.escaped, self.carry.hex_digits) = (0, 0);
+                Outcome::Ended(place as usize + 1)
+            }
+            None => Outcome::Consumed(len),
         }
     }
 
     #[inline(always)]
-    fn check(&self, tokens: Tokens, block: Block<S>) -> Option<Carry> {
+    fn check(&self, tokens: &Tokens, block: Block<S>, carry: Carry) -> Option<Carry> {
         if tokens.scalars != 0 && !are_scalars(tokens.scalars, block, &self.bytes[self.at..]) {
             return None;
         }
-        tokens.check(self.carry)
+        tokens.check(carry)
+    }
+
+    /// Returns the index where the character or the escape begins that the next byte is a part of.
+    #[inline(always)]
+    fn begin_of_char_or_escape(&self) -> usize {
+        if self.carry.escaped != 0 {
+            self.at - 1
+        } else if self.carry.hex_digits != 0 {
+            // Of six bytes, these are missing.
+            self.at + self.carry.hex_digits.count_ones() as usize - 6
+        } else {
+            begin_of_char(self.bytes, self.at)
+        }
     }
 }
 
-/// Checks all escapes of a block, and returns the number of bytes before one that is cut at the
-/// end; `None` if one is not valid.
+/// Checks the `\u` escapes of a block: `unusual` are the bytes after a backslash that must be a `u`,
+/// and `first` the digits that the block begins with. Returns the digits that come after it; `None`
+/// if an escape is not valid.
+#[cold]
 #[inline(always)]
-fn check_escapes<S: Simd>(
-    block: Block<S>,
-    backslashes: u64,
-    escapes: u64,
-    mut len: usize,
-) -> Option<usize> {
-    if (backslashes & !escapes) >> (len - 1) & 1 == 1 {
-        len -= 1;
-    }
-    let unicode = block.equal(b'u') & escapes;
-    let mut digits = 0;
-    if unicode != 0 {
-        // The first one with less than four digits.
-        let cut = unicode & !0 << len.saturating_sub(4);
-        if cut != 0 {
-            len = len.min((cut.trailing_zeros() as usize).saturating_sub(1));
-        }
-        digits = unicode << 1 | unicode << 2 | unicode << 3 | unicode << 4;
-        digits &= !block.hex_digits();
-    }
-    let wrong = escapes & !block.escapable() | digits;
-    (wrong & ((1 << len) - 1) == 0).then_some(len)
+fn check_unicode_escapes<S: Simd>(block: Block<S>, unusual: u64, first: u64) -> Option<u64> {
+    let begins = u128::from(unusual);
+    let digits = u128::from(first) | begins << 1 | begins << 2 | begins << 3 | begins << 4;
+    let [now, later] = [digits as u64 & block.within(), (digits >> block.len) as u64];
+    let is_valid = unusual & !block.equal(b'u') == 0 && now & !block.hex_digits() == 0;
+    is_valid.then_some(later)
 }

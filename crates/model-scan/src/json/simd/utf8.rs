@@ -1,53 +1,56 @@
 //! Validates UTF-8 ahead of the blocks of a frame.
 
-/// The number of bytes that are validated at once.
-const CHUNK: usize = 1024;
+/// The number of bytes that are validated first. Each time it doubles, up to `MAX_CHUNK`, so that
+/// little is validated twice if the scan stops early.
+const MIN_CHUNK: usize = 256;
+const MAX_CHUNK: usize = 16 * 1024;
 
 /// The place up to which a frame is known to be UTF-8.
 pub(super) struct Utf8 {
     end: usize,
+    chunk: usize,
 }
 
 impl Utf8 {
     /// Begins at index `at`, where a character must begin.
     pub(super) fn new(at: usize) -> Self {
-        Self { end: at }
+        Self {
+            end: at,
+            chunk: MIN_CHUNK,
+        }
     }
 
-    /// Checks the `len` bytes at index `at`. Returns how many of them to consume: all, except for
-    /// a character that is cut at the end of the frame; `None` if they are not UTF-8, or some bytes
-    /// that follow are not.
+    /// Returns whether the bytes from index `at` up to index `end`, at most a block, are UTF-8, or
+    /// the beginning of it. A character must begin at index `at` unless the bytes before it have
+    /// been checked.
     #[inline(always)]
-    pub(super) fn check(&mut self, bytes: &[u8], at: usize, len: usize) -> Option<usize> {
-        if self.end >= at + len {
-            return Some(len);
-        }
-        self.advance(bytes, at)?;
-        Some(len.min(self.end - at))
-    }
-
-    /// Returns the index of the character that the byte at index `at` is of.
-    #[inline(always)]
-    pub(super) fn begin_of_char(&self, bytes: &[u8], mut at: usize) -> usize {
-        while at < self.end && matches!(bytes.get(at), Some(0x80..=0xbf)) {
-            at -= 1;
-        }
-        at
+    pub(super) fn check(&mut self, bytes: &[u8], at: usize, end: usize) -> bool {
+        self.end >= end || self.advance(bytes, at, end)
     }
 
     #[inline(never)]
-    fn advance(&mut self, bytes: &[u8], at: usize) -> Option<()> {
+    fn advance(&mut self, bytes: &[u8], at: usize, end: usize) -> bool {
         let start = self.end.max(at);
-        let chunk = &bytes[start..bytes.len().min(start + CHUNK)];
+        let chunk = &bytes[start..bytes.len().min(start + self.chunk)];
         let chunk = &chunk[..chunk.len() - cut_len(chunk)];
-        simdutf8::basic::from_utf8(chunk).ok()?;
-        self.end = start + chunk.len();
-        Some(())
+        self.chunk = MAX_CHUNK.min(self.chunk * 2);
+        let valid = match simdutf8::basic::from_utf8(chunk) {
+            Ok(_) => chunk.len(),
+            Err(_) => str::from_utf8(chunk).map_or_else(|error| error.valid_up_to(), str::len),
+        };
+        self.end = start + valid;
+        self.end >= end
     }
 }
 
+/// Returns the index where the character begins that the byte at index `at` is a part of, at most
+/// three bytes before.
+pub(super) fn begin_of_char(bytes: &[u8], at: usize) -> usize {
+    at - cut_len(&bytes[..at])
+}
+
 /// Returns the number of bytes at the end that are a character without its last bytes.
-fn cut_len(bytes: &[u8]) -> usize {
+pub(super) fn cut_len(bytes: &[u8]) -> usize {
     let last = bytes.iter().rev().take(3).zip(1..);
     for (&byte, len) in last {
         let whole = match byte {
@@ -80,21 +83,23 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_checked_up_to_the_last_whole_character() {
-        let text = "漢".repeat(1_000);
-        for len in 2_990..3_000 {
-            let bytes = &text.as_bytes()[..len];
+    fn blocks_are_checked_up_to_the_first_that_is_not_utf8() {
+        for bad in [0, 1, 300, 5_000, 49_000] {
+            let mut bytes = "漢".repeat(20_000).into_bytes();
+            bytes[bad] = b'a';
             let mut utf8 = Utf8::new(0);
-            let mut at = 0;
-            while at < len {
-                let step = utf8.check(bytes, at, (len - at).min(63)).unwrap();
-                if step == 0 {
-                    break;
-                }
-                at += step;
-            }
-            assert_eq!(at, len - len % 3);
+            let found = (0..bytes.len()).step_by(64).find(|&at| {
+                let end = bytes.len().min(at + 64);
+                !utf8.check(&bytes, at, end)
+            });
+            assert_eq!(found, Some(bad / 3 * 3 / 64 * 64));
         }
-        assert_eq!(Utf8::new(0).check(b"\xe6\x97a", 0, 3), None);
+    }
+
+    #[test]
+    fn characters_are_found_by_their_last_bytes() {
+        let text = "aé漢😀".as_bytes();
+        let begins: Vec<_> = (0..=text.len()).map(|at| begin_of_char(text, at)).collect();
+        assert_eq!(begins, [0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10]);
     }
 }

@@ -43,6 +43,21 @@ fn escapes_at_the_end_of_a_block_end_in_the_next() {
 }
 
 #[test]
+fn unicode_escapes_have_four_digits_anywhere_in_a_block() {
+    let rest = "1".repeat(64);
+    for padding in 48..64 {
+        let spaces = " ".repeat(padding);
+        for digits in ["", "0", "00", "000", "0000"] {
+            for next in ["", r"\n", r"\\", r"\u0022", r"\u", "\u{e9}"] {
+                let frame = format!("{spaces}\"\\u{digits}{next}{rest}\",1],\"model\":\"x\"}}");
+                let frames = in_array(frame.as_bytes());
+                check(&frames.concat(), &frames);
+            }
+        }
+    }
+}
+
+#[test]
 fn brackets_in_strings_do_not_count() {
     for strings in ["\"[\",", "\"]\",", "\"{[\",\"}\","] {
         let strings = strings.repeat(100);

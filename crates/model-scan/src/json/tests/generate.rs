@@ -82,7 +82,7 @@ pub(super) fn deep(depth: usize, kinds: u64) -> String {
             (true, 0) => ",\"]\"]",
             (true, 1) => "  ]",
             (true, _) => "]",
-            (false, 0) => ",\"}\":{}}",
+            (false, 0) => ",\"}\":\"{\"}",
             (false, 1) => "  }",
             (false, _) => "}",
         });

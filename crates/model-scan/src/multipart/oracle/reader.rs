@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 /// Returns the span of the model in a form that must be accepted; `Err` for one that must be
 /// rejected.
 pub(super) fn model(boundary: &str, form: &[u8]) -> Result<Option<(u64, u64)>, ()> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "()+_-./:=?".contains(c);
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "()+_-./:?".contains(c);
     ensure((1..=70).contains(&boundary.len()) && boundary.chars().all(allowed))?;
     ensure(boundary.chars().any(|c| c != '-'))?;
     let delimiter = format!("--{boundary}");
@@ -16,8 +16,7 @@ pub(super) fn model(boundary: &str, form: &[u8]) -> Result<Option<(u64, u64)>, (
         return Err(());
     };
     ensure(first == &form[..preamble])?;
-    let blank = |rest: &[u8]| rest.iter().all(|b| b"\r\n".contains(b));
-    ensure(last == b"--" || last.strip_prefix(b"--\r\n").is_some_and(blank))?;
+    ensure(last == b"--" || last == b"--\r\n")?;
     let mut found = None;
     for (at, piece) in pieces {
         let Some((is_model, content, length)) = part(piece, boundary.as_bytes()) else {
@@ -76,12 +75,12 @@ fn part<'a>(piece: &'a [u8], boundary: &[u8]) -> Option<(bool, &'a [u8], Option<
     let empty = lines.iter().position(|(_, line)| line.is_empty())?;
     let content_at = lines.get(empty + 1)?.0;
     let content = piece[content_at..].strip_suffix(b"\r\n")?;
-    if content_at > 16384 || empty > 32 {
+    if content_at > 4096 || empty > 8 {
         return None;
     }
     let mut headers = Vec::new();
     for (_, line) in &lines[..empty] {
-        if line.starts_with(boundary) {
+        if has_lookalike(line, boundary, true) {
             return None;
         }
         let line = std::str::from_utf8(line).ok()?;
@@ -90,14 +89,20 @@ fn part<'a>(piece: &'a [u8], boundary: &[u8]) -> Option<(bool, &'a [u8], Option<
             return None;
         }
         let (name, value) = line.split_once(':')?;
-        if !is_token(name) {
+        if name.is_empty()
+            || !name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+        {
             return None;
         }
-        let value = match name.eq_ignore_ascii_case("content-disposition") {
-            true => value,
-            false => value.trim_matches([' ', '\t']),
+        let name = name.to_ascii_lowercase();
+        let value = match name.as_str() {
+            "content-disposition" => value,
+            "content-length" => value.trim_start_matches([' ', '\t']),
+            _ => value.trim_matches([' ', '\t']),
         };
-        headers.push((name.to_ascii_lowercase(), value));
+        headers.push((name, value));
     }
     let (is_model, length) = head(&headers)?;
     Some((is_model, content, length))
@@ -139,8 +144,12 @@ fn head(headers: &[(String, &str)]) -> Option<(bool, Option<usize>)> {
     let hidden = |text: &str| {
         let text = text.to_ascii_lowercase();
         text.match_indices("name").any(|(i, word)| {
-            let rest = text[i + word.len()..].trim_start_matches(|c| " \t*0123456789".contains(c));
-            text[..i].ends_with([' ', '\t', ';']) && rest.starts_with('=')
+            let blank = [' ', '\t'];
+            let rest = text[i + word.len()..].trim_start_matches(blank);
+            let value = rest.strip_prefix('=').unwrap_or("");
+            let rest = value.trim_start_matches(blank).strip_prefix("model");
+            text[..i].ends_with([' ', '\t', ';'])
+                && rest.is_some_and(|rest| !rest.chars().next().is_some_and(is_token_char))
         })
     };
     let encoded = |(key, value): &(&str, &str)| {
@@ -150,6 +159,7 @@ fn head(headers: &[(String, &str)]) -> Option<(bool, Option<usize>)> {
     if keys.len() < params.len()
         || params.iter().any(encoded)
         || params.iter().any(|(_, value)| hidden(value))
+        || name.is_empty()
         || name.contains("=?")
     {
         return None;
@@ -176,28 +186,35 @@ fn head(headers: &[(String, &str)]) -> Option<(bool, Option<usize>)> {
     }
     let length = match all("content-length").first() {
         None => None,
-        Some(text) if text.contains('+') => return None,
-        Some(text) => Some(text.parse().ok()?),
+        Some(text) => {
+            let length: usize = text.parse().ok()?;
+            ensure(*text == length.to_string()).ok()?;
+            Some(length)
+        }
     };
+    let encodings = all("content-transfer-encoding");
+    let is_identity = |e: &&str| ["7bit", "8bit", "binary"].contains(&&*e.to_ascii_lowercase());
+    if !encodings.iter().all(is_identity) {
+        return None;
+    }
     if name == "model" {
-        let encoding = all("content-transfer-encoding")
-            .first()
-            .map(|t| t.to_ascii_lowercase());
         let plain = all("content-type").is_empty()
             || kind == "text/plain"
             || kind.strip_prefix("text/plain;").is_some_and(is_utf_8);
-        let identity = encoding.is_none_or(|e| ["7bit", "8bit", "binary"].contains(&e.as_str()));
         let coded = headers
             .iter()
             .any(|h| h.0 == "content-encoding" || h.0 == "transfer-encoding");
-        return (extra.is_empty() && plain && identity && !coded).then_some((true, length));
+        return (extra.is_empty() && plain && !coded).then_some((true, length));
     }
     let near = |name: &str| {
         let plain = name.replace('\\', "");
         let plain = percent_decode_str(&plain).decode_utf8_lossy();
         let plain = plain.to_ascii_lowercase();
         let trimmed = plain.trim_matches(|c: char| !c.is_alphanumeric() && c != '_' && c != '-');
-        trimmed == "model" || trimmed.starts_with("model[") || trimmed == "_charset_"
+        trimmed == "model"
+            || trimmed.starts_with("model[")
+            || trimmed.starts_with("model.")
+            || trimmed == "_charset_"
     };
     let near = near(name) || name.split(['"', '\'']).any(near);
     (!near).then_some((false, length))
@@ -235,9 +252,10 @@ fn params(mut rest: &str) -> Option<Vec<(&str, &str)>> {
 }
 
 fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(is_token_char)
+}
+
+fn is_token_char(c: char) -> bool {
     let separators = "()<>@,;:\\\"/[]?={}";
-    !text.is_empty()
-        && text
-            .chars()
-            .all(|c| ('!'..='~').contains(&c) && !separators.contains(c))
+    ('!'..='~').contains(&c) && !separators.contains(c)
 }

@@ -10,7 +10,7 @@ fn assert_bad_boundary(boundary: &[u8], offset: u64) {
 
 #[test]
 fn boundary_may_have_seventy_bchars() {
-    let all = "()+_-./:=?09azAZ";
+    let all = "()+_-./:?09azAZ";
     let form = form(&[FILE, MODEL]).replace(BOUNDARY, all);
     assert!(scan_with(all, form).unwrap().is_some());
     assert!(MultipartScanner::new(&[b'x'; 70]).is_ok());
@@ -22,7 +22,8 @@ fn other_boundaries_are_rejected() {
     assert_bad_boundary(b"", 0);
     assert_bad_boundary(b"ab\r\n", 2);
     for bad in [
-        "a b", "a ", "a,b", "a'b", "a\0", "a\"", "a\\", "a;", "a*", "a@", "a[", "a\t", "a\u{e9}",
+        "a b", "a ", "a,b", "a'b", "a=b", "a\0", "a\"", "a\\", "a;", "a*", "a@", "a[", "a\t",
+        "a\u{e9}",
     ] {
         assert_bad_boundary(bad.as_bytes(), 1);
     }
@@ -226,6 +227,21 @@ fn delimiter_within_a_head_is_rejected() {
 }
 
 #[test]
+fn boundary_within_a_head_is_rejected() {
+    // Sanic splits the form there.
+    for header in ["X: aXyZb", "aXyZ: b"] {
+        for part in [FILE, MODEL] {
+            let form = form(&[(&format!("{}\r\n{header}", part.0), part.1)]);
+            let offset = form.find(header).unwrap() + header.find("XyZ").unwrap();
+            assert_invalid(form, Reason::DelimiterInHead, offset);
+        }
+    }
+    // One character is in every head.
+    let form = form(&[MODEL]).replace("--XyZ", "--o");
+    assert!(scan_with("o", form).unwrap().is_some());
+}
+
+#[test]
 fn form_without_parts_is_accepted() {
     assert_eq!(scan("--XyZ--"), Ok(None));
     assert_eq!(scan("--XyZ--\r\n"), Ok(None));
@@ -254,13 +270,6 @@ fn only_a_line_end_may_follow_the_close_delimiter() {
 }
 
 #[test]
-fn empty_lines_may_follow_the_close_delimiter() {
-    for epilogue in ["\r\n", "\n", "\r\n\r\n\n\r"] {
-        assert_model(form(&[MODEL]) + epilogue, "whisper-1");
-    }
-}
-
-#[test]
 fn any_other_epilogue_is_rejected() {
     // Django would read a part without a delimiter, Tornado looks for the last close delimiter.
     let form = form(&[MODEL]);
@@ -270,9 +279,10 @@ fn any_other_epilogue_is_rejected() {
         "bye",
         " ",
         "\0",
+        // streaming-form-data reads no field.
+        "\r\n",
+        "\n",
     ] {
         assert_invalid(format!("{form}{epilogue}"), Reason::AfterClose, form.len());
-        let lines = format!("{form}\r\n{epilogue}");
-        assert_invalid(lines, Reason::AfterClose, form.len() + 2);
     }
 }

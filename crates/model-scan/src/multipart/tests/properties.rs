@@ -40,6 +40,8 @@ fn disposition() -> impl Strategy<Value = &'static str> {
         "form-data; name=\"Model\"",
         "form-data; name=\"mod%65l\"",
         "form-data; name=\"x\"; name=\"model\"",
+        "form-data; name=\"\"; filename=\"model\"",
+        "form-data; name=\"file\"; filename=\"a\\\"; name=\\\"model\"",
         "form-data; filename=\"; name=model\"; name=\"file\"",
         "form-data; name=\"model\"; filename=\"x\"",
         "form-data; name*=utf-8''model",

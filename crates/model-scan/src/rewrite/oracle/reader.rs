@@ -101,7 +101,7 @@ impl Document {
     }
 }
 
-/// Returns the documents of a response: the response itself, or the data of each event. The last
+/// Returns the documents of a response: the response itself, its lines, or the data of each event. The last
 /// one is that at the end of the response; it may be empty.
 fn documents(format: ResponseFormat, response: &[u8]) -> Vec<Document> {
     let mut documents = vec![Document::default()];
@@ -109,7 +109,19 @@ fn documents(format: ResponseFormat, response: &[u8]) -> Vec<Document> {
         documents[0].push_line(response, 0);
         return documents;
     }
-    let mut at = 0;
+    if format == ResponseFormat::Lines {
+        let mut at = 0;
+        for line in response.split(|&byte| byte == b'\n') {
+            documents.push(Document::default());
+            if let Some(document) = documents.last_mut() {
+                document.push_line(line, at);
+            }
+            at += line.len() + 1;
+        }
+        return documents;
+    }
+    let has_bom = response.starts_with("\u{feff}".as_bytes());
+    let mut at = if has_bom { 3 } else { 0 };
     while at < response.len() {
         let rest = &response[at..];
         let len = rest.iter().position(|b| b"\r\n".contains(b));

@@ -94,7 +94,13 @@ fn forwarded(code: &'static str, seen: Option<Seen>) -> [Bytes; 4] {
         return rejected;
     };
     let Ok(body) = seen.body else {
-        return rejected;
+        // The layer must have replaced the response.
+        return [
+            "body_failed".into(),
+            Bytes::new(),
+            Bytes::new(),
+            Bytes::new(),
+        ];
     };
     let routed = seen.head.extensions.get::<RoutedModel>();
     let id = routed.map_or("", RoutedModel::id).to_owned();
