@@ -70,7 +70,13 @@ impl ModelRoutingLayer {
                     config.max_total_held_bytes,
                     config.held_timeout,
                 )),
+                model_headers: [&config.id_header, &config.name_header]
+                    .into_iter()
+                    .flatten()
+                    .cloned()
+                    .collect(),
                 id_header: config.id_header,
+                name_header: config.name_header,
                 response_headers: config.response_headers,
                 response_model: config.response_model,
                 rejection_hook: config.rejection_hook,

@@ -262,6 +262,10 @@ where
                     let id = entry.id_header_value().clone();
                     request.headers_mut().insert(id_header, id);
                 }
+                if let Some(name_header) = &shared.name_header {
+                    let name = entry.name_header_value().clone();
+                    request.headers_mut().insert(name_header, name);
+                }
                 request.extensions_mut().insert(routed.clone());
                 let rewrite = ResponseRewrite {
                     routed,
@@ -277,7 +281,8 @@ where
         let late_rejection_rx = request.body_mut().as_mut().late_rejection();
         Ok(ForwardPlan {
             service,
-            request: request.map(RoutedBody::inspected),
+            request: request
+                .map(|body| RoutedBody::inspected(body, Arc::clone(&shared.model_headers))),
             can_reject: target.is_strict,
             changes,
             late_rejection_rx,

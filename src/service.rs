@@ -114,9 +114,9 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut head, body) = request.into_parts();
-        if let Some(id_header) = &self.shared.id_header {
-            // Clients must not choose the model by a header of their own.
-            remove_cgi_equivalents(&mut head.headers, id_header);
+        // Clients must not choose the model by a header of their own.
+        for name in &*self.shared.model_headers {
+            remove_cgi_equivalents(&mut head.headers, name);
         }
         let shared = &self.shared;
         match inspect(
@@ -126,9 +126,9 @@ where
             shared.other_paths,
         ) {
             Inspection::Pass => {
-                let request = Request::from_parts(head, RoutedBody::untouched(body));
+                let body = RoutedBody::untouched(body, Arc::clone(&shared.model_headers));
                 let changes = self.shared.unrouted_changes(None);
-                ResponseFuture::pass(self.inner.clone(), request, changes)
+                ResponseFuture::pass(self.inner.clone(), Request::from_parts(head, body), changes)
             }
             Inspection::Reject(target, rejection) => {
                 let context = RequestContext::new(&head, &target, &self.shared);

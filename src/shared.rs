@@ -26,6 +26,9 @@ pub(crate) struct Shared {
     pub(crate) other_paths: OtherPaths,
     pub(crate) budget: Arc<BufferBudget>,
     pub(crate) id_header: Option<HeaderName>,
+    pub(crate) name_header: Option<HeaderName>,
+    /// Both of these headers, which clients must not send.
+    pub(crate) model_headers: Arc<[HeaderName]>,
     pub(crate) response_headers: bool,
     pub(crate) response_model: ResponseModel,
     pub(crate) rejection_hook: Option<RejectionHook>,

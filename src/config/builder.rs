@@ -64,6 +64,7 @@ pub struct RoutingConfigBuilder {
     max_total_held_bytes: usize,
     held_timeout: Option<Duration>,
     id_header: Option<HeaderName>,
+    name_header: Option<HeaderName>,
     response_headers: bool,
     response_model: ResponseModel,
     rejection_hook: Option<RejectionHook>,
@@ -438,11 +439,21 @@ impl RoutingConfigBuilder {
     /// Sets a request header that carries the ID, such as `model_id`, by which Morpheus nodes
     /// route. There is none by default.
     ///
-    /// A client's own copies are removed from every request, also when they are spelled with `-`
-    /// for `_`, which some servers treat alike. A proxy that removes the headers that `Connection`
-    /// names must do so before this layer, or a client could name this one.
+    /// A client's own copies are removed from every request and its trailers, also when they are
+    /// spelled with `-` for `_`, which some servers treat alike. A proxy that removes the headers
+    /// that `Connection` names must do so before this layer, or a client could name this one.
     pub fn id_header(mut self, name: HeaderName) -> Self {
         self.id_header = Some(name);
+        self
+    }
+
+    /// Sets a request header that carries the catalog name of the model, by which Envoy and routes
+    /// of the Gateway API can match. There is none by default.
+    ///
+    /// A name that is not ASCII is percent-encoded in it. A client's own copies are removed like
+    /// those of the [`id_header`](Self::id_header), which must be another header.
+    pub fn name_header(mut self, name: HeaderName) -> Self {
+        self.name_header = Some(name);
         self
     }
 
@@ -527,13 +538,24 @@ impl RoutingConfigBuilder {
         if let Some(timeout) = self.held_timeout {
             check_bounds("held_timeout", timeout, MIN_DURATION)?;
         }
-        if let Some(name) = &self.id_header
-            && FRAMING_HEADERS
-                .iter()
-                .any(|framing| is_cgi_equivalent(framing, name))
+        for (setting, header) in [
+            ("id_header", &self.id_header),
+            ("name_header", &self.name_header),
+        ] {
+            if let Some(name) = header
+                && FRAMING_HEADERS
+                    .iter()
+                    .any(|framing| is_cgi_equivalent(framing, name))
+            {
+                let reason = format!("is {name:?}, which frames the request");
+                return Err(ConfigError::new(setting, reason));
+            }
+        }
+        if let (Some(id), Some(name)) = (&self.id_header, &self.name_header)
+            && is_cgi_equivalent(id, name)
         {
-            let reason = format!("is {name:?}, which frames the request");
-            return Err(ConfigError::new("id_header", reason));
+            let reason = format!("is {name:?}, which some servers take for the ID's {id:?}");
+            return Err(ConfigError::new("name_header", reason));
         }
         let mut endpoints = EndpointTable::default();
         for (pattern, endpoint) in self.endpoints {
@@ -579,6 +601,7 @@ impl RoutingConfigBuilder {
             max_total_held_bytes: self.max_total_held_bytes,
             held_timeout: self.held_timeout,
             id_header: self.id_header,
+            name_header: self.name_header,
             response_headers: self.response_headers,
             response_model: self.response_model,
             rejection_hook: self.rejection_hook,
@@ -611,6 +634,7 @@ impl Default for RoutingConfigBuilder {
             max_total_held_bytes: 512 << 20,
             held_timeout: Some(Duration::from_secs(30)),
             id_header: None,
+            name_header: None,
             response_headers: false,
             response_model: ResponseModel::default(),
             rejection_hook: None,

@@ -53,6 +53,7 @@ pub struct RoutingConfig {
     pub(crate) max_total_held_bytes: usize,
     pub(crate) held_timeout: Option<Duration>,
     pub(crate) id_header: Option<HeaderName>,
+    pub(crate) name_header: Option<HeaderName>,
     pub(crate) response_headers: bool,
     pub(crate) response_model: ResponseModel,
     pub(crate) rejection_hook: Option<RejectionHook>,

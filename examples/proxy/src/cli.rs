@@ -91,6 +91,11 @@ struct Cli {
     #[arg(long, value_name = "NAME")]
     id_header: Option<HeaderName>,
 
+    /// Also send the model's name in the catalog in this request header; clients'
+    /// own copies are removed.
+    #[arg(long, value_name = "NAME")]
+    name_header: Option<HeaderName>,
+
     /// Maximum bytes held of one request until its model is known; larger
     /// requests get 413.
     #[arg(
@@ -233,6 +238,9 @@ impl Settings {
         }
         if let Some(name) = cli.id_header {
             routing = routing.id_header(name);
+        }
+        if let Some(name) = cli.name_header {
+            routing = routing.name_header(name);
         }
         if let Some(url) = &cli.models_url {
             ReqwestSource::new(url)
