@@ -6,7 +6,7 @@ use crate::registry::ModelType;
 
 /// The kind of inference that a request's path asks for.
 ///
-/// The [crate's page](crate#endpoints) has the table of paths.
+/// The [guide](crate::guide::where_the_model_is) has the table of paths.
 ///
 /// # Examples
 ///

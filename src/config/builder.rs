@@ -358,9 +358,9 @@ impl RoutingConfigBuilder {
     /// Makes paths that end in `path` ask for this kind of endpoint; after a `=`, as in `=/chat`,
     /// only the whole path.
     ///
-    /// Paths are compared like those of the [default endpoints](crate#endpoints): the longest one
-    /// that fits decides, and an added one goes before a default of the same length. A request
-    /// without a model is subject to [`missing_model`](Self::missing_model).
+    /// Paths are compared like those of the [default endpoints](crate::guide::where_the_model_is):
+    /// the longest one that fits decides, and an added one goes before a default of the same length.
+    /// A request without a model is subject to [`missing_model`](Self::missing_model).
     ///
     /// # Examples
     ///
@@ -387,9 +387,10 @@ impl RoutingConfigBuilder {
     /// | `/engines/{model}/{*rest}` | paths with one or more segments behind the model |
     /// | `/realtime?model={model}` | paths that end so, of `GET` requests too, with this parameter |
     ///
-    /// Paths are compared like those of the [endpoints](crate#models-in-the-uri), and a name may
-    /// have an encoded slash. The last template that was added and fits decides, then the default
-    /// ones. The body is read too if the path is, or ends in, a row of the table of endpoints whose
+    /// Paths are compared like those of the
+    /// [default templates](crate::guide::where_the_model_is#in-the-uri), and a name may have an
+    /// encoded slash. The last template that was added and fits decides, then the default ones. The
+    /// body is read too if the path is, or ends in, a row of the table of endpoints whose
     /// bodies must be valid; otherwise it passes unread.
     ///
     /// # Examples
@@ -469,17 +470,9 @@ impl RoutingConfigBuilder {
     /// Sets the model that a response names. The default is [`ResponseModel::Unchanged`]. A response
     /// of a fallback names the model that served in any case.
     ///
-    /// This concerns the top-level `model` of JSON, of every server-sent event and of every line of
-    /// newline-delimited JSON (`application/x-ndjson`, `application/jsonl`), and `response.model`
-    /// and `message.model` in the events of `/responses` and `/messages`. Where the request names no
-    /// model, as `GET /v1/responses/{id}`, an ID of the catalog in these places becomes its catalog
-    /// name, unless the setting is [`ResponseModel::Unchanged`]; without a catalog it stays.
-    ///
-    /// Responses still stream, and nothing else in them changes; `Content-Length` and digests are
-    /// removed. In errors of at most 64 KiB, as JSON or `text/plain`, the name takes the place of the
-    /// ID wherever that stands. Partial responses (206) and other types stay as they are. The inner
-    /// service is asked for responses [without an encoding](crate#compression): compress outside of
-    /// this layer.
+    /// The guide [what the response says](crate::guide::what_the_response_says) has the places of the
+    /// name in JSON, events and errors. Responses still stream. The inner service is asked for
+    /// responses [without an encoding](crate#compression): compress outside of this layer.
     pub fn response_model(mut self, model: ResponseModel) -> Self {
         self.response_model = model;
         self

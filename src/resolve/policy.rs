@@ -75,7 +75,7 @@ impl fmt::Display for UnknownModel {
 ///
 /// Where a request need not name its model, as on `/v1/responses`, whose stored prompt may have
 /// it, a request without one passes unchanged whatever the policy: the
-/// [crate's page](crate#endpoints) lists these paths.
+/// [guide](crate::guide::where_the_model_is) lists these paths.
 ///
 /// # Examples
 ///
