@@ -8,7 +8,7 @@ use std::{
 
 use benches::{
     filters,
-    gateway::{Frames, Gateway, LIMITS, ROUTES, Reading, payload_names, requests},
+    gateway::{Frames, Gateway, LIMITS, ROUTES, Reading, passing_request, payload_names, requests},
     is_measuring, is_selected,
     payloads::{Payload, Place, payload},
     rounds::Rounds,
@@ -25,6 +25,10 @@ const SUBJECTS: usize = ROUTES.len() + LIMITS.len();
 const TARGETS: [(&str, Option<f64>, f64); 2] =
     [("chat-2KB", Some(1.5), 8.0), ("base64-5MB", None, 40.0)];
 
+/// The name of a request that the layer passes, and the most microseconds over the bare service.
+const PASSING: &str = "passing GET";
+const MOST_OVER_PASSING: f64 = 0.3;
+
 fn main() {
     let mut gateway = Gateway::new(Reading);
     println!(
@@ -40,12 +44,32 @@ fn main() {
             }
         }
     }
+    if is_selected(PASSING, &filters) {
+        print_passing_row(&mut gateway);
+    }
+}
+
+/// Prints the row of a request whose body is not read, so that only the first two columns have a
+/// figure.
+fn print_passing_row(gateway: &mut Gateway<Reading>) {
+    let rounds = Rounds::<2>::measure(rounds(), |route| {
+        seconds(gateway, route, |_| passing_request())
+    });
+    println!(
+        "| {PASSING} | | {:.3} | {:.3} | | {:.3} | ≤ {MOST_OVER_PASSING} | | | | |",
+        rounds.median(|[bare, _]| bare * 1e6),
+        rounds.median(|[_, layer]| layer * 1e6),
+        rounds.median(|[bare, layer]| (layer - bare) * 1e6),
+    );
+}
+
+fn rounds() -> usize {
+    if is_measuring() { 51 } else { 1 }
 }
 
 fn print_row(gateway: &mut Gateway<Reading>, payload: &Payload, place: Place) {
     let request = requests(payload);
-    let rounds = if is_measuring() { 51 } else { 1 };
-    let rounds = Rounds::<SUBJECTS>::measure(rounds, |route| seconds(gateway, route, &request));
+    let rounds = Rounds::<SUBJECTS>::measure(rounds(), |route| seconds(gateway, route, &request));
     let target = TARGETS.iter().find(|target| target.0 == payload.name);
     let over = target.and_then(|target| target.1);
     println!(

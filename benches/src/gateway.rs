@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Request, Response,
+    HeaderValue, Method, Request, Response, Uri,
     header::{ACCEPT_ENCODING, CONTENT_LENGTH},
 };
 use http_body::{Body, Frame, SizeHint};
@@ -275,6 +275,14 @@ pub fn requests(payload: &Payload) -> impl Fn(usize) -> Request<Frames> + use<> 
         headers.insert(CONTENT_LENGTH, len.into());
         request
     }
+}
+
+/// Returns a request that the layer passes, as an SDK sends it.
+pub fn passing_request() -> Request<Frames> {
+    let mut request = sdk_request(Frames::new(Vec::new()));
+    *request.method_mut() = Method::GET;
+    *request.uri_mut() = Uri::from_static("/v1/files/file-abc123/content");
+    request
 }
 
 /// Returns bytes with a reference count, like those that a server splits off its read buffer.
