@@ -209,7 +209,9 @@ fn names(catalog: &Catalog) -> Vec<&str> {
 }
 
 fn method_not_allowed() -> Response<Body> {
+    // No API has these paths.
     let mut response = response::error(
+        "",
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
         "This is a route of the gateway itself. Use GET.",

@@ -82,10 +82,14 @@ impl Inner {
         B: HttpBody<Data = Bytes, Error = BoxError> + Send + 'static,
     {
         let (mut head, body) = request.into_parts();
+        // The client's path, which says what its errors look like.
+        let target = head.uri.clone();
+        let path = target.path();
         match self.upstream_uri(head.uri.path_and_query().cloned()) {
             Some(uri) if head.method != Method::CONNECT => head.uri = uri,
             _ => {
                 return response::error(
+                    path,
                     StatusCode::BAD_REQUEST,
                     "invalid_request_target",
                     "This request target cannot be forwarded. Request a path.",
@@ -106,18 +110,21 @@ impl Inner {
             () = progress.upstream_idle(self.timeouts.first_byte) => {
                 let model = routed.as_ref().map(RoutedModel::name);
                 tracing::warn!(upstream = %self.upstream, model, "upstream response timeout");
-                return gateway_timeout();
+                return gateway_timeout(path);
             }
         };
         match result {
             Ok(response) if response.status().is_informational() => {
                 tracing::warn!(status = %response.status(), "unexpected upgrade by the upstream");
-                bad_gateway("The upstream sent a response that does not match the request.")
+                bad_gateway(
+                    path,
+                    "The upstream sent a response that does not match the request.",
+                )
             }
             Ok(response) => self.response(response, routed),
             Err(error) => match progress.failure() {
-                Some(failure) => invalid_body(&failure),
-                None => self.upstream_error(&error, routed.as_ref()),
+                Some(failure) => invalid_body(path, &failure),
+                None => self.upstream_error(path, &error, routed.as_ref()),
             },
         }
     }
@@ -153,6 +160,7 @@ impl Inner {
 
     fn upstream_error(
         &self,
+        path: &str,
         error: &legacy::Error,
         routed: Option<&RoutedModel>,
     ) -> Response<Body> {
@@ -160,11 +168,12 @@ impl Inner {
         let chain = ErrorChain(error);
         tracing::warn!(upstream = %self.upstream, model, error = %chain, "upstream request failed");
         if error::chain(error).any(is_timeout) {
-            gateway_timeout()
+            gateway_timeout(path)
         } else if error.is_connect() || error::chain(error).any(is_unsent) {
-            bad_gateway("The upstream cannot be reached. Try again shortly.")
+            bad_gateway(path, "The upstream cannot be reached. Try again shortly.")
         } else {
             bad_gateway(
+                path,
                 "The upstream closed the connection before it responded. It may have processed \
                  the request or not.",
             )
@@ -190,14 +199,16 @@ where
     }
 }
 
-fn invalid_body(failure: &Failure) -> Response<Body> {
+fn invalid_body(path: &str, failure: &Failure) -> Response<Body> {
     match failure {
         Failure::IdleTimeout => response::error(
+            path,
             StatusCode::REQUEST_TIMEOUT,
             "request_timeout",
             "The request body did not arrive in time. Send it without long pauses.",
         ),
         Failure::Invalid(cause) => response::error(
+            path,
             StatusCode::BAD_REQUEST,
             "invalid_request_body",
             &format!("The request body cannot be read: {cause}."),
@@ -205,12 +216,14 @@ fn invalid_body(failure: &Failure) -> Response<Body> {
     }
 }
 
-fn bad_gateway(message: &str) -> Response<Body> {
-    response::error(StatusCode::BAD_GATEWAY, "upstream_unavailable", message)
+fn bad_gateway(path: &str, message: &str) -> Response<Body> {
+    let status = StatusCode::BAD_GATEWAY;
+    response::error(path, status, "upstream_unavailable", message)
 }
 
-fn gateway_timeout() -> Response<Body> {
+fn gateway_timeout(path: &str) -> Response<Body> {
     response::error(
+        path,
         StatusCode::GATEWAY_TIMEOUT,
         "upstream_timeout",
         "The upstream did not respond in time.",

@@ -38,6 +38,9 @@ async fn unreachable_upstreams_are_bad_gateways() {
     let mut proxy = Process::start(&mut command).await;
     let response = post(proxy.address(), CHAT, BODY).await;
     assert_eq!(response.error(), (502, "upstream_unavailable".to_owned()));
+    let response = post(proxy.address(), "/v1/messages", BODY).await;
+    assert_eq!(response.status(), 502);
+    assert_eq!(response.json()["error"]["type"], "api_error");
     assert_eq!(response.header("x-model-name"), Some("code"));
     proxy
         .wait_for_log(&["WARN", "upstream request failed", "refused"])
