@@ -30,9 +30,11 @@ pub(crate) enum Route {
 }
 
 impl Route {
-    /// Returns the route at this path, or `None` for the upstream's paths.
-    pub(crate) fn new(path: &str) -> Option<Self> {
+    /// Returns the route of this request, or `None` for requests to the upstream.
+    pub(crate) fn new(method: &Method, path: &str) -> Option<Self> {
         match path {
+            // hyper omits the body of a response to HEAD.
+            _ if !matches!(*method, Method::GET | Method::HEAD) => None,
             "/v1/models" | "/api/v1/models" => Some(Self::Models),
             "/metrics" => Some(Self::Metrics),
             _ if path.starts_with("/v1/models/") || path.starts_with("/api/v1/models/") => {
@@ -105,8 +107,6 @@ impl AdminRoutes {
                 let Ok(response) = self.models.clone().oneshot(request).await;
                 response.map(response::boxed)
             }
-            // hyper omits the body of a response to HEAD.
-            _ if !matches!(*request.method(), Method::GET | Method::HEAD) => method_not_allowed(),
             Route::ModelsHealth => self.health(|stats| self.details(stats)).await,
             Route::Metrics => self.metrics(),
             Route::Health => self.health(|stats| self.overview(stats)).await,
@@ -206,17 +206,4 @@ impl AdminRoutes {
 
 fn names(catalog: &Catalog) -> Vec<&str> {
     catalog.named_entries().map(|entry| entry.name()).collect()
-}
-
-fn method_not_allowed() -> Response<Body> {
-    // No API has these paths.
-    let mut response = response::error(
-        "",
-        StatusCode::METHOD_NOT_ALLOWED,
-        "method_not_allowed",
-        "This is a route of the gateway itself. Use GET.",
-    );
-    let headers = response.headers_mut();
-    headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-    response
 }

@@ -1,6 +1,10 @@
 //! The proxy as one service: admin routes, the routing layer, and the upstream.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::{Future, ready},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use http::{Request, Response};
@@ -14,7 +18,7 @@ use crate::{
     body::{self, Body},
     forward::Forward,
     headers::{self, ClientIp},
-    request_context,
+    request_context, validate,
 };
 
 /// The service of one worker.
@@ -53,7 +57,15 @@ impl App {
         request: Request<Incoming>,
         client: ClientIp,
     ) -> BoxFuture<'static, Response<Body>> {
-        if let Some(route) = Route::new(request.uri().path()) {
+        if let Some(response) = validate::rejection(&request) {
+            // Drains it.
+            drop(body::from_client(
+                request.into_body(),
+                self.client_idle_timeout,
+            ));
+            return Box::pin(ready(response));
+        }
+        if let Some(route) = Route::new(request.method(), request.uri().path()) {
             return Box::pin(async move { self.admin.handle(route, request).await });
         }
         let (mut head, body) = request.into_parts();

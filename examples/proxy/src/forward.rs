@@ -14,8 +14,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-    header::{AUTHORIZATION, HOST},
-    uri::PathAndQuery,
+    header::{AUTHORIZATION, HOST, TRANSFER_ENCODING},
 };
 use http_body::Body as HttpBody;
 use hyper_util::client::legacy;
@@ -85,17 +84,15 @@ impl Inner {
         // The client's path, which says what its errors look like.
         let target = head.uri.clone();
         let path = target.path();
-        match self.upstream_uri(head.uri.path_and_query().cloned()) {
-            Some(uri) if head.method != Method::CONNECT => head.uri = uri,
-            _ => {
-                return response::error(
-                    path,
-                    StatusCode::BAD_REQUEST,
-                    "invalid_request_target",
-                    "This request target cannot be forwarded. Request a path.",
-                );
-            }
-        }
+        let Some(uri) = self.upstream_uri(&head.uri) else {
+            return response::error(
+                path,
+                StatusCode::BAD_REQUEST,
+                "invalid_request_target",
+                "This request target cannot be forwarded: it is too long.",
+            );
+        };
+        head.uri = uri;
         head.headers.insert(HOST, self.host.clone());
         if let Some(authorization) = &self.authorization {
             head.headers.insert(AUTHORIZATION, authorization.clone());
@@ -103,6 +100,14 @@ impl Inner {
         head.version = Version::HTTP_11;
         let routed = head.extensions.get::<RoutedModel>().cloned();
         let (body, progress) = TrackedBody::new(body);
+        // Without this, hyper omits a body of unknown length.
+        if matches!(head.method, Method::GET | Method::HEAD)
+            && !body.is_end_stream()
+            && body.size_hint().exact().is_none()
+        {
+            let chunked = HeaderValue::from_static("chunked");
+            head.headers.insert(TRANSFER_ENCODING, chunked);
+        }
         let exchange = self.client.request(Request::from_parts(head, body));
         let result = tokio::select! {
             biased;
@@ -142,16 +147,13 @@ impl Inner {
         Response::from_parts(head, body::from_upstream(body, self.timeouts.idle, routed))
     }
 
-    /// Appends the request's target to the upstream's URL.
-    fn upstream_uri(&self, target: Option<PathAndQuery>) -> Option<Uri> {
-        let target = target.unwrap_or(PathAndQuery::from_static("/"));
+    /// Appends the request's target to the upstream's URL. Returns `None` if that is too long.
+    fn upstream_uri(&self, target: &Uri) -> Option<Uri> {
+        let target = target.path_and_query()?;
         let prefix = self.upstream.path().trim_end_matches('/');
-        let path = match target.as_str().as_bytes().first() {
-            Some(b'/') if prefix.is_empty() => target,
-            Some(b'/') => format!("{prefix}{target}").parse().ok()?,
-            Some(b'?') => format!("{prefix}/{target}").parse().ok()?,
-            // `OPTIONS *` is about this server, not about the upstream.
-            _ => return None,
+        let path = match prefix {
+            "" => target.clone(),
+            _ => format!("{prefix}{target}").parse().ok()?,
         };
         let mut parts = self.upstream.clone().into_parts();
         parts.path_and_query = Some(path);
@@ -169,6 +171,11 @@ impl Inner {
         tracing::warn!(upstream = %self.upstream, model, error = %chain, "upstream request failed");
         if error::chain(error).any(is_timeout) {
             gateway_timeout(path)
+        } else if let Some(rustls::Error::InvalidCertificate(_)) = error::find(error) {
+            bad_gateway(
+                path,
+                "The upstream's certificate is not trusted. The gateway's log has the reason.",
+            )
         } else if error.is_connect() || error::chain(error).any(is_unsent) {
             bad_gateway(path, "The upstream cannot be reached. Try again shortly.")
         } else {

@@ -27,6 +27,7 @@ mod signals;
 mod tasks;
 mod upload;
 mod upstream;
+mod validate;
 mod workers;
 
 use std::{

@@ -20,6 +20,7 @@ mod shutdown;
 #[cfg(target_os = "linux")]
 mod threads;
 mod tls;
+mod validate;
 
 use std::{
     net::SocketAddr,
