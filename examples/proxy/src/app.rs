@@ -16,6 +16,7 @@ use tower_model_routing::{ModelRouting, ModelRoutingLayer};
 use crate::{
     admin::{AdminRoutes, Route},
     body::{self, Body},
+    compression::{self, Compressed},
     forward::Forward,
     headers::{self, ClientIp},
     request_context, validate,
@@ -24,7 +25,7 @@ use crate::{
 /// The service of one worker.
 pub(crate) struct App {
     admin: Arc<AdminRoutes>,
-    routing: ModelRouting<Forward>,
+    routing: Compressed<ModelRouting<Forward>>,
     client_idle_timeout: Duration,
 }
 
@@ -37,7 +38,8 @@ impl App {
     ) -> Self {
         Self {
             admin,
-            routing: routing.layer(forward),
+            // Responses are compressed after the layer has read them.
+            routing: compression::layer().layer(routing.layer(forward)),
             client_idle_timeout,
         }
     }

@@ -14,6 +14,7 @@ mod body;
 mod cache_stats;
 mod cli;
 mod coalesce;
+mod compression;
 mod demo;
 mod error;
 mod forward;
