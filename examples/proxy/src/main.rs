@@ -18,6 +18,7 @@ mod compression;
 mod demo;
 mod error;
 mod forward;
+mod half_close;
 mod headers;
 mod hop_by_hop;
 mod log;
