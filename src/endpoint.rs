@@ -6,7 +6,7 @@ use crate::registry::ModelType;
 
 /// The kind of inference that a request's path asks for.
 ///
-/// The [crate's page](crate#endpoints) has the table of paths.
+/// The [guide](crate::guide::where_the_model_is) has the table of paths.
 ///
 /// # Examples
 ///
@@ -38,6 +38,14 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Llm,
+        Self::Embedding,
+        Self::Tts,
+        Self::Stt,
+        Self::Other,
+    ];
+
     /// Returns `true` if the path asks for inference, so that every request is inspected.
     pub fn is_inference(self) -> bool {
         self != Self::Other

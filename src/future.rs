@@ -21,7 +21,7 @@ use crate::{
     coding::DecodedBody,
     headers,
     pending::{CatalogWait, ForwardPlan, NextStep, PendingRequest},
-    request::{BodyFormat, ModelReader, Requested, RoutedBody, Target},
+    request::{Inspected, ModelReader, Requested, RoutedBody, Target},
     response::{Dialect, Rejection, RejectionHook, ResponseBody, ResponseChanges},
     shared::Shared,
     telemetry::RequestTelemetry,
@@ -145,15 +145,21 @@ where
         service: S,
         head: Parts,
         body: DecodedBody<B>,
-        format: BodyFormat,
-        target: Target,
+        inspected: Inspected,
         context: RequestContext,
         shared: Arc<Shared>,
     ) -> Self {
+        let Inspected {
+            target,
+            uri_model,
+            format,
+            ..
+        } = inspected;
         let exact = body.size_hint().exact();
         let expected = exact.or_else(|| headers::content_length(&head.headers));
         let budget = Arc::clone(&shared.budget);
-        match ModelReader::new(body, format, expected, target.is_strict, budget) {
+        let is_named = uri_model.is_some();
+        match ModelReader::new(body, format, expected, target.is_strict, is_named, budget) {
             Ok(reader) => Self {
                 context: Some(context),
                 state: State::Resolve {
@@ -161,6 +167,8 @@ where
                         service,
                         request: Request::from_parts(head, reader),
                         target,
+                        uri_model,
+                        is_in_body: false,
                         shared,
                     }),
                     waiting: None,

@@ -63,16 +63,24 @@ impl ModelRoutingLayer {
                 registry: config.registry,
                 policy: config.policy,
                 endpoints: config.endpoints,
+                uri_templates: config.uri_templates,
                 other_paths: config.other_paths,
                 budget: Arc::new(BufferBudget::new(
                     config.max_held_bytes,
                     config.max_total_held_bytes,
                     config.held_timeout,
                 )),
+                model_headers: [&config.id_header, &config.name_header]
+                    .into_iter()
+                    .flatten()
+                    .cloned()
+                    .collect(),
                 id_header: config.id_header,
+                name_header: config.name_header,
                 response_headers: config.response_headers,
                 response_model: config.response_model,
                 rejection_hook: config.rejection_hook,
+                checked_catalog: Default::default(),
                 fallback_warnings: Arc::default(),
             }),
         }
@@ -84,11 +92,13 @@ impl ModelRoutingLayer {
         &self.shared.registry
     }
 
-    /// Returns a service for `GET …/models` with the layer's registry and
+    /// Returns a service for `GET …/models` with the layer's registry,
+    /// [aliases](crate::RoutingConfigBuilder::alias) and
     /// [`rejection_response`](crate::RoutingConfigBuilder::rejection_response).
     pub fn model_list(&self) -> ModelListService {
         let hook = self.shared.rejection_hook.clone();
-        ModelListService::with_hook(self.registry().clone(), hook)
+        let aliases = self.shared.policy.aliases.clone();
+        ModelListService::with_settings(self.registry().clone(), aliases, hook)
     }
 
     /// Sets the gauges: held bytes, and the age and size of the catalog.

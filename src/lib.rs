@@ -44,7 +44,7 @@
 //! - **Streaming.** The inner service is called as soon as the model is known. Bytes before the
 //!   model are buffered, within [a limit](RoutingConfigBuilder::max_held_bytes) and
 //!   [a timeout](RoutingConfigBuilder::held_timeout). Bytes after it are only scanned.
-//! - **One model.** On [inference endpoints](#endpoints) a body is valid JSON or a strictly spelled
+//! - **One model.** On [inference endpoints](guide::where_the_model_is) a body is valid JSON or a strictly spelled
 //!   form, whole. One that some server could read as naming another model (a second `model`, a
 //!   `Model`, a comment, a bad escape) is rejected, and the inner service never sees it complete.
 //! - **Other paths.** On paths that are no inference endpoint a model of the catalog is replaced,
@@ -57,57 +57,16 @@
 //!   [`RoutedModel`], and in a response header
 //!   [if enabled](RoutingConfigBuilder::response_headers).
 //!
-//! The module [`guide`] has whole programs: reqwest as the client, upstreams by model, policies per
-//! tenant, limits, `nest`, observing, testing.
+//! The module [`guide`] has both tables, and whole programs: reqwest as the client, upstreams by
+//! model, policies per tenant, limits, `nest`, observing, testing.
 //!
-//! # Endpoints
+//! # Where the model is
 //!
-//! The path decides what a request asks for: the [`Endpoint`], and whether a missing model is
-//! subject to the [`MissingModel`] policy, because elsewhere, as in a stored prompt, it need not be
-//! in the body.
-//!
-//! | the path ends in | endpoint | a missing model | rejected model types |
-//! |---|---|---|---|
-//! | `/chat/completions`, `/completions` | LLM | by the policy | `EMBEDDING`, `TTS`, `STT` |
-//! | `/v1/messages`, or is `/messages` | LLM | by the policy | the same |
-//! | `/v1/messages/count_tokens` | LLM | left missing | the same |
-//! | `/v1/responses`, `/openai/responses`, `/responses/input_tokens`, `/responses/compact`, or is `/responses` | LLM | left missing | the same |
-//! | `/api/chat`, `/api/generate`, `/v1/chat`, `/v2/chat` | LLM | left missing | the same |
-//! | `/embeddings`, `/api/embed`, `/v1/embed`, `/v2/embed` | embedding | by the policy | `LLM`, `TTS`, `STT` |
-//! | `/audio/speech` | TTS | by the policy | `LLM`, `EMBEDDING` |
-//! | `/audio/transcriptions`, `/audio/translations` | STT | by the policy | `LLM`, `EMBEDDING` |
-//! | `/images/edits`, `/images/variations`, `/videos` | other, with strict bodies | left missing | none |
-//! | `/agents/completions`, and all other paths | other | left missing | none |
-//!
-//! The longest row that fits decides, and [`add_endpoint`](RoutingConfigBuilder::add_endpoint) adds
-//! more. Paths are compared as the most lenient server would: percent-decoded, ignoring case, empty
-//! and dot segments, parameters of segments (`;x`), a slash at the end, and one file extension
-//! (`.json`). Models of an unknown type can serve every endpoint.
-//!
-//! # Inspected requests
-//!
-//! On inference endpoints (all rows but the last two) requests of any method but `GET`, `HEAD`,
-//! `OPTIONS`, `DELETE`, `TRACE` and `CONNECT` are inspected, and a method such as `post`, which some
-//! servers take for `POST`, is a 400 `ambiguous_model`. Elsewhere only `POST` is inspected. Where the
-//! body must be valid, a parameter `model` in the query is a 400 `ambiguous_model` too, as some
-//! servers prefer it to the body's. The `Content-Type` decides the format of the body:
-//!
-//! | content type | inference endpoints and paths with strict bodies | other paths |
-//! |---|---|---|
-//! | `application/json`, `application/*+json`, with no parameter but a `charset` of UTF-8 or ASCII | inspected | inspected with best effort |
-//! | none | inspected as JSON | passes unread |
-//! | `multipart/form-data`, with one parameter, `boundary`, both in lower case | its `model` part is replaced | passes unread |
-//! | any other | 415, forms 400 | passes unread |
-//! | any, with a `Content-Encoding` | [decoded](#compression), or 415 | passes unread |
-//!
-//! Paths with strict bodies take any model: an unknown one, or a value that is not a string, passes
-//! unchanged.
-//!
-//! On other paths the layer replaces a model that is in the catalog, and all other requests pass
-//! unchanged, whether their model is unknown, missing or no string, their body is
-//! invalid, or the catalog is unavailable. At most 64 KiB are read, and a request is held for at
-//! most a second. Once a model is replaced, the rest of the body must be valid.
-//! [`OtherPaths::Pass`] turns this off.
+//! On inference endpoints, such as `/chat/completions`, `/v1/messages`, `/embeddings` or
+//! `/audio/transcriptions`, the model is in the body, JSON or a form; on `/openai/deployments/…`,
+//! `/models/…:generateContent` and `/realtime` in the URI. The guide
+//! [where the model is](guide::where_the_model_is) has the whole table, what is not covered, and how
+//! to add to it; [what the response says](guide::what_the_response_says) has the way back.
 //!
 //! # Rejections
 //!
@@ -252,7 +211,7 @@
 //!
 //! | field | value |
 //! |---|---|
-//! | `gen_ai.operation.name` | `chat`, `text_completion`, `embeddings`, `text_to_speech`, `speech_to_text`; absent on other paths |
+//! | `gen_ai.operation.name` | `chat`, `text_completion`, `generate_content`, `count_tokens`, `embeddings`, `text_to_speech`, `speech_to_text`; absent on other paths |
 //! | `gen_ai.request.model`, `model_routing.requested` | the name that the client sent; absent if it sent none, and on other paths if the catalog does not have it |
 //! | `model_routing.served` | the catalog name of the model that the request is routed to |
 //! | `model_routing.id` | its ID, as the inner service receives it |
@@ -266,6 +225,7 @@
 //!
 //! | event | level | target | fields |
 //! |---|---|---|---|
+//! | an [alias](RoutingConfigBuilder::alias) whose model the catalog does not have, once for each catalog | `WARN` | `tower_model_routing` | `alias`, `model` |
 //! | routing to the fallback model, at most once a second for each requested name | `WARN` | `tower_model_routing` | `requested`, `served`, `left_out` (warnings since the last one) |
 //! | a rejection with a 5xx status: its message | `WARN` | `tower_model_routing` | `code`, `cause` |
 //! | another rejection: its message | `DEBUG` | `tower_model_routing` | `code` |

@@ -16,12 +16,13 @@ use http::{
 };
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tower_service::Service;
 
 use crate::{
     endpoint::Endpoint,
     registry::{Catalog, ModelEntry, Registry, hex},
-    resolve::not_found,
+    resolve::{Aliases, not_found},
     response::{Dialect, ErrorObject, ModelListBody, Rejection, RejectionHook, error_response_in},
 };
 
@@ -59,6 +60,7 @@ use crate::{
 #[derive(Clone)]
 pub struct ModelListService {
     registry: Registry,
+    aliases: Arc<Aliases>,
     rejection_hook: Option<RejectionHook>,
     rendered: Arc<Mutex<Option<Rendered>>>,
 }
@@ -67,20 +69,26 @@ pub struct ModelListService {
 struct Rendered {
     catalog: Arc<Catalog>,
     list: Bytes,
+    etag: String,
 }
 
 impl ModelListService {
     /// Returns a service over this registry.
     ///
     /// [`ModelRoutingLayer::model_list`](crate::ModelRoutingLayer::model_list) returns one that
-    /// shows its rejections as the layer does.
+    /// lists the layer's aliases, too, and shows its rejections as the layer does.
     pub fn new(registry: Registry) -> Self {
-        Self::with_hook(registry, None)
+        Self::with_settings(registry, Aliases::default(), None)
     }
 
-    pub(crate) fn with_hook(registry: Registry, rejection_hook: Option<RejectionHook>) -> Self {
+    pub(crate) fn with_settings(
+        registry: Registry,
+        aliases: Aliases,
+        rejection_hook: Option<RejectionHook>,
+    ) -> Self {
         Self {
             registry,
+            aliases: Arc::new(aliases),
             rejection_hook,
             rendered: Arc::default(),
         }
@@ -109,11 +117,11 @@ impl ModelListService {
             Ok(catalog) => catalog,
             Err(unavailable) => return self.reject(&unavailable.into(), &uri, &headers),
         };
-        let etag = etag(&catalog);
+        let (list, etag) = self.list(&catalog);
         let body = match requested_name(uri.path()) {
-            None => self.list(&catalog),
-            Some(name) => match catalog.find(&name) {
-                Some(found) => model(found.entry).to_string().into(),
+            None => list,
+            Some(name) => match self.find(&catalog, &name) {
+                Some((id, entry)) => model(id, entry).to_string().into(),
                 None => {
                     let error = not_found(&catalog, &name);
                     let rejection = Rejection::unresolved(error, Some(&name), Endpoint::Other);
@@ -151,15 +159,30 @@ impl ModelListService {
         response.map(ModelListBody::new)
     }
 
-    /// Returns the model list, rendered once for each catalog.
-    fn list(&self, catalog: &Arc<Catalog>) -> Bytes {
+    /// Returns the model of this name, and the name that it is shown by.
+    fn find<'a>(&self, catalog: &'a Catalog, name: &'a str) -> Option<(&'a str, &'a ModelEntry)> {
+        if let Some(found) = catalog.find(name) {
+            return Some((found.entry.name(), found.entry));
+        }
+        let found = self.aliases.find(catalog, name)?;
+        Some((name, found.entry))
+    }
+
+    /// Returns the model list, rendered once for each catalog, and the `ETag` of all that is
+    /// rendered from the catalog and the aliases.
+    fn list(&self, catalog: &Arc<Catalog>) -> (Bytes, String) {
         let mut rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(rendered) = &*rendered
             && Arc::ptr_eq(&rendered.catalog, catalog)
         {
-            return rendered.list.clone();
+            return (rendered.list.clone(), rendered.etag.clone());
         }
-        let data: Vec<_> = catalog.named_entries().map(model).collect();
+        let models = catalog
+            .named_entries()
+            .map(|entry| model(entry.name(), entry));
+        let aliases = self.aliases.exact(catalog);
+        let aliases = aliases.map(|(alias, found)| model(alias, found.entry));
+        let data: Vec<_> = models.chain(aliases).collect();
         let id = |model: Option<&Value>| model.map(|model| model["id"].clone());
         let list = json!({
             "object": "list",
@@ -169,11 +192,13 @@ impl ModelListService {
             "data": data,
         });
         let list = Bytes::from(list.to_string());
+        let etag = format!("\"{}\"", hex(&Sha256::digest(&list)[..16]));
         *rendered = Some(Rendered {
             catalog: Arc::clone(catalog),
             list: list.clone(),
+            etag: etag.clone(),
         });
-        list
+        (list, etag)
     }
 }
 
@@ -203,9 +228,9 @@ impl<B> Service<Request<B>> for ModelListService {
 
 /// Returns a model as OpenAI's and Anthropic's APIs show it, with the fields that the marketplace
 /// adds.
-fn model(entry: &ModelEntry) -> Value {
+fn model(id: &str, entry: &ModelEntry) -> Value {
     json!({
-        "id": entry.name(),
+        "id": id,
         "object": "model",
         "type": "model",
         "display_name": entry.name(),
@@ -251,11 +276,6 @@ fn requested_name(path: &str) -> Option<String> {
     let (_, name) = path.split_once("/models/")?;
     let name = percent_decode_str(name).decode_utf8_lossy().into_owned();
     (!name.is_empty()).then_some(name)
-}
-
-/// Returns the `ETag` of all that is rendered from one document of the registry.
-fn etag(catalog: &Catalog) -> String {
-    format!("\"{}\"", hex(&catalog.sha256()[..16]))
 }
 
 /// Returns whether the client has this version (weak comparison, RFC 9110, section 13.1.2).
@@ -407,6 +427,35 @@ mod tests {
             assert_eq!(response.status(), 200, "{path}");
             let model: Value = serde_json::from_slice(&body).unwrap();
             assert_eq!(model["blockchainID"], id, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn exact_aliases_are_listed_and_patterns_found() {
+        let mut aliases = Aliases::default();
+        for (name, model) in [
+            ("GPT-5", "llama-3.2-3b"),
+            ("claude-*", "0x2"),
+            ("0x1", "0x2"),
+            ("gone", "no-such-model"),
+        ] {
+            aliases.add(name, model).unwrap();
+        }
+        let registry = service(Some(DOCUMENT)).registry;
+        let service = ModelListService::with_settings(registry, aliases, None);
+        let (response, body) = send(&service, "GET", "/v1/models", None).await;
+        let (plain, _) = send(&self::service(Some(DOCUMENT)), "GET", "/v1/models", None).await;
+        assert_ne!(response.headers()[ETAG], plain.headers()[ETAG]);
+        let list: Value = serde_json::from_slice(&body).unwrap();
+        let models: Vec<_> = list["data"].as_array().unwrap().iter().collect();
+        assert_eq!(models.len(), 3);
+        assert_eq!(models[2]["id"], "GPT-5");
+        assert_eq!(models[2]["blockchainID"], "0x1");
+        for (path, id) in [("gpt-5", "0x1"), ("claude-x", "0x2")] {
+            let (_, body) = send(&service, "GET", &format!("/v1/models/{path}"), None).await;
+            let model: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(model["id"], path);
+            assert_eq!(model["blockchainID"], id);
         }
     }
 

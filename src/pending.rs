@@ -18,7 +18,7 @@ use crate::{
     body::BoxError,
     headers,
     registry::{Catalog, CatalogLookup, Unavailable},
-    request::{ModelReader, Requested, RoutedBody, Target},
+    request::{ModelReader, Requested, RoutedBody, Target, UriModel},
     resolve::{
         Outcome, ResolveError, RoutedModel, resolve_known, resolve_missing, resolve_unknown,
     },
@@ -31,6 +31,10 @@ pub(crate) struct PendingRequest<S, B> {
     pub(crate) service: S,
     pub(crate) request: Request<Pin<Box<ModelReader<B>>>>,
     pub(crate) target: Target,
+    /// The model in the URI, which one in the body must agree with.
+    pub(crate) uri_model: Option<UriModel>,
+    /// Whether the body names a model, too.
+    pub(crate) is_in_body: bool,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -70,11 +74,13 @@ where
     /// Starts to resolve the requested model.
     pub(crate) fn start(&mut self, requested: Requested) -> Result<NextStep, Rejection> {
         let endpoint = self.target.endpoint;
+        self.is_in_body = matches!(requested, Requested::Model { .. });
         match requested {
             Requested::NotString { kind } if endpoint.is_inference() => {
                 Err(Rejection::model_not_string(kind))
             }
             Requested::EmptyBody(rejection) if endpoint.is_inference() => Err(*rejection),
+            _ if self.uri_model.is_some() => self.look_up(requested),
             Requested::NotString { .. } | Requested::EmptyBody(_) => Ok(NextStep::Call(None)),
             // The inner service must see the same error.
             Requested::BodyFailed => Ok(NextStep::Call(None)),
@@ -135,13 +141,15 @@ where
         catalog: &Catalog,
         requested: Requested,
     ) -> Result<NextStep, Rejection> {
+        self.shared.warn_of_absent_aliases(catalog);
         let name = self.name(&requested)?;
-        match resolve_known(
-            catalog,
-            &self.shared.policy,
-            name.as_deref(),
-            self.target.endpoint,
-        ) {
+        let (policy, endpoint) = (&self.shared.policy, self.target.endpoint);
+        // A newer catalog may also have another name of the same model.
+        let known = match self.agrees(catalog, &requested)? {
+            true => resolve_known(catalog, policy, name.as_deref(), endpoint),
+            false => None,
+        };
+        match known {
             Some(resolved) => self.next_step(resolved, name.as_deref()),
             // Most names on other paths do not name a model.
             None if !self.target.is_strict => Ok(NextStep::Call(None)),
@@ -158,6 +166,9 @@ where
         catalog: &Catalog,
         requested: &Requested,
     ) -> Result<NextStep, Rejection> {
+        if !self.agrees(catalog, requested)? {
+            return Err(Rejection::models_disagree());
+        }
         let name = self.name(requested)?;
         let (policy, endpoint) = (&self.shared.policy, self.target.endpoint);
         let resolved = resolve_known(catalog, policy, name.as_deref(), endpoint)
@@ -182,8 +193,33 @@ where
         }
     }
 
-    /// Returns the name that the body asks for, or `None` if it asks for none.
+    /// Returns `false` if the body names another entry of the catalog than the URI. Names that the
+    /// catalog does not have are all alike.
+    fn agrees(&self, catalog: &Catalog, requested: &Requested) -> Result<bool, Rejection> {
+        let (Some(of_uri), Some(in_body)) = (&self.uri_model, self.name_in_body(requested)?) else {
+            return Ok(true);
+        };
+        Ok(
+            match (
+                self.shared.policy.find(catalog, &of_uri.name),
+                self.shared.policy.find(catalog, &in_body),
+            ) {
+                (Some(a), Some(b)) => Arc::ptr_eq(a.entry, b.entry),
+                (None, None) => true,
+                _ => false,
+            },
+        )
+    }
+
+    /// Returns the name that the URI or the body asks for, or `None` if they ask for none.
     pub(crate) fn name(&self, requested: &Requested) -> Result<Option<Cow<'_, str>>, Rejection> {
+        match &self.uri_model {
+            Some(model) => Ok(Some(Cow::Borrowed(&model.name))),
+            None => self.name_in_body(requested),
+        }
+    }
+
+    fn name_in_body(&self, requested: &Requested) -> Result<Option<Cow<'_, str>>, Rejection> {
         match requested {
             Requested::Model { span, escaped } => {
                 self.request.body().name(span, *escaped).map(Some)
@@ -192,7 +228,7 @@ where
         }
     }
 
-    /// Puts the ID in the model's place and updates the request's head.
+    /// Puts the ID in the model's places and updates the request's head.
     pub(crate) fn prepare(
         self,
         routed: Option<RoutedModel>,
@@ -201,6 +237,8 @@ where
             service,
             mut request,
             target,
+            uri_model,
+            is_in_body,
             shared,
         } = self;
         let changes = match routed {
@@ -210,12 +248,23 @@ where
                     text: entry.id(),
                     literal: entry.id_literal(),
                 };
-                if let Some(delta) = request.body_mut().as_mut().splice(id)? {
+                // A body without a model gets none where the URI names it.
+                if (uri_model.is_none() || is_in_body)
+                    && let Some(delta) = request.body_mut().as_mut().splice(id)?
+                {
                     headers::update_length_and_digests(request.headers_mut(), delta);
+                }
+                if let Some(model) = uri_model {
+                    let uri = model.replace(request.uri(), entry.id());
+                    *request.uri_mut() = uri.map_err(|_| Rejection::uri_too_long())?;
                 }
                 if let Some(id_header) = &shared.id_header {
                     let id = entry.id_header_value().clone();
                     request.headers_mut().insert(id_header, id);
+                }
+                if let Some(name_header) = &shared.name_header {
+                    let name = entry.name_header_value().clone();
+                    request.headers_mut().insert(name_header, name);
                 }
                 request.extensions_mut().insert(routed.clone());
                 let rewrite = ResponseRewrite {
@@ -232,7 +281,8 @@ where
         let late_rejection_rx = request.body_mut().as_mut().late_rejection();
         Ok(ForwardPlan {
             service,
-            request: request.map(RoutedBody::inspected),
+            request: request
+                .map(|body| RoutedBody::inspected(body, Arc::clone(&shared.model_headers))),
             can_reject: target.is_strict,
             changes,
             late_rejection_rx,

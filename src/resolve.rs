@@ -1,14 +1,18 @@
 //! Resolves a requested name to the model that serves it. Pure: catalog, policy, name and endpoint
 //! in, outcome out.
 
+mod aliases;
 mod policy;
 #[cfg(test)]
 mod tests;
 
 use std::{fmt, sync::Arc};
 
-pub(crate) use self::policy::{Fallbacks, Policy};
 pub use self::policy::{MissingModel, UnknownModel};
+pub(crate) use self::{
+    aliases::Aliases,
+    policy::{Fallbacks, Policy},
+};
 use crate::{
     endpoint::Endpoint,
     registry::{Catalog, CatalogMatch, ModelEntry, ModelType, ResolvedBy, slug},
@@ -180,7 +184,7 @@ pub(crate) fn resolve_missing(
     }
 }
 
-/// Resolves a name by the catalog alone, and a missing name to the fallback.
+/// Resolves a name by the catalog and the aliases, and a missing name to the fallback.
 ///
 /// Returns `None` if a newer catalog could decide otherwise: for an unknown name, and for a
 /// missing one whose fallback is unknown.
@@ -196,7 +200,7 @@ pub(crate) fn resolve_known(
         };
         return use_fallback(catalog, fallback, None, endpoint);
     };
-    let CatalogMatch { entry, resolved_by } = catalog.find(name)?;
+    let CatalogMatch { entry, resolved_by } = policy.find(catalog, name)?;
     if !endpoint.accepts(entry.model_type()) {
         return Some(Err(ResolveError::TypeMismatch {
             name: entry.name().into(),

@@ -114,31 +114,37 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut head, body) = request.into_parts();
-        if let Some(id_header) = &self.shared.id_header {
-            // Clients must not choose the model by a header of their own.
-            remove_cgi_equivalents(&mut head.headers, id_header);
+        // Clients must not choose the model by a header of their own.
+        for name in &*self.shared.model_headers {
+            remove_cgi_equivalents(&mut head.headers, name);
         }
-        match inspect(&head, &self.shared.endpoints, self.shared.other_paths) {
+        let shared = &self.shared;
+        match inspect(
+            &head,
+            &shared.endpoints,
+            &shared.uri_templates,
+            shared.other_paths,
+        ) {
             Inspection::Pass => {
-                let request = Request::from_parts(head, RoutedBody::untouched(body));
+                let body = RoutedBody::untouched(body, Arc::clone(&shared.model_headers));
                 let changes = self.shared.unrouted_changes(None);
-                ResponseFuture::pass(self.inner.clone(), request, changes)
+                ResponseFuture::pass(self.inner.clone(), Request::from_parts(head, body), changes)
             }
             Inspection::Reject(target, rejection) => {
                 let context = RequestContext::new(&head, &target, &self.shared);
                 ResponseFuture::reject(rejection, context)
             }
-            Inspection::Inspect(target, format, coding) => {
-                let decoder = coding.map(|coding| {
+            Inspection::Inspect(inspected) => {
+                let decoder = inspected.coding.map(|coding| {
                     headers::remove_coding(&mut head.headers);
                     let budget = Arc::clone(&self.shared.budget);
                     Decoder::new(coding, Some(Reservation::new(budget)))
                 });
                 let body = DecodedBody::new(body, decoder);
-                let context = RequestContext::new(&head, &target, &self.shared);
+                let context = RequestContext::new(&head, &inspected.target, &self.shared);
                 let shared = Arc::clone(&self.shared);
                 let service = self.inner.clone();
-                ResponseFuture::resolve(service, head, body, format, target, context, shared)
+                ResponseFuture::resolve(service, head, body, inspected, context, shared)
             }
         }
     }

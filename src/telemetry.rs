@@ -164,6 +164,12 @@ impl RequestTelemetry {
     fn count(&self, _outcome: &'static str, _routed: Option<&RoutedModel>) {}
 }
 
+/// Records an operator's alias that counts as absent, because the catalog does not have its model.
+pub(crate) fn alias_absent(alias: &str, model: &str) {
+    let (alias, model) = (sanitize_for_log(alias), sanitize_for_log(model));
+    tracing::warn!(target: TARGET, ?alias, ?model, "the catalog does not have the alias's model");
+}
+
 /// Records a response whose model stays as it is, because its content coding is not supported.
 pub(crate) fn response_unread(coding: &str) {
     let coding = sanitize_for_log(coding);

@@ -52,7 +52,7 @@ const INVALID: [Invalid; 12] = [
     },
     Invalid {
         encoding: Some("gzip"),
-        ..json(r#"{"model":"glm-4.6"}"#, "invalid_request_body")
+        ..json(r#"{"model":"glm-4.6"}"#, "invalid_json")
     },
 ];
 

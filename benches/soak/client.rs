@@ -203,14 +203,14 @@ impl Clients {
         }
         let served = self.log.served(plan);
         let name = served.map_or("", |served| served.name());
-        let id = served.map_or_else(String::new, |served| served.id());
         let expected = match plan.action {
-            // An error is unchanged.
-            Action::Fail => document(plan.nonce, &id, 0),
             Action::Respond(len) => document(plan.nonce, name, len),
             Action::Events(count, _) => events(plan.nonce, name, 0..count, count),
             Action::Abort => events(plan.nonce, name, 0..4, 8),
-            Action::Late(_) | Action::Close | Action::Silent => document(plan.nonce, name, 0),
+            // An error names the model, too.
+            Action::Fail | Action::Late(_) | Action::Close | Action::Silent => {
+                document(plan.nonce, name, 0)
+            }
         };
         let header = |name| response.headers.get(name).map(|value| value.as_bytes());
         let has_headers = match (served, &plan.routed) {

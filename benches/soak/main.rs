@@ -168,7 +168,10 @@ async fn start(binary: &str, registry: &Registry, upstream: &Upstream) -> Proces
         .env("UPSTREAM_URL", format!("http://{}", upstream.address))
         .env("ACTIVE_MODELS_URL", registry.url())
         .args(["--held-timeout", "3", "--client-idle-timeout", "4"])
-        .args(["--upstream-first-byte-timeout", "5"]);
+        .args(["--upstream-first-byte-timeout", "5"])
+        // What a response names, and where a name that is not in the catalog goes, follows from the
+        // catalog alone.
+        .args(["--response-model", "served", "--unknown-model", "fallback"]);
     for (variable, time) in [
         ("MODELS_TTL_SECONDS", TTL),
         ("MODELS_FETCH_TIMEOUT_SECONDS", FETCH_TIMEOUT),

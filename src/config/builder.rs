@@ -18,8 +18,8 @@ use crate::{
         Catalog, MIN_DURATION, Registry, RegistryBuilder, RegistryPolicy, RegistrySource,
         check_bounds,
     },
-    request::{EndpointTable, normalize},
-    resolve::{Fallbacks, MissingModel, Policy, UnknownModel},
+    request::{EndpointTable, UriTemplate, UriTemplates, normalize},
+    resolve::{Aliases, Fallbacks, MissingModel, Policy, UnknownModel},
     response::{Rejection, RejectionHook, ResponseModel},
 };
 
@@ -58,10 +58,13 @@ pub struct RoutingConfigBuilder {
     fallbacks: Vec<(Endpoint, Option<String>)>,
     other_paths: OtherPaths,
     endpoints: Vec<(String, Endpoint)>,
+    pub(super) aliases: Vec<(String, String)>,
+    uri_templates: Vec<(String, Endpoint)>,
     max_held_bytes: usize,
     max_total_held_bytes: usize,
     held_timeout: Option<Duration>,
     id_header: Option<HeaderName>,
+    name_header: Option<HeaderName>,
     response_headers: bool,
     response_model: ResponseModel,
     rejection_hook: Option<RejectionHook>,
@@ -308,6 +311,29 @@ impl RoutingConfigBuilder {
         self
     }
 
+    /// Makes `name` stand for `model` where the catalog does not have it. It is no fallback.
+    ///
+    /// `name` may have one `*`, which stands for any text, and its case is ignored. A name that is
+    /// equal goes before a pattern, and the longest pattern before others. `model` is a name, an ID
+    /// or an alias in the catalog, and never one of these aliases; while the catalog does not have
+    /// it, the alias counts as absent, with a warning. A second alias of the same name replaces the
+    /// first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_model_routing::RoutingConfig;
+    ///
+    /// let builder = RoutingConfig::builder()
+    ///     .alias("gpt-4o", "llama-3.3-70b")
+    ///     .alias("claude-*", "venice-uncensored");
+    /// # drop(builder);
+    /// ```
+    pub fn alias(mut self, name: impl Into<String>, model: impl Into<String>) -> Self {
+        self.aliases.push((name.into(), model.into()));
+        self
+    }
+
     /// Sets the policy for a name that is not in the catalog. The default is
     /// [`UnknownModel::Suggest`].
     pub fn unknown_model(mut self, policy: UnknownModel) -> Self {
@@ -332,9 +358,9 @@ impl RoutingConfigBuilder {
     /// Makes paths that end in `path` ask for this kind of endpoint; after a `=`, as in `=/chat`,
     /// only the whole path.
     ///
-    /// Paths are compared like those of the [default endpoints](crate#endpoints): the longest one
-    /// that fits decides, and an added one goes before a default of the same length. A request
-    /// without a model is subject to [`missing_model`](Self::missing_model).
+    /// Paths are compared like those of the [default endpoints](crate::guide::where_the_model_is):
+    /// the longest one that fits decides, and an added one goes before a default of the same length.
+    /// A request without a model is subject to [`missing_model`](Self::missing_model).
     ///
     /// # Examples
     ///
@@ -348,6 +374,36 @@ impl RoutingConfigBuilder {
     /// ```
     pub fn add_endpoint(mut self, path: impl Into<String>, endpoint: Endpoint) -> Self {
         self.endpoints.push((path.into(), endpoint));
+        self
+    }
+
+    /// Makes URIs that fit `template` name the model in place of `{model}`, and ask for this kind of
+    /// endpoint.
+    ///
+    /// | template | fits |
+    /// |---|---|
+    /// | `/model/{model}/converse` | paths that end so |
+    /// | `/models/{model}:generateContent` | paths whose last segment ends in the verb |
+    /// | `/engines/{model}/{*rest}` | paths with one or more segments behind the model |
+    /// | `/realtime?model={model}` | paths that end so, of `GET` requests too, with this parameter |
+    ///
+    /// Paths are compared like those of the
+    /// [default templates](crate::guide::where_the_model_is#in-the-uri), and a name may have an
+    /// encoded slash. The last template that was added and fits decides, then the default ones. The
+    /// body is read too if the path is, or ends in, a row of the table of endpoints whose
+    /// bodies must be valid; otherwise it passes unread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_model_routing::{Endpoint, RoutingConfig};
+    ///
+    /// let builder = RoutingConfig::builder()
+    ///     .add_uri_template("/model/{model}/converse", Endpoint::Llm);
+    /// # drop(builder);
+    /// ```
+    pub fn add_uri_template(mut self, template: impl Into<String>, endpoint: Endpoint) -> Self {
+        self.uri_templates.push((template.into(), endpoint));
         self
     }
 
@@ -384,11 +440,21 @@ impl RoutingConfigBuilder {
     /// Sets a request header that carries the ID, such as `model_id`, by which Morpheus nodes
     /// route. There is none by default.
     ///
-    /// A client's own copies are removed from every request, also when they are spelled with `-`
-    /// for `_`, which some servers treat alike. A proxy that removes the headers that `Connection`
-    /// names must do so before this layer, or a client could name this one.
+    /// A client's own copies are removed from every request and its trailers, also when they are
+    /// spelled with `-` for `_`, which some servers treat alike. A proxy that removes the headers
+    /// that `Connection` names must do so before this layer, or a client could name this one.
     pub fn id_header(mut self, name: HeaderName) -> Self {
         self.id_header = Some(name);
+        self
+    }
+
+    /// Sets a request header that carries the catalog name of the model, by which Envoy and routes
+    /// of the Gateway API can match. There is none by default.
+    ///
+    /// A name that is not ASCII is percent-encoded in it. A client's own copies are removed like
+    /// those of the [`id_header`](Self::id_header), which must be another header.
+    pub fn name_header(mut self, name: HeaderName) -> Self {
+        self.name_header = Some(name);
         self
     }
 
@@ -404,17 +470,9 @@ impl RoutingConfigBuilder {
     /// Sets the model that a response names. The default is [`ResponseModel::Unchanged`]. A response
     /// of a fallback names the model that served in any case.
     ///
-    /// This concerns the top-level `model` of JSON, of every server-sent event and of every line of
-    /// newline-delimited JSON (`application/x-ndjson`, `application/jsonl`), and `response.model`
-    /// and `message.model` in the events of `/responses` and `/messages`. Where the request names no
-    /// model, as `GET /v1/responses/{id}`, an ID of the catalog in these places becomes its catalog
-    /// name, unless the setting is [`ResponseModel::Unchanged`]; without a catalog it stays.
-    ///
-    /// Responses still stream, and nothing else in them changes; `Content-Length` and digests are
-    /// removed. In errors of at most 64 KiB, as JSON or `text/plain`, the name takes the place of the
-    /// ID wherever that stands. Partial responses (206) and other types stay as they are. The inner
-    /// service is asked for responses [without an encoding](crate#compression): compress outside of
-    /// this layer.
+    /// The guide [what the response says](crate::guide::what_the_response_says) has the places of the
+    /// name in JSON, events and errors. Responses still stream. The inner service is asked for
+    /// responses [without an encoding](crate#compression): compress outside of this layer.
     pub fn response_model(mut self, model: ResponseModel) -> Self {
         self.response_model = model;
         self
@@ -468,29 +526,44 @@ impl RoutingConfigBuilder {
             unknown: self.unknown_model,
             missing: self.missing_model,
             fallbacks: build_fallbacks(has_morpheus_models, self.fallbacks)?,
+            aliases: build_aliases("alias", &self.aliases)?,
         };
         if let Some(timeout) = self.held_timeout {
             check_bounds("held_timeout", timeout, MIN_DURATION)?;
         }
-        if let Some(name) = &self.id_header
-            && FRAMING_HEADERS
-                .iter()
-                .any(|framing| is_cgi_equivalent(framing, name))
+        for (setting, header) in [
+            ("id_header", &self.id_header),
+            ("name_header", &self.name_header),
+        ] {
+            if let Some(name) = header
+                && FRAMING_HEADERS
+                    .iter()
+                    .any(|framing| is_cgi_equivalent(framing, name))
+            {
+                let reason = format!("is {name:?}, which frames the request");
+                return Err(ConfigError::new(setting, reason));
+            }
+        }
+        if let (Some(id), Some(name)) = (&self.id_header, &self.name_header)
+            && is_cgi_equivalent(id, name)
         {
-            let reason = format!("is {name:?}, which frames the request");
-            return Err(ConfigError::new("id_header", reason));
+            let reason = format!("is {name:?}, which some servers take for the ID's {id:?}");
+            return Err(ConfigError::new("name_header", reason));
         }
         let mut endpoints = EndpointTable::default();
         for (pattern, endpoint) in self.endpoints {
-            let path = pattern.strip_prefix('=').unwrap_or(&pattern);
-            if !path.starts_with('/') || path.len() < 2 || normalize(path) != path {
-                let reason = format!(
-                    "is {pattern:?}; it must begin with '/' or \"=/\", not end with '/', and have \
-                     no escapes, parameters, empty or dot segments"
-                );
-                return Err(ConfigError::new("add_endpoint", reason));
-            }
+            check_endpoint("add_endpoint", &pattern)?;
             endpoints.set(&pattern, endpoint);
+        }
+        let mut uri_templates = UriTemplates::default();
+        for (template, endpoint) in self.uri_templates {
+            match UriTemplate::parse(&template, Some(endpoint)) {
+                Ok(parsed) => uri_templates.add(parsed),
+                Err(rule) => {
+                    let reason = format!("is {template:?}; it {rule}");
+                    return Err(ConfigError::new("add_uri_template", reason));
+                }
+            }
         }
         let registry = match (self.registry, self.registry_setting) {
             (Some((method, _)), Some(setting)) => {
@@ -514,12 +587,14 @@ impl RoutingConfigBuilder {
             registry,
             policy,
             endpoints,
+            uri_templates,
             other_paths: self.other_paths,
             // A request past the limit for all requests would never find room.
             max_held_bytes: self.max_held_bytes.min(self.max_total_held_bytes),
             max_total_held_bytes: self.max_total_held_bytes,
             held_timeout: self.held_timeout,
             id_header: self.id_header,
+            name_header: self.name_header,
             response_headers: self.response_headers,
             response_model: self.response_model,
             rejection_hook: self.rejection_hook,
@@ -546,15 +621,45 @@ impl Default for RoutingConfigBuilder {
             fallbacks: Vec::new(),
             other_paths: OtherPaths::default(),
             endpoints: Vec::new(),
+            aliases: Vec::new(),
+            uri_templates: Vec::new(),
             max_held_bytes: 64 << 20,
             max_total_held_bytes: 512 << 20,
             held_timeout: Some(Duration::from_secs(30)),
             id_header: None,
+            name_header: None,
             response_headers: false,
             response_model: ResponseModel::default(),
             rejection_hook: None,
         }
     }
+}
+
+/// Checks the pattern of a path.
+pub(super) fn check_endpoint(setting: &'static str, pattern: &str) -> Result<(), ConfigError> {
+    let path = pattern.strip_prefix('=').unwrap_or(pattern);
+    if path.starts_with('/') && path.len() > 1 && normalize(path) == path {
+        return Ok(());
+    }
+    let reason = format!(
+        "is {pattern:?}; it must begin with '/' or \"=/\", not end with '/', and have no escapes, \
+         parameters, empty or dot segments"
+    );
+    Err(ConfigError::new(setting, reason))
+}
+
+pub(super) fn build_aliases(
+    setting: &'static str,
+    named: &[(String, String)],
+) -> Result<Aliases, ConfigError> {
+    let mut aliases = Aliases::default();
+    for (name, model) in named {
+        if let Err(rule) = aliases.add(name, model) {
+            let reason = format!("has {name:?} for {model:?}; an alias {rule}");
+            return Err(ConfigError::new(setting, reason));
+        }
+    }
+    Ok(aliases)
 }
 
 fn build_fallbacks(

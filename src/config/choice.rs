@@ -4,6 +4,7 @@ use std::{fmt::Display, str::FromStr};
 
 use super::ConfigError;
 use crate::{
+    endpoint::Endpoint,
     resolve::{MissingModel, UnknownModel},
     response::ResponseModel,
 };
@@ -23,6 +24,15 @@ impl FromStr for MissingModel {
     /// Parses [`as_str`](Self::as_str), ignoring case and white space around it.
     fn from_str(text: &str) -> Result<Self, ConfigError> {
         parse("missing_model", text, &Self::ALL)
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = ConfigError;
+
+    /// Parses [`as_str`](Self::as_str), ignoring case and white space around it.
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        parse("endpoint", text, &Self::ALL)
     }
 }
 

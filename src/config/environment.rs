@@ -2,11 +2,17 @@
 
 use std::{env, str::FromStr, time::Duration};
 
-use super::{ConfigError, RoutingConfigBuilder};
+use super::{
+    ConfigError, RoutingConfigBuilder,
+    builder::{build_aliases, check_endpoint},
+};
 use crate::{
     endpoint::Endpoint,
     registry::{MIN_DURATION, check_bounds},
 };
+
+const ALIASES: &str = "MODEL_ALIASES";
+const ENDPOINTS: &str = "MODEL_ENDPOINTS";
 
 impl RoutingConfigBuilder {
     /// Returns the default settings, overridden by the environment.
@@ -20,6 +26,8 @@ impl RoutingConfigBuilder {
     /// | `DEFAULT_FALLBACK_STT_MODEL` | Fallback model for speech to text. Empty disables it. | `whisper-1` |
     /// | `UNKNOWN_MODEL` | [`unknown_model`](Self::unknown_model): `fallback`, `suggest`, `reject` or `forward` | `suggest` |
     /// | `MISSING_MODEL` | [`missing_model`](Self::missing_model): `fallback`, `reject` or `forward` | `fallback` |
+    /// | `MODEL_ALIASES` | [aliases](Self::alias): `NAME=MODEL`, separated by commas | none |
+    /// | `MODEL_ENDPOINTS` | [endpoints](Self::add_endpoint): `ENDING=KIND` or `=PATH=KIND`, separated by commas; the kinds are `llm`, `embedding`, `tts`, `stt`, `other` | none |
     /// | `MODELS_TTL_SECONDS` | [`ttl`](Self::ttl) | 300 |
     /// | `MODELS_FETCH_TIMEOUT_SECONDS` | [`fetch_timeout`](Self::fetch_timeout) | 10 |
     /// | `MODELS_MISS_REFRESH_SECONDS` | [`miss_refresh`](Self::miss_refresh) | 10 |
@@ -63,6 +71,32 @@ impl RoutingConfigBuilder {
         if let Some(policy) = choice(&get, "MISSING_MODEL")? {
             builder = builder.missing_model(policy);
         }
+        for pair in list(&get, ALIASES)? {
+            builder = match pair.split_once('=') {
+                Some((name, model)) => builder.alias(name, model),
+                None => {
+                    let reason = format!("has {pair:?}; an alias must be like NAME=MODEL");
+                    return Err(ConfigError::new(ALIASES, reason));
+                }
+            };
+        }
+        build_aliases(ALIASES, &builder.aliases)?;
+        for pair in list(&get, ENDPOINTS)? {
+            // A whole path begins with a `=`.
+            builder = match pair.rsplit_once('=') {
+                Some((path, kind)) => {
+                    let kind = kind.parse::<Endpoint>();
+                    let kind = kind.map_err(|error| error.of_variable(ENDPOINTS))?;
+                    check_endpoint(ENDPOINTS, path.trim())?;
+                    builder.add_endpoint(path.trim(), kind)
+                }
+                None => {
+                    let reason =
+                        format!("has {pair:?}; an endpoint must be like /rerank=embedding");
+                    return Err(ConfigError::new(ENDPOINTS, reason));
+                }
+            };
+        }
         let policy = &mut builder.registry_policy;
         for (variable, duration, min) in [
             ("MODELS_TTL_SECONDS", &mut policy.ttl, MIN_DURATION),
@@ -98,6 +132,19 @@ fn choice<T: FromStr<Err = ConfigError>>(
         },
         _ => Ok(None),
     }
+}
+
+/// Reads a variable that is a list. Empty items are none.
+fn list(
+    get: impl Fn(&'static str) -> Result<Option<String>, ConfigError>,
+    variable: &'static str,
+) -> Result<Vec<String>, ConfigError> {
+    let text = get(variable)?.unwrap_or_default();
+    let items = text.split(',').map(str::trim);
+    Ok(items
+        .filter(|item| !item.is_empty())
+        .map(Into::into)
+        .collect())
 }
 
 fn seconds(variable: &'static str, text: &str) -> Result<Duration, ConfigError> {

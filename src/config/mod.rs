@@ -15,7 +15,7 @@ pub use self::{builder::RoutingConfigBuilder, error::ConfigError};
 use crate::{
     endpoint::{Endpoint, OtherPaths},
     registry::Registry,
-    request::EndpointTable,
+    request::{EndpointTable, UriTemplates},
     resolve::Policy,
     response::{RejectionHook, ResponseModel},
 };
@@ -47,11 +47,13 @@ pub struct RoutingConfig {
     pub(crate) registry: Registry,
     pub(crate) policy: Policy,
     pub(crate) endpoints: EndpointTable,
+    pub(crate) uri_templates: UriTemplates,
     pub(crate) other_paths: OtherPaths,
     pub(crate) max_held_bytes: usize,
     pub(crate) max_total_held_bytes: usize,
     pub(crate) held_timeout: Option<Duration>,
     pub(crate) id_header: Option<HeaderName>,
+    pub(crate) name_header: Option<HeaderName>,
     pub(crate) response_headers: bool,
     pub(crate) response_model: ResponseModel,
     pub(crate) rejection_hook: Option<RejectionHook>,

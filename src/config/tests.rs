@@ -375,3 +375,38 @@ fn a_fixed_catalog_takes_no_settings_of_a_registry() {
 fn a_source_is_required_without_reqwest() {
     assert_eq!(setting_in_error(RoutingConfig::builder().build()), "source");
 }
+
+#[test]
+fn aliases_and_endpoints_are_lists() {
+    let config = from(&[
+        ("MODEL_ALIASES", " claude-*=venice, a = b=c ,"),
+        ("MODEL_ENDPOINTS", "/rerank=Embedding, =/ask = llm"),
+    ]);
+    let config = config.unwrap();
+    let endpoint = |path| config.endpoints.find(path).endpoint;
+    assert_eq!(endpoint("/v1/rerank"), Endpoint::Embedding);
+    assert_eq!(endpoint("/ask"), Endpoint::Llm);
+    assert_eq!(endpoint("/v1/ask"), Endpoint::Other);
+    let entries = ["venice", "b=c"].map(|name| ModelEntry::new(name, name));
+    let catalog = Catalog::from_entries(entries).unwrap();
+    for (name, model) in [("claude-x", "venice"), ("A", "b=c")] {
+        let found = config.policy.find(&catalog, name).unwrap();
+        assert_eq!(found.entry.name(), model);
+    }
+    for (variable, value) in [
+        ("MODEL_ALIASES", "a"),
+        ("MODEL_ALIASES", "a="),
+        ("MODEL_ALIASES", "*a*=b"),
+        ("MODEL_ENDPOINTS", "/ask"),
+        ("MODEL_ENDPOINTS", "/ask=image"),
+        ("MODEL_ENDPOINTS", "ask=llm"),
+    ] {
+        assert_eq!(
+            setting_in_error(from(&[(variable, value)])),
+            variable,
+            "{value}"
+        );
+    }
+    let built = build(|config| config.alias("*a*", "b"));
+    assert_eq!(setting_in_error(built), "alias");
+}

@@ -73,7 +73,7 @@ pub enum ResolvedBy {
     /// The name is the entry's name, trimmed and in any letter case.
     Name,
     /// The name is an alias that only this entry has: its `enrichment.veniceId` or the slug of its
-    /// name.
+    /// name; or an [operator's alias](crate::RoutingConfigBuilder::alias).
     Alias,
     /// The slug of the name is the entry's name or alias.
     Slug,

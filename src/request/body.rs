@@ -3,10 +3,12 @@
 use std::{
     fmt,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes};
+use http::HeaderName;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
@@ -35,6 +37,8 @@ pin_project! {
     pub struct RoutedBody<B> {
         #[pin]
         kind: Kind<B>,
+        // Clients must not send these as trailers.
+        model_headers: Arc<[HeaderName]>,
     }
 }
 
@@ -48,15 +52,24 @@ pin_project! {
 
 impl<B> RoutedBody<B> {
     /// Wraps a body whose prefix has been scanned.
-    pub(crate) fn inspected(reader: Pin<Box<ModelReader<B>>>) -> Self {
+    pub(crate) fn inspected(
+        reader: Pin<Box<ModelReader<B>>>,
+        model_headers: Arc<[HeaderName]>,
+    ) -> Self {
         let kind = Kind::Inspected { reader };
-        Self { kind }
+        Self {
+            kind,
+            model_headers,
+        }
     }
 
     /// Wraps a body that is forwarded unread.
-    pub(crate) fn untouched(body: B) -> Self {
+    pub(crate) fn untouched(body: B, model_headers: Arc<[HeaderName]>) -> Self {
         let kind = Kind::Untouched { body };
-        Self { kind }
+        Self {
+            kind,
+            model_headers,
+        }
     }
 }
 
@@ -84,12 +97,23 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.project().kind.project() {
-            KindProj::Untouched { body } => body
-                .poll_frame(cx)
-                .map(|frame| frame.map(|frame| frame.map(into_bytes).map_err(Into::into))),
-            KindProj::Inspected { reader } => reader.as_mut().poll_forwarded(cx),
-        }
+        let this = self.project();
+        let frame = match this.kind.project() {
+            KindProj::Untouched { body } => {
+                ready!(body.poll_frame(cx)).map(|frame| frame.map(into_bytes).map_err(Into::into))
+            }
+            KindProj::Inspected { reader } => ready!(reader.as_mut().poll_forwarded(cx)),
+        };
+        Poll::Ready(frame.map(|frame| {
+            frame.map(|mut frame| {
+                if let Some(trailers) = frame.trailers_mut() {
+                    for name in &**this.model_headers {
+                        headers::remove_cgi_equivalents(trailers, name);
+                    }
+                }
+                frame
+            })
+        }))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -127,7 +151,10 @@ where
                 Ok(Scanned {
                     frame,
                     result: Ok(()),
-                }) => frame.map(Ok),
+                }) => match self.late_model() {
+                    None => frame.map(Ok),
+                    Some(rejection) => Some(Err(self.as_mut().reject(rejection))),
+                },
                 Ok(Scanned {
                     result: Err(error), ..
                 }) => {

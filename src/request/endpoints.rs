@@ -68,12 +68,15 @@ const FORMS: [&str; 3] = ["/images/edits", "/images/variations", "/videos"];
 
 /// The operations of text generation that are not a chat, by the ending of the path; the conventions
 /// define no name for counting tokens.
-const OPERATIONS: [(&str, &str); 5] = [
+const OPERATIONS: [(&str, &str); 8] = [
     ("/chat/completions", "chat"),
     ("/completions", "text_completion"),
     ("/api/generate", "text_completion"),
     ("/count_tokens", "count_tokens"),
     ("/input_tokens", "count_tokens"),
+    (":generateContent", "generate_content"),
+    (":streamGenerateContent", "generate_content"),
+    (":countTokens", "count_tokens"),
 ];
 
 impl Target {
@@ -86,7 +89,7 @@ impl Target {
     };
 
     /// Returns the target of a path that asks for this kind of endpoint.
-    fn new(path: &str, endpoint: Endpoint) -> Self {
+    pub(super) fn new(path: &str, endpoint: Endpoint) -> Self {
         let operation = OPERATIONS
             .into_iter()
             .find_map(|(ending, operation)| ends_with(path, ending).then_some(operation));

@@ -3,7 +3,11 @@
 use http::{Method, request::Parts};
 use percent_encoding::percent_decode_str;
 
-use super::{EndpointTable, Target, content_type::ContentType};
+use super::{
+    EndpointTable, Target, UriModel, UriTemplates,
+    content_type::ContentType,
+    uri_template::{UriMatch, UriTemplate},
+};
 use crate::{
     coding::{Coding, ContentCoding},
     endpoint::OtherPaths,
@@ -15,15 +19,28 @@ use crate::{
 pub(crate) enum Inspection {
     /// Forwards it unchanged.
     Pass,
-    /// Looks for the model in its body, decoded from this content coding.
-    Inspect(Target, BodyFormat, Option<Coding>),
+    /// Resolves the model that its URI or its body names.
+    Inspect(Inspected),
     /// Rejects it, because its model cannot be found.
     Reject(Target, Rejection),
 }
 
-/// The format of a request body that is inspected.
+/// The places of the model in a request that is inspected.
+#[derive(Debug)]
+pub(crate) struct Inspected {
+    pub(crate) target: Target,
+    /// The model in the URI, which one in the body must agree with.
+    pub(crate) uri_model: Option<UriModel>,
+    pub(crate) format: BodyFormat,
+    /// The content coding that the body is decoded from.
+    pub(crate) coding: Option<Coding>,
+}
+
+/// The format of a request body.
 #[derive(Debug, PartialEq)]
 pub(crate) enum BodyFormat {
+    /// Any: the body is not read, because the URI names the model.
+    Unread,
     Json,
     /// `multipart/form-data` with this boundary.
     Multipart {
@@ -34,9 +51,17 @@ pub(crate) enum BodyFormat {
 pub(crate) fn inspect(
     head: &Parts,
     endpoints: &EndpointTable,
+    templates: &UriTemplates,
     other_paths: OtherPaths,
 ) -> Inspection {
-    if names_no_model(&head.method) {
+    let has_body = !names_no_model(&head.method);
+    if !has_body && head.method != Method::GET {
+        return Inspection::Pass;
+    }
+    if let Some((template, found)) = templates.find(&head.uri, has_body) {
+        return inspect_named(head, endpoints, template, found);
+    }
+    if !has_body {
         return Inspection::Pass;
     }
     let target = endpoints.find(head.uri.path());
@@ -44,19 +69,68 @@ pub(crate) fn inspect(
         return Inspection::Pass;
     }
     if target.is_strict {
-        return match strict_format(head) {
-            Ok((format, coding)) => Inspection::Inspect(target, format, coding),
-            Err(rejection) => Inspection::Reject(target, rejection),
-        };
+        return inspect_strictly(head, target, None, false);
     }
     let is_read = other_paths == OtherPaths::Inspect
         && ContentType::parse(&head.headers) == ContentType::Json
         // An encoded body could not go on unchanged.
         && ContentCoding::of(&head.headers) == ContentCoding::Identity;
     if is_read {
-        Inspection::Inspect(target, BodyFormat::Json, None)
+        Inspection::Inspect(Inspected {
+            target,
+            uri_model: None,
+            format: BodyFormat::Json,
+            coding: None,
+        })
     } else {
         Inspection::Pass
+    }
+}
+
+/// Decides for a request whose URI fits a template: the template says which model and endpoint it
+/// asks for, and the table whether its body is read.
+fn inspect_named(
+    head: &Parts,
+    endpoints: &EndpointTable,
+    template: &UriTemplate,
+    found: UriMatch,
+) -> Inspection {
+    let row = endpoints.find(head.uri.path());
+    let target = template.target.unwrap_or(row);
+    let target = Target {
+        is_strict: row.is_strict || target.is_strict,
+        event_model_parent: row.event_model_parent,
+        ..target
+    };
+    match found {
+        UriMatch::Ambiguous => Inspection::Reject(target, Rejection::repeated_parameter()),
+        UriMatch::Model(model) if row.is_strict && !names_no_model(&head.method) => {
+            inspect_strictly(head, target, Some(model), template.is_in_query())
+        }
+        UriMatch::Model(model) => Inspection::Inspect(Inspected {
+            target,
+            uri_model: Some(model),
+            format: BodyFormat::Unread,
+            coding: None,
+        }),
+    }
+}
+
+/// Decides for a request whose body must be valid.
+fn inspect_strictly(
+    head: &Parts,
+    target: Target,
+    uri_model: Option<UriModel>,
+    is_in_query: bool,
+) -> Inspection {
+    match strict_format(head, is_in_query) {
+        Ok((format, coding)) => Inspection::Inspect(Inspected {
+            target,
+            uri_model,
+            format,
+            coding,
+        }),
+        Err(rejection) => Inspection::Reject(target, rejection),
     }
 }
 
@@ -73,14 +147,17 @@ fn names_no_model(method: &Method) -> bool {
     )
 }
 
-/// Returns the format and the coding of a body that must be valid, or rejects a request that
-/// servers may read differently.
-fn strict_format(head: &Parts) -> Result<(BodyFormat, Option<Coding>), Rejection> {
+/// Returns the format and the coding of a body that must be valid, or rejects a request that servers
+/// may read differently.
+fn strict_format(
+    head: &Parts,
+    is_in_query: bool,
+) -> Result<(BodyFormat, Option<Coding>), Rejection> {
     let method = &head.method;
     if method != Method::POST && method.as_str().eq_ignore_ascii_case("POST") {
         return Err(Rejection::ambiguous_method(method.as_str()));
     }
-    if head.uri.query().is_some_and(names_model) {
+    if !is_in_query && head.uri.query().is_some_and(names_model) {
         return Err(Rejection::model_in_query());
     }
     let format = match ContentType::parse(&head.headers) {
@@ -118,6 +195,7 @@ mod tests {
     use http::{HeaderName, HeaderValue, Request};
 
     use super::*;
+    use crate::endpoint::Endpoint;
 
     const CHAT: &str = "/v1/chat/completions";
     const IMAGES: &str = "/v1/images/edits";
@@ -134,6 +212,7 @@ mod tests {
         word(inspect(
             &head,
             &EndpointTable::default(),
+            &UriTemplates::default(),
             OtherPaths::Inspect,
         ))
     }
@@ -141,12 +220,17 @@ mod tests {
     fn word(inspection: Inspection) -> String {
         match inspection {
             Inspection::Pass => "pass".into(),
-            Inspection::Inspect(_, _, Some(_)) => "decoded".into(),
-            Inspection::Inspect(_, BodyFormat::Json, None) => "json".into(),
-            Inspection::Inspect(_, BodyFormat::Multipart { boundary }, None) => {
-                format!("multipart {}", String::from_utf8(boundary).unwrap())
-            }
             Inspection::Reject(_, rejection) => rejection.code().as_str().into(),
+            Inspection::Inspect(Inspected {
+                coding: Some(_), ..
+            }) => "decoded".into(),
+            Inspection::Inspect(Inspected { format, .. }) => match format {
+                BodyFormat::Unread => "unread".into(),
+                BodyFormat::Json => "json".into(),
+                BodyFormat::Multipart { boundary } => {
+                    format!("multipart {}", String::from_utf8(boundary).unwrap())
+                }
+            },
         }
     }
 
@@ -217,8 +301,119 @@ mod tests {
         for (path, expected) in [(OTHER, "pass"), (IMAGES, "json"), (CHAT, "json")] {
             let request = Request::post(path).header("content-type", "application/json");
             let (head, ()) = request.body(()).unwrap().into_parts();
-            let found = inspect(&head, &EndpointTable::default(), OtherPaths::Pass);
+            let found = inspect(
+                &head,
+                &EndpointTable::default(),
+                &UriTemplates::default(),
+                OtherPaths::Pass,
+            );
             assert_eq!(word(found), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn model_in_the_uri_decides_by_template_and_row() {
+        const IN_BODY_TOO: [&str; 5] = [
+            "/openai/deployments/m/chat/completions?api-version=1",
+            "/api/openai/deployments/m/embeddings",
+            "/openai/deployments/m/audio/transcriptions",
+            "/openai/deployments/m/images/edits",
+            "/v1/engines/m/completions",
+        ];
+        const UNREAD: [&str; 11] = [
+            "/openai/deployments/m/images/generations",
+            "/v1/engines/m/search",
+            "/v1beta/models/m:generateContent",
+            "/v1beta/models/m:streamGenerateContent?alt=sse",
+            "/v1beta/models/m:countTokens",
+            "/v1beta/models/m:embedContent",
+            "/v1beta/models/m:batchEmbedContents",
+            "/v1/projects/p/locations/l/publishers/google/models/m:predict",
+            "/v1/models/m:rawPredict",
+            "/v1/models/m:streamRawPredict",
+            "/v1/realtime?model=m",
+        ];
+        for path in IN_BODY_TOO {
+            for method in ["POST", "PUT"] {
+                assert_eq!(inspection(method, path, &JSON), "json", "{path}");
+            }
+            assert_eq!(inspection("GET", path, &JSON), "pass", "{path}");
+        }
+        for path in UNREAD {
+            for method in ["POST", "PUT"] {
+                assert_eq!(inspection(method, path, &[]), "unread", "{path}");
+            }
+            let is_realtime = path.contains("realtime");
+            let get = if is_realtime { "unread" } else { "pass" };
+            assert_eq!(inspection("GET", path, &[]), get, "{path}");
+            assert_eq!(inspection("HEAD", path, &[]), "pass", "{path}");
+        }
+        for (method, path) in [
+            ("POST", "/openai/deployments/m/chat/completions?model=m"),
+            ("post", "/openai/deployments/m/chat/completions"),
+            ("GET", "/v1/realtime?model=m&model=n"),
+        ] {
+            let code = inspection(method, path, &JSON);
+            assert_eq!(code, "ambiguous_model", "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn template_sets_the_endpoint_or_leaves_it_to_the_table() {
+        for (path, endpoint, operation) in [
+            (
+                "/openai/deployments/m/chat/completions",
+                Endpoint::Llm,
+                "chat",
+            ),
+            (
+                "/openai/deployments/m/embeddings",
+                Endpoint::Embedding,
+                "embeddings",
+            ),
+            (
+                "/openai/deployments/m/images/generations",
+                Endpoint::Other,
+                "other",
+            ),
+            ("/engines/m/completions", Endpoint::Llm, "text_completion"),
+            (
+                "/models/m:generateContent",
+                Endpoint::Llm,
+                "generate_content",
+            ),
+            (
+                "/models/m:streamGenerateContent",
+                Endpoint::Llm,
+                "generate_content",
+            ),
+            ("/models/m:countTokens", Endpoint::Llm, "count_tokens"),
+            ("/models/m:embedContent", Endpoint::Embedding, "embeddings"),
+            (
+                "/models/m:batchEmbedContents",
+                Endpoint::Embedding,
+                "embeddings",
+            ),
+            ("/models/m:predict", Endpoint::Other, "other"),
+            ("/models/m:rawPredict", Endpoint::Other, "other"),
+            ("/models/m:streamRawPredict", Endpoint::Other, "other"),
+            ("/realtime?model=m", Endpoint::Other, "other"),
+        ] {
+            let (head, ()) = Request::post(path).body(()).unwrap().into_parts();
+            let (endpoints, templates) = (EndpointTable::default(), UriTemplates::default());
+            let Inspection::Inspect(inspected) =
+                inspect(&head, &endpoints, &templates, OtherPaths::Inspect)
+            else {
+                panic!("{path}")
+            };
+            assert_eq!(inspected.target.endpoint, endpoint, "{path}");
+            assert_eq!(inspected.target.operation, operation, "{path}");
+            assert_eq!(
+                inspected.target.is_strict,
+                endpoint.is_inference(),
+                "{path}"
+            );
+            assert_eq!(inspected.uri_model.unwrap().name, "m", "{path}");
         }
     }
 
@@ -268,6 +463,7 @@ mod tests {
                 word(inspect(
                     &head,
                     &EndpointTable::default(),
+                    &UriTemplates::default(),
                     OtherPaths::Inspect
                 )),
                 expected

@@ -7,11 +7,13 @@ mod inspect;
 mod prefix_buffer;
 mod progress_timeout;
 mod reader;
+mod uri_template;
 
 pub use self::body::RoutedBody;
 pub(crate) use self::{
     endpoints::{EndpointTable, Target, normalize},
-    inspect::{BodyFormat, Inspection, inspect},
+    inspect::{BodyFormat, Inspected, Inspection, inspect},
     prefix_buffer::{BufferBudget, Reservation},
     reader::{ModelReader, Requested},
+    uri_template::{UriModel, UriTemplate, UriTemplates},
 };

@@ -60,6 +60,10 @@ pin_project! {
         // Whether the body must be valid; otherwise it may be forwarded unscanned.
         is_strict: bool,
         is_scanned: bool,
+        // Whether the URI names the model, so that a body without one is not held by any limit.
+        is_model_optional: bool,
+        // The limit after which the body is forwarded without a model, and may have none.
+        late_model: Option<Rejection>,
         // The error after the model, of a body that need not be valid if the model is unknown.
         error_after_model: Option<ScanError>,
         // Whether the inner service reads other bytes than the client sent.
@@ -104,10 +108,14 @@ where
         format: BodyFormat,
         expected: Option<u64>,
         is_strict: bool,
+        is_model_optional: bool,
         budget: Arc<BufferBudget>,
     ) -> Result<Pin<Box<Self>>, Rejection> {
+        let is_scanned = format != BodyFormat::Unread;
         let (scanner, invalid) = match format {
-            BodyFormat::Json => (ModelScanner::json(), RejectionCode::InvalidJson),
+            BodyFormat::Json | BodyFormat::Unread => {
+                (ModelScanner::json(), RejectionCode::InvalidJson)
+            }
             BodyFormat::Multipart { boundary } => {
                 let scanner =
                     ModelScanner::multipart(&boundary).map_err(Rejection::invalid_body)?;
@@ -124,7 +132,9 @@ where
             received: 0,
             expected,
             is_strict,
-            is_scanned: true,
+            is_scanned,
+            is_model_optional,
+            late_model: None,
             error_after_model: None,
             late_rejection_tx: None,
         }))
@@ -140,9 +150,13 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Requested, Rejection>> {
+        if !self.is_scanned {
+            return Poll::Ready(Ok(Requested::Absent));
+        }
         loop {
             let Poll::Ready(scanned) = self.as_mut().poll_scanned(cx) else {
-                return self.poll_timed_out(cx).map(Err);
+                let rejection = ready!(self.as_mut().poll_timed_out(cx));
+                return Poll::Ready(self.over_limit(rejection));
             };
             let mut this = self.as_mut().project();
             let Scanned { frame, result } = match scanned {
@@ -203,16 +217,39 @@ where
                     return Poll::Ready(Ok(Requested::NotString { kind }));
                 }
                 ModelField::Unseen | ModelField::Pending if is_streaming => {
-                    this.prefix.reserve().map_err(|over| match over {
-                        OverBudget::Request => Rejection::too_large(this.prefix.limit()),
-                        OverBudget::Total => Rejection::overloaded(),
-                    })?;
+                    if let Err(over) = this.prefix.reserve() {
+                        let rejection = match over {
+                            OverBudget::Request => Rejection::too_large(this.prefix.limit()),
+                            OverBudget::Total => Rejection::overloaded(),
+                        };
+                        return Poll::Ready(self.over_limit(rejection));
+                    }
                 }
                 ModelField::Unseen | ModelField::Pending => {
                     return Poll::Ready(Ok(Requested::Absent));
                 }
             }
         }
+    }
+
+    /// Returns the rejection of a body whose model does not come within the limits. Where the URI
+    /// names the model, the body goes on without one, and is rejected only if one comes after all.
+    fn over_limit(self: Pin<&mut Self>, rejection: Rejection) -> Result<Requested, Rejection> {
+        let this = self.project();
+        if !*this.is_model_optional {
+            return Err(rejection);
+        }
+        *this.late_model = Some(rejection);
+        Ok(Requested::Absent)
+    }
+
+    /// Returns the rejection of a model that came after the body was forwarded without one.
+    pub(super) fn late_model(&self) -> Option<Rejection> {
+        let is_named = matches!(
+            self.scanner.model(),
+            ModelField::String { .. } | ModelField::NotString { .. }
+        );
+        self.late_model.clone().filter(|_| is_named)
     }
 
     /// Reads, decodes and scans the next frame after the prefix, or returns the body's error.

@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use crate::endpoint::Endpoint;
+use super::Aliases;
+use crate::{
+    endpoint::Endpoint,
+    registry::{Catalog, CatalogMatch},
+};
 
 /// The policy for a name that is not in the catalog.
 ///
@@ -71,7 +75,7 @@ impl fmt::Display for UnknownModel {
 ///
 /// Where a request need not name its model, as on `/v1/responses`, whose stored prompt may have
 /// it, a request without one passes unchanged whatever the policy: the
-/// [crate's page](crate#endpoints) lists these paths.
+/// [guide](crate::guide::where_the_model_is) lists these paths.
 ///
 /// # Examples
 ///
@@ -119,6 +123,16 @@ pub(crate) struct Policy {
     pub(crate) unknown: UnknownModel,
     pub(crate) missing: MissingModel,
     pub(crate) fallbacks: Fallbacks,
+    pub(crate) aliases: Aliases,
+}
+
+impl Policy {
+    /// Returns the entry that this name stands for by the catalog, or else by an alias.
+    pub(crate) fn find<'a>(&self, catalog: &'a Catalog, name: &str) -> Option<CatalogMatch<'a>> {
+        catalog
+            .find(name)
+            .or_else(|| self.aliases.find(catalog, name))
+    }
 }
 
 /// The fallback model of each endpoint. [`Endpoint::Other`] has none: a name never falls back to a

@@ -30,6 +30,7 @@ fn policy(unknown: UnknownModel) -> Policy {
         unknown,
         missing: MissingModel::Fallback,
         fallbacks: Fallbacks::morpheus(),
+        aliases: Aliases::default(),
     }
 }
 

@@ -61,7 +61,7 @@ pub enum RejectionCode {
     /// 400: the body has two models.
     DuplicateModel,
     /// 400: the request has another key, parameter or method that some servers read as `model` or
-    /// `POST`.
+    /// `POST`, or its URI and its body name different models.
     AmbiguousModel,
     /// 400: the model is not a string, or too long.
     InvalidModel,
@@ -227,6 +227,29 @@ impl Rejection {
             RejectionCode::AmbiguousModel,
             "The query has a parameter \"model\", which some servers prefer to the body's. Send \
              \"model\" in the body only.",
+        )
+    }
+
+    pub(crate) fn repeated_parameter() -> Self {
+        Self::new(
+            RejectionCode::AmbiguousModel,
+            "The query names the model more than once, and servers differ in which one they read. \
+             Send one.",
+        )
+    }
+
+    pub(crate) fn models_disagree() -> Self {
+        Self::new(
+            RejectionCode::AmbiguousModel,
+            "The URI and the body name different models. Send the same one in both, or none in the \
+             body.",
+        )
+    }
+
+    pub(crate) fn uri_too_long() -> Self {
+        Self::new(
+            RejectionCode::InvalidModel,
+            "The URI is too long with the model's ID in place of its name. Send a shorter URI.",
         )
     }
 

@@ -27,3 +27,4 @@ mod telemetry;
 mod tower_contract;
 mod tower_http;
 mod untrusted_text;
+mod uri;

@@ -2,7 +2,10 @@
 
 use tower_model_routing::{Endpoint, MissingModel, UnknownModel};
 
-use crate::support::gateway::Gateway;
+use crate::support::{
+    gateway::{CHAT, Gateway},
+    log::capture,
+};
 
 const UNKNOWN: [UnknownModel; 4] = [
     UnknownModel::Fallback,
@@ -107,4 +110,46 @@ async fn every_combination_decides_as_documented() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn alias_stands_for_a_model_of_the_catalog() {
+    let gateway = Gateway::warm(|config| {
+        config
+            .alias("claude-*", "venice-uncensored")
+            .alias("claude-opus", "flux")
+            .alias("tts-kokoro", "mystery")
+            .alias("gone", "no-such-model")
+            .unknown_model(UnknownModel::Reject)
+    })
+    .await;
+    for (path, name, code, id) in [
+        (CHAT, "Claude-Sonnet", "ok", Some("0xb603")),
+        (CHAT, "claude-opus", "ok", Some("0x10")),
+        ("/v1/other", "claude-x", "ok", Some("0xb603")),
+        ("/v1/embeddings", "claude-x", "model_type_mismatch", None),
+        // The catalog goes before.
+        ("/v1/audio/speech", "tts-kokoro", "ok", Some("0x0c")),
+        (CHAT, "gone", "model_not_found", None),
+    ] {
+        let (found, body) = gateway.post(path, format!(r#"{{"model":"{name}"}}"#)).await;
+        let expected = id.map(|id| format!(r#"{{"model":"{id}"}}"#));
+        assert_eq!((found, body), (code, expected), "{path} {name}");
+    }
+}
+
+#[test]
+fn absent_alias_is_logged_once_for_each_catalog() {
+    let log = capture(async || {
+        let gateway = Gateway::warm(|config| config.alias("gone", "no-such-model")).await;
+        for _ in 0..3 {
+            gateway.post(CHAT, r#"{"model":"venice-uncensored"}"#).await;
+        }
+    });
+    let warnings = log
+        .lines()
+        .filter(|line| line.contains("the alias's model"));
+    // As text and as JSON, of two runs, of which the first may miss events.
+    let count = warnings.count();
+    assert!(count == 2 || count == 4, "{log}");
 }

@@ -439,14 +439,19 @@ async fn debug_output_has_no_bytes_of_the_body() {
 }
 
 #[test]
-fn framing_header_cannot_be_the_id_header() {
+fn framing_header_cannot_carry_the_model() {
+    let builder = || RoutingConfig::builder().source(ScriptedSource::with_models());
     for name in ["content-type", "content_type", "transfer_encoding", "host"] {
-        let config = RoutingConfig::builder()
-            .source(ScriptedSource::with_models())
-            .id_header(HeaderName::from_static(name))
-            .build();
+        let header = HeaderName::from_static(name);
+        let config = builder().id_header(header.clone()).build();
         assert_eq!(config.unwrap_err().setting(), "id_header");
+        let config = builder().name_header(header).build();
+        assert_eq!(config.unwrap_err().setting(), "name_header");
     }
+    let same = builder()
+        .id_header(HeaderName::from_static("x-model"))
+        .name_header(HeaderName::from_static("x_model"));
+    assert_eq!(same.build().unwrap_err().setting(), "name_header");
 }
 
 #[tokio::test]

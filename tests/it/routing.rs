@@ -337,6 +337,39 @@ async fn id_header_cannot_be_forged() {
 }
 
 #[tokio::test]
+async fn name_header_has_the_served_name_and_no_copy_is_left_in_trailers() {
+    let gateway = Gateway::warm(|config| {
+        config
+            .id_header(HeaderName::from_static("model_id"))
+            .name_header(HeaderName::from_static("x-model"))
+    })
+    .await;
+    for (path, body, name) in [
+        (CHAT, r#"{"model":"flux"}"#, Some("Picture Maker")),
+        (CHAT, r#"{"model":"no such model"}"#, Some("mistral-31-24b")),
+        ("/v1/files", "{}", None),
+    ] {
+        let forged = ["model-id", "x_model", "X-Model", "x-other"];
+        let mut trailers = HeaderMap::new();
+        for name in forged {
+            let name = HeaderName::try_from(name).unwrap();
+            trailers.append(name, HeaderValue::from_static("evil"));
+        }
+        let body = ScriptedBody::new([data(body), Step::Trailers(trailers.clone())]);
+        let mut request = post(path, body);
+        request.headers_mut().extend(trailers);
+        let (_, received) = gateway.send(request).await;
+        let received = received.unwrap();
+        assert_eq!(received.header("x-model"), name);
+        assert_eq!(received.header("x_model"), None);
+        assert_eq!(received.header("x-other"), Some("evil"));
+        let trailers = received.trailers.unwrap();
+        let left: Vec<_> = trailers.keys().collect();
+        assert_eq!(left, ["x-other"], "{path}");
+    }
+}
+
+#[tokio::test]
 async fn response_headers_name_the_model_when_enabled() {
     let names = ["x-model-id", "x-model-name", "x-model-fallback"];
     let on = Gateway::with(|config| config.response_headers(true));

@@ -32,9 +32,10 @@ pub(crate) enum Route {
 impl Route {
     /// Returns the route of this request, or `None` for requests to the upstream.
     pub(crate) fn new(method: &Method, path: &str) -> Option<Self> {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return None;
+        }
         match path {
-            // hyper omits the body of a response to HEAD.
-            _ if !matches!(*method, Method::GET | Method::HEAD) => None,
             "/v1/models" | "/api/v1/models" => Some(Self::Models),
             "/metrics" => Some(Self::Metrics),
             _ if path.starts_with("/v1/models/") || path.starts_with("/api/v1/models/") => {
@@ -107,6 +108,7 @@ impl AdminRoutes {
                 let Ok(response) = self.models.clone().oneshot(request).await;
                 response.map(response::boxed)
             }
+            // hyper omits the body of a response to HEAD.
             Route::ModelsHealth => self.health(|stats| self.details(stats)).await,
             Route::Metrics => self.metrics(),
             Route::Health => self.health(|stats| self.overview(stats)).await,

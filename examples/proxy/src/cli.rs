@@ -5,7 +5,8 @@ use std::{env, net::SocketAddr, time::Duration};
 use clap::{Parser, ValueEnum};
 use http::{HeaderName, HeaderValue, Uri};
 use tower_model_routing::{
-    MissingModel, ResponseModel, RoutingConfigBuilder, UnknownModel, registry::ReqwestSource,
+    ConfigError, Endpoint, MissingModel, ResponseModel, RoutingConfig, RoutingConfigBuilder,
+    UnknownModel, registry::ReqwestSource,
 };
 
 use crate::{forward::Timeouts, log};
@@ -61,6 +62,16 @@ struct Cli {
     #[arg(long, value_name = "POLICY")]
     missing_model: Option<MissingModel>,
 
+    /// Another name for a model of the catalog, with at most one * in it; also in
+    /// MODEL_ALIASES, separated by commas [default: none].
+    #[arg(long, value_name = "NAME=MODEL", value_parser = alias)]
+    alias: Vec<(String, String)>,
+
+    /// The kind of paths that end so: llm, embedding, tts, stt or other; of the
+    /// whole path behind a =, as in =/ask=llm. Also in MODEL_ENDPOINTS, separated
+    /// by commas [default: those of LLM APIs].
+    #[arg(long, value_name = "ENDING=KIND", value_parser = endpoint)]
+    endpoint: Vec<(String, Endpoint)>,
     /// The model that a response names: requested (as the client spelled it); served
     /// (the catalog name); or unchanged (the ID). A fallback is always named.
     #[arg(
@@ -79,6 +90,11 @@ struct Cli {
     /// which Morpheus nodes route; clients' own copies are removed.
     #[arg(long, value_name = "NAME")]
     id_header: Option<HeaderName>,
+
+    /// Also send the model's name in the catalog in this request header; clients'
+    /// own copies are removed.
+    #[arg(long, value_name = "NAME")]
+    name_header: Option<HeaderName>,
 
     /// Maximum bytes held of one request until its model is known; larger
     /// requests get 413.
@@ -214,8 +230,17 @@ impl Settings {
         if let Some(policy) = cli.missing_model {
             routing = routing.missing_model(policy);
         }
+        for (name, model) in cli.alias {
+            routing = routing.alias(name, model);
+        }
+        for (path, endpoint) in cli.endpoint {
+            routing = routing.add_endpoint(path, endpoint);
+        }
         if let Some(name) = cli.id_header {
             routing = routing.id_header(name);
+        }
+        if let Some(name) = cli.name_header {
+            routing = routing.name_header(name);
         }
         if let Some(url) = &cli.models_url {
             ReqwestSource::new(url)
@@ -320,6 +345,32 @@ fn authorization() -> Result<Option<HeaderValue>, String> {
     })?;
     value.set_sensitive(true);
     Ok(Some(value))
+}
+
+fn alias(text: &str) -> Result<(String, String), String> {
+    let (name, model) = text
+        .split_once('=')
+        .ok_or("it (or MODEL_ALIASES) must be like NAME=MODEL")?;
+    let (name, model) = (name.to_owned(), model.to_owned());
+    check(RoutingConfig::builder().alias(&*name, &*model))?;
+    Ok((name, model))
+}
+
+fn endpoint(text: &str) -> Result<(String, Endpoint), String> {
+    let (path, kind) = text
+        .rsplit_once('=')
+        .ok_or("it (or MODEL_ENDPOINTS) must be like /rerank=embedding")?;
+    let kind = kind
+        .parse()
+        .map_err(|error: ConfigError| error.to_string())?;
+    check(RoutingConfig::builder().add_endpoint(path, kind))?;
+    Ok((path.into(), kind))
+}
+
+/// Checks one setting of the layer, so that the message names its flag.
+fn check(builder: RoutingConfigBuilder) -> Result<(), String> {
+    let config = builder.build().map_err(|error| error.to_string());
+    config.map(drop)
 }
 
 fn log_format(text: &str) -> Result<log::Format, &'static str> {

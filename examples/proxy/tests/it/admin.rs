@@ -89,7 +89,7 @@ async fn models_are_listed_in_openai_format() {
 }
 
 #[tokio::test]
-async fn admin_routes_respond_to_get_and_head_only() {
+async fn other_methods_at_admin_routes_go_upstream() {
     let setup = Setup::new().await;
     for path in [
         "/v1/models",

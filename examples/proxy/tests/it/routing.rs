@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::{CHAT, MISTRAL, Setup, VENICE};
-use test_support::client::{post, post_chunked, post_with};
+use test_support::client::{get, post, post_chunked, post_with};
 
 /// A body whose white space, escapes and numbers no serializer reproduces.
 const BODY: &str = concat!(
@@ -124,6 +124,32 @@ async fn without_fallback_unknown_models_get_suggestions() {
     let response = post(setup.address(), CHAT, r#"{"model":"code",}"#).await;
     assert_eq!(response.error(), (400, "invalid_json".to_owned()));
     assert!(response.text().contains("byte 16"), "{}", response.text());
+}
+
+#[tokio::test]
+async fn the_model_of_a_uri_is_replaced() {
+    let setup = Setup::new().await;
+    for (path, start, end) in [
+        (
+            "/v1/models/venice-uncensored:generateContent",
+            "/v1/models/",
+            ":generateContent",
+        ),
+        (
+            "/v1/realtime?model=venice-uncensored&x=%20",
+            "/v1/realtime?model=",
+            "&x=%20",
+        ),
+    ] {
+        let response = match path.contains('?') {
+            true => get(setup.address(), path).await,
+            false => post(setup.address(), path, "{}").await,
+        };
+        assert_eq!(response.status(), 200, "{response:?}");
+        assert_eq!(response.header("x-model-name"), Some("venice-uncensored"));
+        let request = setup.upstream.request().await;
+        assert_eq!(request.target(), format!("{start}{VENICE}{end}"));
+    }
 }
 
 #[tokio::test]

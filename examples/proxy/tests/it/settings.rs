@@ -36,6 +36,10 @@ async fn errors_name_the_variable_or_the_flag() {
         ("HELD_TIMEOUT_SECONDS", "0"),
         ("UNKNOWN_MODEL", "guess"),
         ("MISSING_MODEL", "suggest"),
+        ("MODEL_ALIASES", "a"),
+        ("MODEL_ALIASES", "*a*=b"),
+        ("MODEL_ENDPOINTS", "ask=llm"),
+        ("MODEL_ENDPOINTS", "/ask=image"),
         ("RESPONSE_MODEL", "catalog"),
         ("RUST_LOG", "proxy=loud"),
         ("RUST_LOG", "[request{id=1}]=debug"),
@@ -63,6 +67,10 @@ async fn errors_name_the_variable_or_the_flag() {
         ("--max-held-bytes", "1.5"),
         ("--unknown-model", "guess"),
         ("--missing-model", "suggest"),
+        ("--alias", "a"),
+        ("--alias", "*a*=b"),
+        ("--endpoint", "/ask=image"),
+        ("--endpoint", "ask=llm"),
         ("--held-timeout", "never"),
         ("--no-such-flag", "1"),
     ] {
@@ -190,6 +198,36 @@ async fn invalid_credentials_are_not_shown() {
         assert!(output.stderr.contains("UPSTREAM_AUTHORIZATION"));
         assert!(!output.stderr.contains("sk-"), "{output:?}");
     }
+}
+
+#[tokio::test]
+async fn aliases_and_endpoints_come_from_flags_and_variables() {
+    let setup = Setup::with(|command| {
+        command.env("MODEL_ALIASES", "gpt-*=venice-uncensored,claude=code");
+        command.env("MODEL_ENDPOINTS", "/rerank=embedding");
+        command.args([
+            "--alias",
+            "claude=venice-uncensored",
+            "--endpoint",
+            "=/ask=llm",
+        ]);
+    })
+    .await;
+    for name in ["gpt-9", "Claude"] {
+        let response = post(setup.address(), "/ask", format!(r#"{{"model":"{name}"}}"#)).await;
+        assert_eq!(response.header("x-model-name"), Some("venice-uncensored"));
+    }
+    let response = post(setup.address(), "/v1/rerank", r#"{"model":"gpt-9"}"#).await;
+    assert_eq!(response.error(), (400, "model_type_mismatch".to_owned()));
+    let list = get(setup.address(), "/v1/models").await.json();
+    let models = list["data"].as_array().unwrap();
+    assert_eq!(
+        models
+            .iter()
+            .filter(|model| model["id"] == "claude")
+            .count(),
+        1
+    );
 }
 
 #[tokio::test]

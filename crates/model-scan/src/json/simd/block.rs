@@ -183,6 +183,12 @@ mod tests {
     use super::*;
 
     /// Returns the masks of a block of this byte only.
+    // In the loop of the test it takes LLVM six minutes to optimize.
+    #[inline(never)]
+    fn masks_of(byte: u8) -> [u64; 11] {
+        dispatch!(Level::new(), simd => masks(simd, byte))
+    }
+
     #[inline(always)]
     fn masks<S: Simd>(simd: S, byte: u8) -> [u64; 11] {
         let block = Block::load(simd, &[byte; BLOCK], 0);
@@ -220,7 +226,7 @@ mod tests {
                 byte.is_ascii_hexdigit(),
             ]
             .map(|all| if all { u64::MAX } else { 0 });
-            let mut found = dispatch!(Level::new(), simd => masks(simd, byte));
+            let mut found = masks_of(byte);
             if !is_bracket {
                 // The mask is used for brackets only.
                 found[6] = 0;
