@@ -12,10 +12,11 @@ use hyper_util::{
 };
 use lambda_http::{Body, Error, RequestExt, request::RequestContext, tracing};
 use rustls::crypto::ring;
-use serde_json::json;
 use tokio::time::timeout;
 use tower::ServiceBuilder;
-use tower_model_routing::{ModelRoutingLayer, ResponseModel, RoutedBody, RoutingConfigBuilder};
+use tower_model_routing::{
+    ModelRoutingLayer, ResponseModel, RoutedBody, RoutingConfigBuilder, error_response,
+};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -78,6 +79,7 @@ impl Upstream {
         request: Request<RoutedBody<Body>>,
     ) -> Result<Response<Either<Incoming, Full<Bytes>>>, Error> {
         let (mut head, body) = request.into_parts();
+        let path = head.uri.path().to_owned();
         head.uri = self.target(&head)?;
         // The client sets the upstream's own host.
         head.headers.remove(header::HOST);
@@ -90,7 +92,7 @@ impl Upstream {
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(error, "no response from the upstream");
-                Ok(unavailable())
+                Ok(unavailable(&path))
             }
         }
     }
@@ -151,16 +153,12 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-fn unavailable() -> Response<Either<Incoming, Full<Bytes>>> {
-    let error = json!({ "error": {
-        "message": "The upstream cannot be reached. Try again shortly.",
-        "type": "server_error",
-        "param": null,
-        "code": "upstream_unavailable",
-    }});
-    let mut response = Response::new(Either::Right(Full::from(error.to_string())));
-    *response.status_mut() = StatusCode::BAD_GATEWAY;
-    let json = header::HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
-    response
+fn unavailable(path: &str) -> Response<Either<Incoming, Full<Bytes>>> {
+    let response = error_response(
+        path,
+        StatusCode::BAD_GATEWAY,
+        "upstream_unavailable",
+        "The upstream cannot be reached. Try again shortly.",
+    );
+    response.map(|body| Either::Right(Full::from(body)))
 }

@@ -1,6 +1,10 @@
 //! The proxy as one service: admin routes, the routing layer, and the upstream.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::{Future, ready},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use http::{Request, Response};
@@ -12,15 +16,16 @@ use tower_model_routing::{ModelRouting, ModelRoutingLayer};
 use crate::{
     admin::{AdminRoutes, Route},
     body::{self, Body},
+    compression::{self, Compressed},
     forward::Forward,
     headers::{self, ClientIp},
-    request_context,
+    request_context, validate,
 };
 
 /// The service of one worker.
 pub(crate) struct App {
     admin: Arc<AdminRoutes>,
-    routing: ModelRouting<Forward>,
+    routing: Compressed<ModelRouting<Forward>>,
     client_idle_timeout: Duration,
 }
 
@@ -33,7 +38,8 @@ impl App {
     ) -> Self {
         Self {
             admin,
-            routing: routing.layer(forward),
+            // Responses are compressed after the layer has read them.
+            routing: compression::layer().layer(routing.layer(forward)),
             client_idle_timeout,
         }
     }
@@ -53,6 +59,14 @@ impl App {
         request: Request<Incoming>,
         client: ClientIp,
     ) -> BoxFuture<'static, Response<Body>> {
+        if let Some(response) = validate::rejection(&request) {
+            // Drains it.
+            drop(body::from_client(
+                request.into_body(),
+                self.client_idle_timeout,
+            ));
+            return Box::pin(ready(response));
+        }
         if let Some(route) = Route::new(request.method(), request.uri().path()) {
             return Box::pin(async move { self.admin.handle(route, request).await });
         }

@@ -14,8 +14,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-    header::{AUTHORIZATION, HOST},
-    uri::PathAndQuery,
+    header::{AUTHORIZATION, HOST, TRANSFER_ENCODING},
 };
 use http_body::Body as HttpBody;
 use hyper_util::client::legacy;
@@ -82,16 +81,18 @@ impl Inner {
         B: HttpBody<Data = Bytes, Error = BoxError> + Send + 'static,
     {
         let (mut head, body) = request.into_parts();
-        match self.upstream_uri(head.uri.path_and_query().cloned()) {
-            Some(uri) if head.method != Method::CONNECT => head.uri = uri,
-            _ => {
-                return response::error(
-                    StatusCode::BAD_REQUEST,
-                    "invalid_request_target",
-                    "This request target cannot be forwarded. Request a path.",
-                );
-            }
-        }
+        // The client's path, which says what its errors look like.
+        let target = head.uri.clone();
+        let path = target.path();
+        let Some(uri) = self.upstream_uri(&head.uri) else {
+            return response::error(
+                path,
+                StatusCode::BAD_REQUEST,
+                "invalid_request_target",
+                "This request target cannot be forwarded: it is too long.",
+            );
+        };
+        head.uri = uri;
         head.headers.insert(HOST, self.host.clone());
         if let Some(authorization) = &self.authorization {
             head.headers.insert(AUTHORIZATION, authorization.clone());
@@ -99,6 +100,14 @@ impl Inner {
         head.version = Version::HTTP_11;
         let routed = head.extensions.get::<RoutedModel>().cloned();
         let (body, progress) = TrackedBody::new(body);
+        // Without this, hyper omits a body of unknown length.
+        if matches!(head.method, Method::GET | Method::HEAD)
+            && !body.is_end_stream()
+            && body.size_hint().exact().is_none()
+        {
+            let chunked = HeaderValue::from_static("chunked");
+            head.headers.insert(TRANSFER_ENCODING, chunked);
+        }
         let exchange = self.client.request(Request::from_parts(head, body));
         let result = tokio::select! {
             biased;
@@ -106,18 +115,21 @@ impl Inner {
             () = progress.upstream_idle(self.timeouts.first_byte) => {
                 let model = routed.as_ref().map(RoutedModel::name);
                 tracing::warn!(upstream = %self.upstream, model, "upstream response timeout");
-                return gateway_timeout();
+                return gateway_timeout(path);
             }
         };
         match result {
             Ok(response) if response.status().is_informational() => {
                 tracing::warn!(status = %response.status(), "unexpected upgrade by the upstream");
-                bad_gateway("The upstream sent a response that does not match the request.")
+                bad_gateway(
+                    path,
+                    "The upstream sent a response that does not match the request.",
+                )
             }
             Ok(response) => self.response(response, routed),
             Err(error) => match progress.failure() {
-                Some(failure) => invalid_body(&failure),
-                None => self.upstream_error(&error, routed.as_ref()),
+                Some(failure) => invalid_body(path, &failure),
+                None => self.upstream_error(path, &error, routed.as_ref()),
             },
         }
     }
@@ -135,16 +147,13 @@ impl Inner {
         Response::from_parts(head, body::from_upstream(body, self.timeouts.idle, routed))
     }
 
-    /// Appends the request's target to the upstream's URL.
-    fn upstream_uri(&self, target: Option<PathAndQuery>) -> Option<Uri> {
-        let target = target.unwrap_or(PathAndQuery::from_static("/"));
+    /// Appends the request's target to the upstream's URL. Returns `None` if that is too long.
+    fn upstream_uri(&self, target: &Uri) -> Option<Uri> {
+        let target = target.path_and_query()?;
         let prefix = self.upstream.path().trim_end_matches('/');
-        let path = match target.as_str().as_bytes().first() {
-            Some(b'/') if prefix.is_empty() => target,
-            Some(b'/') => format!("{prefix}{target}").parse().ok()?,
-            Some(b'?') => format!("{prefix}/{target}").parse().ok()?,
-            // `OPTIONS *` is about this server, not about the upstream.
-            _ => return None,
+        let path = match prefix {
+            "" => target.clone(),
+            _ => format!("{prefix}{target}").parse().ok()?,
         };
         let mut parts = self.upstream.clone().into_parts();
         parts.path_and_query = Some(path);
@@ -153,6 +162,7 @@ impl Inner {
 
     fn upstream_error(
         &self,
+        path: &str,
         error: &legacy::Error,
         routed: Option<&RoutedModel>,
     ) -> Response<Body> {
@@ -160,11 +170,17 @@ impl Inner {
         let chain = ErrorChain(error);
         tracing::warn!(upstream = %self.upstream, model, error = %chain, "upstream request failed");
         if error::chain(error).any(is_timeout) {
-            gateway_timeout()
+            gateway_timeout(path)
+        } else if let Some(rustls::Error::InvalidCertificate(_)) = error::find(error) {
+            bad_gateway(
+                path,
+                "The upstream's certificate is not trusted. The gateway's log has the reason.",
+            )
         } else if error.is_connect() || error::chain(error).any(is_unsent) {
-            bad_gateway("The upstream cannot be reached. Try again shortly.")
+            bad_gateway(path, "The upstream cannot be reached. Try again shortly.")
         } else {
             bad_gateway(
+                path,
                 "The upstream closed the connection before it responded. It may have processed \
                  the request or not.",
             )
@@ -190,14 +206,16 @@ where
     }
 }
 
-fn invalid_body(failure: &Failure) -> Response<Body> {
+fn invalid_body(path: &str, failure: &Failure) -> Response<Body> {
     match failure {
         Failure::IdleTimeout => response::error(
+            path,
             StatusCode::REQUEST_TIMEOUT,
             "request_timeout",
             "The request body did not arrive in time. Send it without long pauses.",
         ),
         Failure::Invalid(cause) => response::error(
+            path,
             StatusCode::BAD_REQUEST,
             "invalid_request_body",
             &format!("The request body cannot be read: {cause}."),
@@ -205,12 +223,14 @@ fn invalid_body(failure: &Failure) -> Response<Body> {
     }
 }
 
-fn bad_gateway(message: &str) -> Response<Body> {
-    response::error(StatusCode::BAD_GATEWAY, "upstream_unavailable", message)
+fn bad_gateway(path: &str, message: &str) -> Response<Body> {
+    let status = StatusCode::BAD_GATEWAY;
+    response::error(path, status, "upstream_unavailable", message)
 }
 
-fn gateway_timeout() -> Response<Body> {
+fn gateway_timeout(path: &str) -> Response<Body> {
     response::error(
+        path,
         StatusCode::GATEWAY_TIMEOUT,
         "upstream_timeout",
         "The upstream did not respond in time.",

@@ -1,6 +1,6 @@
 //! The headers that the proxy changes.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::LazyLock};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
@@ -54,13 +54,43 @@ pub(crate) fn remove_overridden_length(headers: &mut HeaderMap) {
     }
 }
 
-/// Returns the value of `Via` (RFC 9110, 7.6.3), which makes loops visible.
+/// Returns whether this process has forwarded the request before.
+pub(crate) fn is_loop(headers: &HeaderMap) -> bool {
+    // `1.1 pseudonym (comment)`
+    tokens(headers, &header::VIA)
+        .any(|hop| hop.split_ascii_whitespace().nth(1) == Some(&VIA.pseudonym))
+}
+
+/// The values of `Via` (RFC 9110, 7.6.3), which makes loops visible.
+struct Via {
+    /// Of this process, as another proxy of the same kind is no loop.
+    pseudonym: String,
+    http_10: HeaderValue,
+    http_11: HeaderValue,
+    http_2: HeaderValue,
+}
+
+static VIA: LazyLock<Via> = LazyLock::new(|| {
+    let pseudonym = format!("tower-model-routing-{:016x}", fastrand::u64(..));
+    // Letters, digits, spaces, dots and hyphens are a valid value.
+    let via = |version| {
+        HeaderValue::try_from(format!("{version} {pseudonym}"))
+            .unwrap_or(HeaderValue::from_static("1.1 tower-model-routing"))
+    };
+    Via {
+        http_10: via("1.0"),
+        http_11: via("1.1"),
+        http_2: via("2"),
+        pseudonym,
+    }
+});
+
 fn via(version: Version) -> HeaderValue {
-    HeaderValue::from_static(match version {
-        Version::HTTP_2 => "2 tower-model-routing",
-        Version::HTTP_10 => "1.0 tower-model-routing",
-        _ => "1.1 tower-model-routing",
-    })
+    match version {
+        Version::HTTP_2 => VIA.http_2.clone(),
+        Version::HTTP_10 => VIA.http_10.clone(),
+        _ => VIA.http_11.clone(),
+    }
 }
 
 /// Joins the cookies, which HTTP/2 may split and HTTP/1.1 has on one line (RFC 9113,

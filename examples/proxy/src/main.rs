@@ -14,9 +14,11 @@ mod body;
 mod cache_stats;
 mod cli;
 mod coalesce;
+mod compression;
 mod demo;
 mod error;
 mod forward;
+mod half_close;
 mod headers;
 mod hop_by_hop;
 mod log;
@@ -27,6 +29,7 @@ mod signals;
 mod tasks;
 mod upload;
 mod upstream;
+mod validate;
 mod workers;
 
 use std::{

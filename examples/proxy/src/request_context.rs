@@ -24,12 +24,13 @@ where
 {
     let id = request_id(request.headers_mut());
     let span = span(&request, &id);
+    let uri = request.uri().clone();
     let handled = async move {
         let start = tracing::enabled!(Level::DEBUG).then(Instant::now);
         let handled = AssertUnwindSafe(async { handler(request).await }).catch_unwind();
         let mut response = handled
             .await
-            .unwrap_or_else(|_panic| response::internal_error());
+            .unwrap_or_else(|_panic| response::internal_error(uri.path()));
         response.headers_mut().entry(REQUEST_ID).or_insert(id);
         tracing::debug!(
             status = response.status().as_u16(),

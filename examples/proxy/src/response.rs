@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt, Full};
-use serde_json::{Value, json};
+use serde_json::Value;
+use tower_model_routing::error_response;
 
 use crate::body::Body;
 
@@ -26,20 +27,15 @@ pub(crate) fn boxed(
     body.map_err(|never| match never {}).boxed_unsync()
 }
 
-/// Returns an error response in the format of the OpenAI API.
-pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Response<Body> {
-    let kind = if status.is_client_error() {
-        "invalid_request_error"
-    } else {
-        "server_error"
-    };
-    let error = json!({ "message": message, "type": kind, "param": null, "code": code });
-    json(status, &json!({ "error": error }))
+/// Returns an error response in the format of the API that the path belongs to.
+pub(crate) fn error(path: &str, status: StatusCode, code: &str, message: &str) -> Response<Body> {
+    error_response(path, status, code, message).map(|body| boxed(Full::from(body)))
 }
 
 /// Returns the response after a panic, whose message goes to stderr only.
-pub(crate) fn internal_error() -> Response<Body> {
+pub(crate) fn internal_error(path: &str) -> Response<Body> {
     error(
+        path,
         StatusCode::INTERNAL_SERVER_ERROR,
         "internal_error",
         "The gateway failed to handle this request. This is a bug in it.",

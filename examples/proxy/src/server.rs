@@ -16,6 +16,7 @@ use std::{
 
 use http::{HeaderValue, Request, Response, Version, header::CONNECTION};
 use http_body::Body;
+use http_body_util::BodyExt;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -31,7 +32,10 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tower_model_routing::BoxError;
 
-use crate::{coalesce::CoalescingWriter, headers::ClientIp, signals::ShutdownSignals};
+use crate::{
+    coalesce::CoalescingWriter, half_close::HalfCloseStream, headers::ClientIp,
+    signals::ShutdownSignals,
+};
 
 /// The largest request head, and the limit of hyper's buffers for HTTP/1. With half of
 /// it, concurrent large bodies take a tenth more CPU time.
@@ -176,7 +180,9 @@ impl Connection {
         }
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(limits.write_timeout));
-        let stream = TokioIo::new(CoalescingWriter::new(Box::pin(stream)));
+        let in_flight = Arc::new(());
+        let stream = HalfCloseStream::new(Box::pin(stream), &in_flight);
+        let stream = TokioIo::new(CoalescingWriter::new(stream));
         let has_request = AtomicBool::new(false);
         let client_ip = ClientIp::new(client.ip());
         let service = service_fn(|request: Request<Incoming>| {
@@ -185,13 +191,20 @@ impl Connection {
             let is_http1 = request.version() < Version::HTTP_2;
             let response = handler(request, client_ip.clone());
             let is_draining = Arc::clone(&is_draining);
+            // An HTTP/2 client that closes its side has disconnected.
+            let in_flight = is_http1.then(|| Arc::clone(&in_flight));
             async move {
                 let mut response = response.await;
                 if is_http1 && is_draining.load(Ordering::Relaxed) {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(CONNECTION, close);
                 }
-                Ok::<_, Infallible>(response)
+                // Until the end of the body.
+                let hold = move |error| {
+                    let _ = &in_flight;
+                    error
+                };
+                Ok::<_, Infallible>(response.map(|body| body.map_err(hold)))
             }
         });
         // hyper's own header timeout starts once the first bytes have told the protocol.

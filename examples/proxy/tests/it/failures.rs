@@ -1,6 +1,6 @@
 //! Failures, timeouts and limits that the table of faults does not have.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::Request;
@@ -8,6 +8,7 @@ use http_body_util::{BodyExt, Empty};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpSocket, TcpStream},
+    sync::Semaphore,
     time::{sleep, timeout},
 };
 
@@ -38,6 +39,9 @@ async fn unreachable_upstreams_are_bad_gateways() {
     let mut proxy = Process::start(&mut command).await;
     let response = post(proxy.address(), CHAT, BODY).await;
     assert_eq!(response.error(), (502, "upstream_unavailable".to_owned()));
+    let response = post(proxy.address(), "/v1/messages", BODY).await;
+    assert_eq!(response.status(), 502);
+    assert_eq!(response.json()["error"]["type"], "api_error");
     assert_eq!(response.header("x-model-name"), Some("code"));
     proxy
         .wait_for_log(&["WARN", "upstream request failed", "refused"])
@@ -204,4 +208,29 @@ async fn http2_request_heads_are_limited() {
         let response = client.send_request(request.unwrap()).await.unwrap();
         assert_eq!(response.status(), status);
     }
+}
+
+#[tokio::test]
+async fn half_closed_connections_get_the_whole_response() {
+    let gate = Arc::new(Semaphore::new(0));
+    let setup = Setup::scripted(vec![
+        Step::Wait(Arc::clone(&gate)),
+        Step::send("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nabc"),
+        Step::Wait(Arc::clone(&gate)),
+        Step::send("def"),
+    ])
+    .await;
+    let mut stream = TcpStream::connect(setup.address()).await.unwrap();
+    let request = format!("{HEAD}content-length: {}\r\n\r\n{BODY}", BODY.len());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    setup.upstream.request().await;
+    gate.add_permits(1);
+    let mut received = Vec::new();
+    while !received.ends_with(b"\r\n\r\nabc") {
+        assert_ne!(stream.read_buf(&mut received).await.unwrap(), 0);
+    }
+    gate.add_permits(1);
+    stream.read_to_end(&mut received).await.unwrap();
+    assert!(received.ends_with(b"\r\n\r\nabcdef"), "{received:?}");
 }

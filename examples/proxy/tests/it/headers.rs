@@ -155,13 +155,17 @@ async fn clients_cannot_forge_the_id_header() {
 #[tokio::test]
 async fn via_is_appended() {
     let setup = Setup::new().await;
-    let headers = [("content-type", "application/json"), ("via", "1.0 fred")];
+    let another = "1.1 tower-model-routing-0123456789abcdef";
+    let headers = [
+        ("content-type", "application/json"),
+        ("via", "1.0 fred"),
+        ("via", another),
+    ];
     post_with(setup.address(), CHAT, &headers, BODY).await;
     let request = setup.upstream.request().await;
-    assert_eq!(
-        request.head.all("via"),
-        ["1.0 fred", "1.1 tower-model-routing"]
-    );
+    let hops = request.head.all("via");
+    assert_eq!(hops[..2], ["1.0 fred", another]);
+    assert!(hops[2].starts_with("1.1 tower-model-routing-"), "{hops:?}");
 }
 
 #[tokio::test]

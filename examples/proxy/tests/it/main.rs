@@ -1,6 +1,7 @@
 //! The proxy as a process, between clients, an upstream and a registry on real sockets.
 
 mod admin;
+mod compression;
 mod demo;
 mod encodings;
 mod failures;
@@ -20,6 +21,7 @@ mod shutdown;
 #[cfg(target_os = "linux")]
 mod threads;
 mod tls;
+mod validate;
 
 use std::{
     net::SocketAddr,
