@@ -14,7 +14,7 @@ use tower_model_routing::{
     registry::{Catalog, Registry, RegistryHealth, RegistryStats},
 };
 
-use crate::{body::Body, cache_stats, response, tasks::TaskGauge};
+use crate::{body::Body, cache_stats, log::DroppedLines, response, tasks::TaskGauge};
 
 /// How long a health response waits for a catalog that is being fetched.
 const MAX_CATALOG_WAIT: Duration = Duration::from_secs(2);
@@ -56,6 +56,7 @@ pub(crate) struct AdminRoutes {
     fallbacks: Fallbacks,
     metrics: PrometheusHandle,
     tasks: TaskGauge,
+    dropped_lines: DroppedLines,
 }
 
 /// The configured fallback models.
@@ -92,6 +93,7 @@ impl AdminRoutes {
         fallbacks: Fallbacks,
         metrics: PrometheusHandle,
         tasks: TaskGauge,
+        dropped_lines: DroppedLines,
     ) -> Self {
         Self {
             models: layer.model_list(),
@@ -99,6 +101,7 @@ impl AdminRoutes {
             fallbacks,
             metrics,
             tasks,
+            dropped_lines,
         }
     }
 
@@ -122,6 +125,7 @@ impl AdminRoutes {
     fn metrics(&self) -> Response<Body> {
         self.layer.record_gauges();
         self.tasks.record();
+        self.dropped_lines.record();
         let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         let mut response = Response::new(response::boxed(Full::from(self.metrics.render())));
         response.headers_mut().insert(header::CONTENT_TYPE, text);

@@ -48,6 +48,7 @@ use crate::{
     demo::Instructions,
     error::ErrorChain,
     forward::Forward,
+    log::Log,
     server::Limits,
     signals::ShutdownSignals,
     tasks::TaskGauge,
@@ -70,27 +71,28 @@ fn main() -> ExitCode {
     let _ = rustix::thread::disable_transparent_huge_pages(true);
 
     let settings = Settings::from_args_and_env().and_then(|settings| {
-        log::init(settings.log_format)?;
-        Ok(settings)
+        let log = Log::init(settings.log_format)?;
+        Ok((settings, log))
     });
-    let settings = match settings {
+    let (settings, log) = match settings {
         Ok(settings) => settings,
         Err(message) => {
-            eprintln!("error: {message}");
+            // Ignores errors: stderr may be closed.
+            let _ = writeln!(io::stderr(), "error: {message}");
             return ExitCode::from(2);
         }
     };
-    match run(settings) {
+    match run(settings, &log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", ErrorChain(&*error));
+            log.print(&format_args!("error: {}\n", ErrorChain(&*error)));
             ExitCode::FAILURE
         }
     }
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn run(settings: Settings) -> Result<(), BoxError> {
+async fn run(settings: Settings, log: &Log) -> Result<(), BoxError> {
     let listener = TcpListener::bind(&settings.listen)
         .await
         .map_err(|error| format!("cannot listen on {} (--listen): {error}", settings.listen))?;
@@ -124,7 +126,14 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
     let registry = layer.registry().clone();
     let runtimes = workers::spawn()?;
     let tasks = TaskGauge::new([&[Handle::current()], &*runtimes].concat());
-    let admin = Arc::new(AdminRoutes::new(layer.clone(), fallbacks, metrics, tasks));
+    let dropped_lines = log.dropped_lines();
+    let admin = Arc::new(AdminRoutes::new(
+        layer.clone(),
+        fallbacks,
+        metrics,
+        tasks,
+        dropped_lines,
+    ));
     tracing::info!(%upstream, registry = registry.location(), "starting");
     let connector = Connector::new(&upstream, settings.connect_timeout)?;
     let workers = runtimes
@@ -158,7 +167,7 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
     tokio::spawn(async move { registry.refresh().await });
     print_line(&format!("listening on http://{address}"));
     if is_demo {
-        eprint!("{}", Instructions { address });
+        log.print(&Instructions { address });
     }
     server::serve(listener, &workers, signals, limits).await;
     Ok(())

@@ -71,11 +71,15 @@ fn random_id() -> HeaderValue {
 /// Returns the request's span. Its level is the highest, so that no filter separates
 /// log lines from their ID. It leaves out the query, which may contain secrets.
 fn span<A>(request: &Request<A>, id: &HeaderValue) -> Span {
+    const MAX_PATH_CHARS: usize = 1024;
+
+    let path = request.uri().path();
+    let end = path.char_indices().nth(MAX_PATH_CHARS);
     tracing::error_span!(
         "request",
         request_id = %id.to_str().unwrap_or_default(),
         method = %request.method(),
-        path = request.uri().path(),
+        path = end.map_or(path, |(end, _)| &path[..end]),
     )
 }
 
