@@ -1,20 +1,27 @@
 //! The proxy as one service: admin routes, the routing layer, and the upstream.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::{Future, ready},
+    sync::Arc,
+    time::Duration,
+};
 
+use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use http::{Request, Response};
+use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, ServiceExt};
-use tower_model_routing::{ModelRouting, ModelRoutingLayer};
+use tower_model_routing::{BoxError, ModelRouting, ModelRoutingLayer};
 
 use crate::{
     admin::{AdminRoutes, Route},
     body::{self, Body},
     forward::Forward,
     headers::{self, ClientIp},
-    request_context,
+    request_context, response,
 };
 
 /// The service of one worker.
@@ -22,6 +29,8 @@ pub(crate) struct App {
     admin: Arc<AdminRoutes>,
     routing: ModelRouting<Forward>,
     client_idle_timeout: Duration,
+    /// A permit for each request in flight, shared by the workers.
+    requests: Arc<Semaphore>,
 }
 
 impl App {
@@ -30,11 +39,13 @@ impl App {
         routing: &ModelRoutingLayer,
         forward: Forward,
         client_idle_timeout: Duration,
+        requests: Arc<Semaphore>,
     ) -> Self {
         Self {
             admin,
             routing: routing.layer(forward),
             client_idle_timeout,
+            requests,
         }
     }
 
@@ -56,11 +67,26 @@ impl App {
         if let Some(route) = Route::new(request.method(), request.uri().path()) {
             return Box::pin(async move { self.admin.handle(route, request).await });
         }
+        let Ok(permit) = Arc::clone(&self.requests).try_acquire_owned() else {
+            return Box::pin(ready(response::overloaded()));
+        };
         let (mut head, body) = request.into_parts();
         headers::prepare_request(&mut head, client);
         let body = body::from_client(body, self.client_idle_timeout);
         let request = Request::from_parts(head, body);
         let response = self.routing.clone().oneshot(request);
-        Box::pin(response.map(|Ok(response)| response.map(BodyExt::boxed_unsync)))
+        Box::pin(response.map(|Ok(response)| response.map(|body| until_end(permit, body))))
     }
+}
+
+/// Keeps the permit until the body is dropped.
+fn until_end<B>(permit: OwnedSemaphorePermit, body: B) -> Body
+where
+    B: HttpBody<Data = Bytes, Error = BoxError> + Send + 'static,
+{
+    body.map_err(move |error| {
+        let _ = &permit;
+        error
+    })
+    .boxed_unsync()
 }

@@ -4,6 +4,7 @@ use std::{env, net::SocketAddr, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use http::{HeaderName, HeaderValue, Uri};
+use tokio::sync::Semaphore;
 use tower_model_routing::{
     ConfigError, Endpoint, MissingModel, ResponseModel, RoutingConfig, RoutingConfigBuilder,
     UnknownModel, registry::ReqwestSource,
@@ -117,6 +118,24 @@ struct Cli {
     )]
     max_total_held_bytes: usize,
 
+    /// Maximum connections of clients; further ones wait.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value = "16384",
+        value_parser = count
+    )]
+    max_connections: usize,
+
+    /// Maximum requests in flight; further ones get 503.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value = "16384",
+        value_parser = count
+    )]
+    max_requests: usize,
+
     /// Timeout until a request's model is known, unless the body arrives at 16
     /// KiB per second or more; slower requests get 408.
     #[arg(
@@ -184,6 +203,8 @@ pub(crate) struct Settings {
     pub(crate) authorization: Option<HeaderValue>,
     /// `None`: the demo registry in the demo, else the layer's default.
     pub(crate) models_url: Option<String>,
+    pub(crate) max_connections: usize,
+    pub(crate) max_requests: usize,
     pub(crate) connect_timeout: Duration,
     pub(crate) timeouts: Timeouts,
     pub(crate) client_header_timeout: Duration,
@@ -251,6 +272,8 @@ impl Settings {
             authorization: authorization()?,
             listen: cli.listen,
             models_url: cli.models_url,
+            max_connections: cli.max_connections,
+            max_requests: cli.max_requests,
             connect_timeout: cli.upstream_connect_timeout,
             timeouts: Timeouts {
                 first_byte: cli.upstream_first_byte_timeout,
@@ -311,6 +334,13 @@ fn without_default_port(uri: Uri) -> Option<Uri> {
     let mut parts = uri.into_parts();
     parts.authority = Some(authority);
     Uri::from_parts(parts).ok()
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if (1..=Semaphore::MAX_PERMITS).contains(&count) => Ok(count),
+        _ => Err("it must be a number from 1, such as 1000".to_owned()),
+    }
 }
 
 fn bytes(text: &str, variable: &str) -> Result<usize, String> {

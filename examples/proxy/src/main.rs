@@ -38,7 +38,7 @@ use std::{
 
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use mimalloc::MiMalloc;
-use tokio::{net::TcpListener, runtime::Handle, time::interval};
+use tokio::{net::TcpListener, runtime::Handle, sync::Semaphore, time::interval};
 use tower_model_routing::{BoxError, ModelRoutingLayer};
 
 use crate::{
@@ -135,6 +135,7 @@ async fn run(settings: Settings, log: &Log) -> Result<(), BoxError> {
         dropped_lines,
     ));
     tracing::info!(%upstream, registry = registry.location(), "starting");
+    let requests = Arc::new(Semaphore::new(settings.max_requests));
     let connector = Connector::new(&upstream, settings.connect_timeout)?;
     let workers = runtimes
         .into_iter()
@@ -151,6 +152,7 @@ async fn run(settings: Settings, log: &Log) -> Result<(), BoxError> {
                 &layer,
                 forward,
                 settings.client_idle_timeout,
+                Arc::clone(&requests),
             ));
             let handler = move |request, client| Arc::clone(&app).handle(request, client);
             Ok((runtime, handler))
@@ -158,6 +160,7 @@ async fn run(settings: Settings, log: &Log) -> Result<(), BoxError> {
         .collect::<Result<Vec<_>, BoxError>>()?;
 
     let limits = Limits {
+        max_connections: settings.max_connections,
         header_timeout: settings.client_header_timeout,
         write_timeout: settings.client_write_timeout,
         drain_timeout: settings.drain_timeout,

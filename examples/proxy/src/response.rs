@@ -3,7 +3,10 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
@@ -35,6 +38,18 @@ pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Response<B
     };
     let error = json!({ "message": message, "type": kind, "param": null, "code": code });
     json(status, &json!({ "error": error }))
+}
+
+/// Returns the response to a request past `--max-requests`.
+pub(crate) fn overloaded() -> Response<Body> {
+    let mut response = error(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "overloaded",
+        "The gateway has too many requests in flight. Try again shortly.",
+    );
+    let headers = response.headers_mut();
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 /// Returns the response after a panic, whose message goes to stderr only.

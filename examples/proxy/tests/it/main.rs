@@ -7,6 +7,7 @@ mod failures;
 mod faults;
 mod forward;
 mod headers;
+mod limits;
 mod log;
 #[cfg(target_os = "linux")]
 mod memory;

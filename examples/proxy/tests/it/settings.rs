@@ -65,6 +65,8 @@ async fn errors_name_the_variable_or_the_flag() {
         ("--client-idle-timeout", ""),
         ("--drain-timeout", "inf"),
         ("--max-held-bytes", "1.5"),
+        ("--max-connections", "0"),
+        ("--max-requests", "many"),
         ("--unknown-model", "guess"),
         ("--missing-model", "suggest"),
         ("--alias", "a"),
