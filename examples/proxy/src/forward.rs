@@ -161,6 +161,10 @@ impl Inner {
         tracing::warn!(upstream = %self.upstream, model, error = %chain, "upstream request failed");
         if error::chain(error).any(is_timeout) {
             gateway_timeout()
+        } else if error::chain(error).any(is_untrusted) {
+            bad_gateway(
+                "The upstream's certificate is not trusted. The gateway's log has the reason.",
+            )
         } else if error.is_connect() || error::chain(error).any(is_unsent) {
             bad_gateway("The upstream cannot be reached. Try again shortly.")
         } else {
@@ -222,6 +226,21 @@ fn is_unsent(error: &(dyn Error + 'static)) -> bool {
     error
         .downcast_ref::<hyper::Error>()
         .is_some_and(|error| error.is_canceled() || error.is_closed())
+}
+
+/// Returns whether the upstream's certificate was rejected.
+fn is_untrusted(error: &(dyn Error + 'static)) -> bool {
+    match error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+    {
+        // It is not the source of the I/O error, but its source is.
+        Some(inner) => is_untrusted(inner),
+        None => matches!(
+            error.downcast_ref(),
+            Some(rustls::Error::InvalidCertificate(_))
+        ),
+    }
 }
 
 fn is_timeout(error: &(dyn Error + 'static)) -> bool {

@@ -174,10 +174,14 @@ async fn upstreams_with_tls_must_be_trusted() {
     let expected = format!(r#"HTTP/1.1 {host} {{"model":"{VENICE}"}}"#);
     assert_eq!(response.text(), expected);
 
-    let setup = Setup::with(|proxy| {
+    let mut setup = Setup::with(|proxy| {
         proxy.args(["--upstream", &url]);
     })
     .await;
     let response = post(setup.address(), CHAT, r#"{"model":"venice-uncensored"}"#).await;
     assert_eq!(response.error(), (502, "upstream_unavailable".to_owned()));
+    let message = response.json()["error"]["message"].to_string();
+    assert!(message.contains("certificate is not trusted"), "{message}");
+    let parts = ["upstream request failed", "UnknownIssuer"];
+    setup.proxy.wait_for_log(&parts).await;
 }
