@@ -17,7 +17,9 @@ use tokio::{
 use crate::client::TIMEOUT;
 
 /// The variables that the proxy reads.
-const VARIABLES: [&str; 25] = [
+const VARIABLES: [&str; 27] = [
+    "ADMIN_LISTEN_ADDR",
+    "CORS_ORIGIN",
     "LISTEN_ADDR",
     "LOG_FORMAT",
     "UPSTREAM_AUTHORIZATION",
@@ -125,6 +127,13 @@ impl Process {
 
     pub fn id(&self) -> u32 {
         self.child.id().unwrap()
+    }
+
+    /// Returns the next line on stdout.
+    pub async fn next_line(&mut self) -> String {
+        let line = self.stdout.as_mut().unwrap().next_line();
+        let line = timeout(TIMEOUT, line).await.expect("a line in time");
+        line.unwrap().unwrap()
     }
 
     /// Closes the reading end of stdout.

@@ -25,6 +25,8 @@ pub(crate) enum Route {
     /// All models, or one of them.
     Models,
     Health,
+    /// The status of [`Route::Health`] only.
+    Status,
     ModelsHealth,
     Metrics,
 }
@@ -46,7 +48,19 @@ impl Route {
             _ => None,
         }
     }
+
+    /// Returns this route as it is beside an admin listener, or `None` if it is only there.
+    pub(crate) fn public(self) -> Option<Self> {
+        match self {
+            Self::Models => Some(Self::Models),
+            Self::Health | Self::Status => Some(Self::Status),
+            Self::ModelsHealth | Self::Metrics => None,
+        }
+    }
 }
+
+/// The names that `/health/models` lists at most.
+const MAX_LISTED_NAMES: usize = 1000;
 
 /// Handles the admin routes.
 #[derive(Debug)]
@@ -105,6 +119,18 @@ impl AdminRoutes {
         }
     }
 
+    /// Handles a request to the admin listener.
+    pub(crate) async fn handle_all(&self, request: Request<Incoming>) -> Response<Body> {
+        match Route::new(request.method(), request.uri().path()) {
+            Some(route) => self.handle(route, request).await,
+            None => response::error(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "This is the admin listener of the gateway, which has no such page.",
+            ),
+        }
+    }
+
     pub(crate) async fn handle(&self, route: Route, request: Request<Incoming>) -> Response<Body> {
         match route {
             Route::Models => {
@@ -115,6 +141,7 @@ impl AdminRoutes {
             Route::ModelsHealth => self.health(|stats| self.details(stats)).await,
             Route::Metrics => self.metrics(),
             Route::Health => self.health(|stats| self.overview(stats)).await,
+            Route::Status => self.health(status).await,
         }
     }
 
@@ -210,6 +237,11 @@ impl AdminRoutes {
     }
 }
 
+fn status(stats: &RegistryStats) -> Value {
+    json!({ "status": stats.health().as_str() })
+}
+
 fn names(catalog: &Catalog) -> Vec<&str> {
-    catalog.named_entries().map(|entry| entry.name()).collect()
+    let entries = catalog.named_entries().take(MAX_LISTED_NAMES);
+    entries.map(|entry| entry.name()).collect()
 }

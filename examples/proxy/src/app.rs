@@ -27,6 +27,7 @@ use crate::{
 /// The service of one worker.
 pub(crate) struct App {
     admin: Arc<AdminRoutes>,
+    has_admin_listener: bool,
     routing: ModelRouting<Forward>,
     client_idle_timeout: Duration,
     /// A permit for each request in flight, shared by the workers.
@@ -36,6 +37,7 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn new(
         admin: Arc<AdminRoutes>,
+        has_admin_listener: bool,
         routing: &ModelRoutingLayer,
         forward: Forward,
         client_idle_timeout: Duration,
@@ -43,6 +45,7 @@ impl App {
     ) -> Self {
         Self {
             admin,
+            has_admin_listener,
             routing: routing.layer(forward),
             client_idle_timeout,
             requests,
@@ -64,7 +67,11 @@ impl App {
         request: Request<Incoming>,
         client: ClientIp,
     ) -> BoxFuture<'static, Response<Body>> {
-        if let Some(route) = Route::new(request.method(), request.uri().path()) {
+        let mut route = Route::new(request.method(), request.uri().path());
+        if self.has_admin_listener {
+            route = route.and_then(Route::public);
+        }
+        if let Some(route) = route {
             return Box::pin(async move { self.admin.handle(route, request).await });
         }
         let Ok(permit) = Arc::clone(&self.requests).try_acquire_owned() else {

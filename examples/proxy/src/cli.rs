@@ -20,12 +20,15 @@ use crate::{forward::Timeouts, log};
 #[derive(Debug, Parser)]
 #[command(
     name = "proxy",
+    version,
     after_help = "More settings come from the environment: DEFAULT_FALLBACK_MODEL, \
                   DEFAULT_FALLBACK_EMBEDDINGS_MODEL, DEFAULT_FALLBACK_TTS_MODEL, \
                   DEFAULT_FALLBACK_STT_MODEL (empty disables), MODELS_TTL_SECONDS, \
                   MODELS_FETCH_TIMEOUT_SECONDS, MODELS_MISS_REFRESH_SECONDS, RUST_LOG (such as \
-                  info,proxy=debug), and UPSTREAM_AUTHORIZATION: the Authorization header of \
-                  upstream requests, in place of the client's."
+                  info,proxy=debug), UPSTREAM_AUTHORIZATION: the Authorization header of upstream \
+                  requests, in place of the client's, and SSL_CERT_FILE and SSL_CERT_DIR: the CA \
+                  certificates to trust, such as a private CA's, in place of the system's.\n\n\
+                  SIGTERM and Ctrl-C drain and stop; SIGHUP refreshes the catalog."
 )]
 struct Cli {
     /// Address to listen on; port 0 selects a free port.
@@ -36,6 +39,11 @@ struct Cli {
         default_value = "127.0.0.1:8080"
     )]
     listen: String,
+
+    /// Address for /metrics, /health/models and the details of /health, which are
+    /// then only there [default: the address to listen on].
+    #[arg(long, env = "ADMIN_LISTEN_ADDR", value_name = "HOST:PORT")]
+    admin_listen: Option<String>,
 
     /// Server to forward to; its path is prepended to each request's path
     /// [default: the demo upstream].
@@ -197,6 +205,7 @@ struct Cli {
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) listen: String,
+    pub(crate) admin_listen: Option<String>,
     /// `None`: the demo upstream.
     pub(crate) upstream: Option<Uri>,
     /// Replaces the client's `Authorization`.
@@ -227,6 +236,7 @@ impl Settings {
     pub(crate) fn from_args_and_env() -> Result<Self, String> {
         for variable in [
             "LISTEN_ADDR",
+            "ADMIN_LISTEN_ADDR",
             "UPSTREAM_URL",
             "ACTIVE_MODELS_URL",
             "LOG_FORMAT",
@@ -236,8 +246,10 @@ impl Settings {
             }
         }
         let cli = Cli::parse();
-        check_listen(&cli.listen)
-            .map_err(|error| format!("--listen (LISTEN_ADDR) is {:?}; {error}", cli.listen))?;
+        check_listen("--listen (LISTEN_ADDR)", &cli.listen)?;
+        if let Some(listen) = &cli.admin_listen {
+            check_listen("--admin-listen (ADMIN_LISTEN_ADDR)", listen)?;
+        }
         let upstream = cli.upstream.as_deref().map(upstream).transpose();
         let mut routing = RoutingConfigBuilder::from_env().map_err(|error| error.to_string())?;
         routing = routing
@@ -271,6 +283,7 @@ impl Settings {
             upstream: upstream.map_err(|error| format!("--upstream (UPSTREAM_URL) {error}"))?,
             authorization: authorization()?,
             listen: cli.listen,
+            admin_listen: cli.admin_listen,
             models_url: cli.models_url,
             max_connections: cli.max_connections,
             max_requests: cli.max_requests,
@@ -289,15 +302,15 @@ impl Settings {
     }
 }
 
-fn check_listen(listen: &str) -> Result<(), &'static str> {
+fn check_listen(setting: &str, listen: &str) -> Result<(), String> {
     let host_and_port = listen.rsplit_once(':');
     let is_valid = listen.parse::<SocketAddr>().is_ok()
         || host_and_port.is_some_and(|(host, port)| {
             !host.is_empty() && !host.contains(':') && port.parse::<u16>().is_ok()
         });
-    is_valid
-        .then_some(())
-        .ok_or("it must be an address and a port, such as 127.0.0.1:8080")
+    is_valid.then_some(()).ok_or_else(|| {
+        format!("{setting} is {listen:?}; it must be an address and a port, such as 127.0.0.1:8080")
+    })
 }
 
 fn upstream(url: &str) -> Result<Uri, &'static str> {

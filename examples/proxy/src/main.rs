@@ -30,6 +30,7 @@ mod upstream;
 mod workers;
 
 use std::{
+    future::pending,
     io::{self, Write},
     process::ExitCode,
     sync::Arc,
@@ -50,7 +51,7 @@ use crate::{
     forward::Forward,
     log::Log,
     server::Limits,
-    signals::ShutdownSignals,
+    signals::{Hangup, ShutdownSignals},
     tasks::TaskGauge,
     upstream::Connector,
 };
@@ -93,10 +94,12 @@ fn main() -> ExitCode {
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(settings: Settings, log: &Log) -> Result<(), BoxError> {
-    let listener = TcpListener::bind(&settings.listen)
-        .await
-        .map_err(|error| format!("cannot listen on {} (--listen): {error}", settings.listen))?;
+    let listener = bind(&settings.listen, "--listen").await?;
     let address = listener.local_addr()?;
+    let admin_listener = match &settings.admin_listen {
+        Some(listen) => Some(bind(listen, "--admin-listen").await?),
+        None => None,
+    };
 
     let is_demo = settings.upstream.is_none();
     let mut routing = settings.routing.response_headers(true);
@@ -146,9 +149,9 @@ async fn run(settings: Settings, log: &Log) -> Result<(), BoxError> {
                 settings.authorization.clone(),
                 settings.timeouts,
             )?;
-            let admin = Arc::clone(&admin);
             let app = Arc::new(App::new(
-                admin,
+                Arc::clone(&admin),
+                admin_listener.is_some(),
                 &layer,
                 forward,
                 settings.client_idle_timeout,
@@ -165,15 +168,50 @@ async fn run(settings: Settings, log: &Log) -> Result<(), BoxError> {
         write_timeout: settings.client_write_timeout,
         drain_timeout: settings.drain_timeout,
     };
-    let signals = ShutdownSignals::new()?;
-    // So that the first requests need not wait. Errors are logged.
-    tokio::spawn(async move { registry.refresh().await });
+    let mut signals = ShutdownSignals::new()?;
+    let mut hangup = Hangup::new()?;
+    tokio::spawn(async move {
+        loop {
+            // At first, so that the first requests need not wait. Errors are logged.
+            let _ = registry.refresh().await;
+            hangup.recv().await;
+            tracing::info!("refreshing the catalog after SIGHUP");
+        }
+    });
     print_line(&format!("listening on http://{address}"));
+    if let Some(listener) = &admin_listener {
+        print_line(&format!("admin on http://{}", listener.local_addr()?));
+    }
     if is_demo {
         log.print(&Instructions { address });
     }
-    server::serve(listener, &workers, signals, limits).await;
+    let admin = serve_admin(admin_listener, admin, limits);
+    tokio::select! {
+        () = server::serve(listener, &workers, async || signals.recv().await, limits) => {}
+        // It serves during the drain, too.
+        () = admin => {}
+    }
     Ok(())
+}
+
+async fn bind(listen: &str, flag: &str) -> Result<TcpListener, String> {
+    let listener = TcpListener::bind(listen).await;
+    listener.map_err(|error| format!("cannot listen on {listen} ({flag}): {error}"))
+}
+
+/// Serves the admin listener, if there is one. Never ends.
+async fn serve_admin(listener: Option<TcpListener>, admin: Arc<AdminRoutes>, limits: Limits) {
+    let Some(listener) = listener else {
+        return pending().await;
+    };
+    let handler = move |request, _client| {
+        let admin = Arc::clone(&admin);
+        request_context::handle(request, async move |request| {
+            admin.handle_all(request).await
+        })
+    };
+    let workers = [(Handle::current(), handler)];
+    server::serve(listener, &workers, pending, limits).await;
 }
 
 fn install_metrics() -> Result<PrometheusHandle, BuildError> {

@@ -31,7 +31,7 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tower_model_routing::BoxError;
 
-use crate::{coalesce::CoalescingWriter, headers::ClientIp, signals::ShutdownSignals};
+use crate::{coalesce::CoalescingWriter, headers::ClientIp};
 
 /// The largest request head of HTTP/1, and the limit of hyper's buffers.
 const MAX_HTTP1_HEAD_BYTES: usize = 128 * 1024;
@@ -57,12 +57,12 @@ pub(crate) struct Limits {
     pub(crate) drain_timeout: Duration,
 }
 
-/// Serves connections on the workers, round-robin, until the first signal. Then drains the
-/// in-flight requests, until the timeout or the second signal.
+/// Serves connections on the workers, round-robin, until `shutdown` ends. Then drains the
+/// in-flight requests, until the timeout or until `shutdown` ends again.
 pub(crate) async fn serve<H, F, B>(
     listener: TcpListener,
     workers: &[(Handle, H)],
-    mut signals: ShutdownSignals,
+    mut shutdown: impl AsyncFnMut(),
     limits: Limits,
 ) where
     H: Fn(Request<Incoming>, ClientIp) -> F + Clone + Send + Sync + 'static,
@@ -95,7 +95,7 @@ pub(crate) async fn serve<H, F, B>(
         };
         tokio::select! {
             biased;
-            () = signals.recv() => break,
+            () = shutdown() => break,
             (permit, accepted) = accept => match accepted {
                 Ok((stream, client)) => start(stream.into_std(), client, permit),
                 Err(error) => {
@@ -121,7 +121,7 @@ pub(crate) async fn serve<H, F, B>(
         () = sleep(limits.drain_timeout) => {
             tracing::warn!("drain timeout: aborting the requests in flight");
         }
-        () = signals.recv() => {
+        () = shutdown() => {
             tracing::warn!("second signal: aborting the requests in flight");
         }
     }

@@ -57,6 +57,7 @@ async fn errors_name_the_variable_or_the_flag() {
     }
     for (flag, value) in [
         ("--listen", "nowhere"),
+        ("--admin-listen", "nowhere"),
         ("--upstream", "nowhere"),
         ("--models-url", "nowhere"),
         ("--upstream-connect-timeout", "0"),
@@ -116,10 +117,21 @@ async fn help_lists_settings_without_values() {
         "UPSTREAM_URL",
         "ACTIVE_MODELS_URL",
         "MODELS_TTL_SECONDS",
+        "SSL_CERT_FILE",
     ] {
         assert!(output.stdout.contains(setting), "{setting}");
     }
     assert!(!output.stdout.contains("secret"));
+}
+
+#[tokio::test]
+async fn version_is_that_of_the_package() {
+    let output = run(proxy().arg("--version")).await;
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(
+        output.stdout,
+        concat!("proxy ", env!("CARGO_PKG_VERSION"), "\n")
+    );
 }
 
 #[tokio::test]
