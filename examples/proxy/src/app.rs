@@ -14,11 +14,13 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, ServiceExt};
+use tower_http::cors::CorsLayer;
 use tower_model_routing::{BoxError, ModelRouting, ModelRoutingLayer};
 
 use crate::{
     admin::{AdminRoutes, Route},
     body::{self, Body},
+    cors,
     forward::Forward,
     headers::{self, ClientIp},
     request_context, response,
@@ -28,6 +30,7 @@ use crate::{
 pub(crate) struct App {
     admin: Arc<AdminRoutes>,
     has_admin_listener: bool,
+    cors: Option<CorsLayer>,
     routing: ModelRouting<Forward>,
     client_idle_timeout: Duration,
     /// A permit for each request in flight, shared by the workers.
@@ -38,6 +41,7 @@ impl App {
     pub(crate) fn new(
         admin: Arc<AdminRoutes>,
         has_admin_listener: bool,
+        cors: Option<CorsLayer>,
         routing: &ModelRoutingLayer,
         forward: Forward,
         client_idle_timeout: Duration,
@@ -46,6 +50,7 @@ impl App {
         Self {
             admin,
             has_admin_listener,
+            cors,
             routing: routing.layer(forward),
             client_idle_timeout,
             requests,
@@ -58,7 +63,13 @@ impl App {
         request: Request<Incoming>,
         client: ClientIp,
     ) -> impl Future<Output = Response<Body>> + Send {
-        request_context::handle(request, |request| self.route(request, client))
+        request_context::handle(request, |request| {
+            cors::handle(self.cors.clone(), request, move |request| {
+                let this = Arc::clone(&self);
+                let client = client.clone();
+                request_context::catch_panics(|| this.route(request, client))
+            })
+        })
     }
 
     /// The future is boxed, because the outer futures move it.
@@ -75,6 +86,11 @@ impl App {
             return Box::pin(async move { self.admin.handle(route, request).await });
         }
         let Ok(permit) = Arc::clone(&self.requests).try_acquire_owned() else {
+            // Drains it.
+            drop(body::from_client(
+                request.into_body(),
+                self.client_idle_timeout,
+            ));
             return Box::pin(ready(response::overloaded()));
         };
         let (mut head, body) = request.into_parts();

@@ -105,6 +105,16 @@ struct Cli {
     #[arg(long, value_name = "NAME")]
     name_header: Option<HeaderName>,
 
+    /// Origin whose pages may read responses in browsers, such as
+    /// https://app.example.com, or * for all [default: the upstream decides].
+    #[arg(
+        long,
+        env = "CORS_ORIGIN",
+        value_name = "ORIGIN",
+        value_parser = cors_origin
+    )]
+    cors_origin: Option<HeaderValue>,
+
     /// Maximum bytes held of one request until its model is known; larger
     /// requests get 413.
     #[arg(
@@ -212,6 +222,8 @@ pub(crate) struct Settings {
     pub(crate) authorization: Option<HeaderValue>,
     /// `None`: the demo registry in the demo, else the layer's default.
     pub(crate) models_url: Option<String>,
+    /// `*` or an origin.
+    pub(crate) cors_origin: Option<HeaderValue>,
     pub(crate) max_connections: usize,
     pub(crate) max_requests: usize,
     pub(crate) connect_timeout: Duration,
@@ -285,6 +297,7 @@ impl Settings {
             listen: cli.listen,
             admin_listen: cli.admin_listen,
             models_url: cli.models_url,
+            cors_origin: cli.cors_origin,
             max_connections: cli.max_connections,
             max_requests: cli.max_requests,
             connect_timeout: cli.upstream_connect_timeout,
@@ -347,6 +360,22 @@ fn without_default_port(uri: Uri) -> Option<Uri> {
     let mut parts = uri.into_parts();
     parts.authority = Some(authority);
     Uri::from_parts(parts).ok()
+}
+
+fn cors_origin(text: &str) -> Result<HeaderValue, &'static str> {
+    const ERROR: &str =
+        "it (or CORS_ORIGIN) must be * or an origin, such as https://app.example.com";
+
+    // Serialised as browsers do, so that it can be equal to theirs.
+    let is_origin = || {
+        let uri: Uri = text.parse().ok()?;
+        let origin = format!("{}://{}", uri.scheme_str()?, uri.authority()?);
+        (origin == text && !text.contains('@')).then_some(())
+    };
+    if text != "*" && is_origin().is_none() {
+        return Err(ERROR);
+    }
+    HeaderValue::from_str(text).map_err(|_| ERROR)
 }
 
 fn count(text: &str) -> Result<usize, String> {

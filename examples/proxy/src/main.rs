@@ -14,6 +14,7 @@ mod body;
 mod cache_stats;
 mod cli;
 mod coalesce;
+mod cors;
 mod demo;
 mod error;
 mod forward;
@@ -152,6 +153,7 @@ async fn run(settings: Settings, log: &Log) -> Result<(), BoxError> {
             let app = Arc::new(App::new(
                 Arc::clone(&admin),
                 admin_listener.is_some(),
+                settings.cors_origin.clone().map(cors::layer),
                 &layer,
                 forward,
                 settings.client_idle_timeout,
@@ -206,8 +208,8 @@ async fn serve_admin(listener: Option<TcpListener>, admin: Arc<AdminRoutes>, lim
     };
     let handler = move |request, _client| {
         let admin = Arc::clone(&admin);
-        request_context::handle(request, async move |request| {
-            admin.handle_all(request).await
+        request_context::handle(request, |request| {
+            request_context::catch_panics(async move || admin.handle_all(request).await)
         })
     };
     let workers = [(Handle::current(), handler)];

@@ -26,10 +26,7 @@ where
     let span = span(&request, &id);
     let handled = async move {
         let start = tracing::enabled!(Level::DEBUG).then(Instant::now);
-        let handled = AssertUnwindSafe(async { handler(request).await }).catch_unwind();
-        let mut response = handled
-            .await
-            .unwrap_or_else(|_panic| response::internal_error());
+        let mut response = handler(request).await;
         response.headers_mut().entry(REQUEST_ID).or_insert(id);
         tracing::debug!(
             status = response.status().as_u16(),
@@ -39,6 +36,15 @@ where
         response
     };
     handled.instrument(span)
+}
+
+/// Returns the response of `handler`, or an error response if it panics.
+pub(crate) fn catch_panics<F>(handler: impl FnOnce() -> F) -> impl Future<Output = Response<Body>>
+where
+    F: Future<Output = Response<Body>>,
+{
+    let handled = AssertUnwindSafe(async { handler().await }).catch_unwind();
+    handled.map(|response| response.unwrap_or_else(|_panic| response::internal_error()))
 }
 
 /// Returns the request's ID, after replacing an unusable one.
@@ -107,8 +113,9 @@ mod tests {
 
     #[tokio::test]
     async fn panics_become_errors_with_request_id() {
-        let later = handle(Request::new(()), panics_later).await;
-        let at_once = handle(Request::new(()), panics_at_once).await;
+        let later = handle(Request::new(()), |it| catch_panics(|| panics_later(it)));
+        let at_once = handle(Request::new(()), |it| catch_panics(|| panics_at_once(it)));
+        let (later, at_once) = (later.await, at_once.await);
         for response in [later, at_once] {
             assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
             assert_eq!(response.headers()["content-type"], "application/json");

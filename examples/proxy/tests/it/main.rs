@@ -1,6 +1,7 @@
 //! The proxy as a process, between clients, an upstream and a registry on real sockets.
 
 mod admin;
+mod cors;
 mod demo;
 mod encodings;
 mod failures;
