@@ -17,7 +17,9 @@ use tokio::{
 use crate::client::TIMEOUT;
 
 /// The variables that the proxy reads.
-const VARIABLES: [&str; 25] = [
+const VARIABLES: [&str; 27] = [
+    "ADMIN_LISTEN_ADDR",
+    "CORS_ORIGIN",
     "LISTEN_ADDR",
     "LOG_FORMAT",
     "UPSTREAM_AUTHORIZATION",
@@ -49,7 +51,7 @@ const VARIABLES: [&str; 25] = [
 pub struct Process {
     child: Child,
     address: SocketAddr,
-    stdout: Lines<BufReader<ChildStdout>>,
+    stdout: Option<Lines<BufReader<ChildStdout>>>,
     stderr: watch::Receiver<Arc<Mutex<String>>>,
 }
 
@@ -87,12 +89,14 @@ pub async fn run(command: &mut Command) -> Output {
 }
 
 impl Process {
-    /// Starts a server and waits until it prints its address.
+    /// Starts a server and waits until it prints its address. Its log is empty if `command` has
+    /// another stderr.
     pub async fn start(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
-        let mut stderr = child.stderr.take().unwrap();
+        let stderr = child.stderr.take();
         let (changes, log) = watch::channel(Arc::new(Mutex::new(String::new())));
         tokio::spawn(async move {
+            let Some(mut stderr) = stderr else { return };
             let mut buffer = [0; 4096];
             while let Ok(count @ 1..) = stderr.read(&mut buffer).await {
                 let text = String::from_utf8_lossy(&buffer[..count]);
@@ -112,7 +116,7 @@ impl Process {
         Self {
             address: address.parse().unwrap(),
             child,
-            stdout,
+            stdout: Some(stdout),
             stderr: log,
         }
     }
@@ -123,6 +127,18 @@ impl Process {
 
     pub fn id(&self) -> u32 {
         self.child.id().unwrap()
+    }
+
+    /// Returns the next line on stdout.
+    pub async fn next_line(&mut self) -> String {
+        let line = self.stdout.as_mut().unwrap().next_line();
+        let line = timeout(TIMEOUT, line).await.expect("a line in time");
+        line.unwrap().unwrap()
+    }
+
+    /// Closes the reading end of stdout.
+    pub fn close_stdout(&mut self) {
+        self.stdout = None;
     }
 
     /// Returns the output on stderr so far.
@@ -171,9 +187,11 @@ impl Process {
         let status = timeout(TIMEOUT, self.child.wait()).await;
         let status = status.expect("the end of the process in time").unwrap();
         let mut stdout = String::new();
-        while let Some(line) = self.stdout.next_line().await.unwrap() {
-            stdout += &line;
-            stdout.push('\n');
+        if let Some(mut lines) = self.stdout.take() {
+            while let Some(line) = lines.next_line().await.unwrap() {
+                stdout += &line;
+                stdout.push('\n');
+            }
         }
         while self.stderr.changed().await.is_ok() {}
         Output {

@@ -14,7 +14,7 @@ use tower_model_routing::{
     registry::{Catalog, Registry, RegistryHealth, RegistryStats},
 };
 
-use crate::{body::Body, cache_stats, response, tasks::TaskGauge};
+use crate::{body::Body, cache_stats, log::DroppedLines, response, tasks::TaskGauge};
 
 /// How long a health response waits for a catalog that is being fetched.
 const MAX_CATALOG_WAIT: Duration = Duration::from_secs(2);
@@ -25,6 +25,8 @@ pub(crate) enum Route {
     /// All models, or one of them.
     Models,
     Health,
+    /// The status of [`Route::Health`] only.
+    Status,
     ModelsHealth,
     Metrics,
 }
@@ -46,7 +48,19 @@ impl Route {
             _ => None,
         }
     }
+
+    /// Returns this route as it is beside an admin listener, or `None` if it is only there.
+    pub(crate) fn public(self) -> Option<Self> {
+        match self {
+            Self::Models => Some(Self::Models),
+            Self::Health | Self::Status => Some(Self::Status),
+            Self::ModelsHealth | Self::Metrics => None,
+        }
+    }
 }
+
+/// The names that `/health/models` lists at most.
+const MAX_LISTED_NAMES: usize = 1000;
 
 /// Handles the admin routes.
 #[derive(Debug)]
@@ -56,6 +70,7 @@ pub(crate) struct AdminRoutes {
     fallbacks: Fallbacks,
     metrics: PrometheusHandle,
     tasks: TaskGauge,
+    dropped_lines: DroppedLines,
 }
 
 /// The configured fallback models.
@@ -92,6 +107,7 @@ impl AdminRoutes {
         fallbacks: Fallbacks,
         metrics: PrometheusHandle,
         tasks: TaskGauge,
+        dropped_lines: DroppedLines,
     ) -> Self {
         Self {
             models: layer.model_list(),
@@ -99,6 +115,20 @@ impl AdminRoutes {
             fallbacks,
             metrics,
             tasks,
+            dropped_lines,
+        }
+    }
+
+    /// Handles a request to the admin listener.
+    pub(crate) async fn handle_all(&self, request: Request<Incoming>) -> Response<Body> {
+        match Route::new(request.method(), request.uri().path()) {
+            Some(route) => self.handle(route, request).await,
+            None => response::error(
+                request.uri().path(),
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "This is the admin listener of the gateway, which has no such page.",
+            ),
         }
     }
 
@@ -112,6 +142,7 @@ impl AdminRoutes {
             Route::ModelsHealth => self.health(|stats| self.details(stats)).await,
             Route::Metrics => self.metrics(),
             Route::Health => self.health(|stats| self.overview(stats)).await,
+            Route::Status => self.health(status).await,
         }
     }
 
@@ -122,6 +153,7 @@ impl AdminRoutes {
     fn metrics(&self) -> Response<Body> {
         self.layer.record_gauges();
         self.tasks.record();
+        self.dropped_lines.record();
         let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         let mut response = Response::new(response::boxed(Full::from(self.metrics.render())));
         response.headers_mut().insert(header::CONTENT_TYPE, text);
@@ -206,6 +238,11 @@ impl AdminRoutes {
     }
 }
 
+fn status(stats: &RegistryStats) -> Value {
+    json!({ "status": stats.health().as_str() })
+}
+
 fn names(catalog: &Catalog) -> Vec<&str> {
-    catalog.named_entries().map(|entry| entry.name()).collect()
+    let entries = catalog.named_entries().take(MAX_LISTED_NAMES);
+    entries.map(|entry| entry.name()).collect()
 }

@@ -6,41 +6,56 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use http::{Request, Response};
+use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, ServiceExt};
-use tower_model_routing::{ModelRouting, ModelRoutingLayer};
+use tower_http::cors::CorsLayer;
+use tower_model_routing::{BoxError, ModelRouting, ModelRoutingLayer};
 
 use crate::{
     admin::{AdminRoutes, Route},
     body::{self, Body},
     compression::{self, Compressed},
+    cors,
     forward::Forward,
     headers::{self, ClientIp},
-    request_context, validate,
+    request_context, response, validate,
 };
 
 /// The service of one worker.
 pub(crate) struct App {
     admin: Arc<AdminRoutes>,
+    has_admin_listener: bool,
+    cors: Option<CorsLayer>,
     routing: Compressed<ModelRouting<Forward>>,
     client_idle_timeout: Duration,
+    /// A permit for each request in flight, shared by the workers.
+    requests: Arc<Semaphore>,
 }
 
 impl App {
     pub(crate) fn new(
         admin: Arc<AdminRoutes>,
+        has_admin_listener: bool,
+        cors: Option<CorsLayer>,
         routing: &ModelRoutingLayer,
         forward: Forward,
         client_idle_timeout: Duration,
+        requests: Arc<Semaphore>,
     ) -> Self {
         Self {
             admin,
+            has_admin_listener,
+            cors,
             // Responses are compressed after the layer has read them.
             routing: compression::layer().layer(routing.layer(forward)),
             client_idle_timeout,
+            requests,
         }
     }
 
@@ -50,7 +65,14 @@ impl App {
         request: Request<Incoming>,
         client: ClientIp,
     ) -> impl Future<Output = Response<Body>> + Send {
-        request_context::handle(request, |request| self.route(request, client))
+        request_context::handle(request, |request| {
+            cors::handle(self.cors.clone(), request, move |request| {
+                let this = Arc::clone(&self);
+                let client = client.clone();
+                let uri = request.uri().clone();
+                request_context::catch_panics(uri, || this.route(request, client))
+            })
+        })
     }
 
     /// The future is boxed, because the outer futures move it.
@@ -67,14 +89,39 @@ impl App {
             ));
             return Box::pin(ready(response));
         }
-        if let Some(route) = Route::new(request.method(), request.uri().path()) {
+        let mut route = Route::new(request.method(), request.uri().path());
+        if self.has_admin_listener {
+            route = route.and_then(Route::public);
+        }
+        if let Some(route) = route {
             return Box::pin(async move { self.admin.handle(route, request).await });
         }
+        let Ok(permit) = Arc::clone(&self.requests).try_acquire_owned() else {
+            let response = response::overloaded(request.uri().path());
+            // Drains it.
+            drop(body::from_client(
+                request.into_body(),
+                self.client_idle_timeout,
+            ));
+            return Box::pin(ready(response));
+        };
         let (mut head, body) = request.into_parts();
         headers::prepare_request(&mut head, client);
         let body = body::from_client(body, self.client_idle_timeout);
         let request = Request::from_parts(head, body);
         let response = self.routing.clone().oneshot(request);
-        Box::pin(response.map(|Ok(response)| response.map(BodyExt::boxed_unsync)))
+        Box::pin(response.map(|Ok(response)| response.map(|body| until_end(permit, body))))
     }
+}
+
+/// Keeps the permit until the body is dropped.
+fn until_end<B>(permit: OwnedSemaphorePermit, body: B) -> Body
+where
+    B: HttpBody<Data = Bytes, Error = BoxError> + Send + 'static,
+{
+    body.map_err(move |error| {
+        let _ = &permit;
+        error
+    })
+    .boxed_unsync()
 }

@@ -4,6 +4,7 @@ use std::{env, net::SocketAddr, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use http::{HeaderName, HeaderValue, Uri};
+use tokio::sync::Semaphore;
 use tower_model_routing::{
     ConfigError, Endpoint, MissingModel, ResponseModel, RoutingConfig, RoutingConfigBuilder,
     UnknownModel, registry::ReqwestSource,
@@ -19,12 +20,15 @@ use crate::{forward::Timeouts, log};
 #[derive(Debug, Parser)]
 #[command(
     name = "proxy",
+    version,
     after_help = "More settings come from the environment: DEFAULT_FALLBACK_MODEL, \
                   DEFAULT_FALLBACK_EMBEDDINGS_MODEL, DEFAULT_FALLBACK_TTS_MODEL, \
                   DEFAULT_FALLBACK_STT_MODEL (empty disables), MODELS_TTL_SECONDS, \
                   MODELS_FETCH_TIMEOUT_SECONDS, MODELS_MISS_REFRESH_SECONDS, RUST_LOG (such as \
-                  info,proxy=debug), and UPSTREAM_AUTHORIZATION: the Authorization header of \
-                  upstream requests, in place of the client's."
+                  info,proxy=debug), UPSTREAM_AUTHORIZATION: the Authorization header of upstream \
+                  requests, in place of the client's, and SSL_CERT_FILE and SSL_CERT_DIR: the CA \
+                  certificates to trust, such as a private CA's, in place of the system's.\n\n\
+                  SIGTERM and Ctrl-C drain and stop; SIGHUP refreshes the catalog."
 )]
 struct Cli {
     /// Address to listen on; port 0 selects a free port.
@@ -35,6 +39,11 @@ struct Cli {
         default_value = "127.0.0.1:8080"
     )]
     listen: String,
+
+    /// Address for /metrics, /health/models and the details of /health, which are
+    /// then only there [default: the address to listen on].
+    #[arg(long, env = "ADMIN_LISTEN_ADDR", value_name = "HOST:PORT")]
+    admin_listen: Option<String>,
 
     /// Server to forward to; its path is prepended to each request's path
     /// [default: the demo upstream].
@@ -96,6 +105,16 @@ struct Cli {
     #[arg(long, value_name = "NAME")]
     name_header: Option<HeaderName>,
 
+    /// Origin whose pages may read responses in browsers, such as
+    /// https://app.example.com, or * for all [default: the upstream decides].
+    #[arg(
+        long,
+        env = "CORS_ORIGIN",
+        value_name = "ORIGIN",
+        value_parser = cors_origin
+    )]
+    cors_origin: Option<HeaderValue>,
+
     /// Maximum bytes held of one request until its model is known; larger
     /// requests get 413.
     #[arg(
@@ -116,6 +135,24 @@ struct Cli {
         value_parser = |text: &str| bytes(text, "MAX_TOTAL_HELD_BYTES")
     )]
     max_total_held_bytes: usize,
+
+    /// Maximum connections of clients; further ones wait.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value = "16384",
+        value_parser = count
+    )]
+    max_connections: usize,
+
+    /// Maximum requests in flight; further ones get 503.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value = "16384",
+        value_parser = count
+    )]
+    max_requests: usize,
 
     /// Timeout until a request's model is known, unless the body arrives at 16
     /// KiB per second or more; slower requests get 408.
@@ -178,12 +215,17 @@ struct Cli {
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) listen: String,
+    pub(crate) admin_listen: Option<String>,
     /// `None`: the demo upstream.
     pub(crate) upstream: Option<Uri>,
     /// Replaces the client's `Authorization`.
     pub(crate) authorization: Option<HeaderValue>,
     /// `None`: the demo registry in the demo, else the layer's default.
     pub(crate) models_url: Option<String>,
+    /// `*` or an origin.
+    pub(crate) cors_origin: Option<HeaderValue>,
+    pub(crate) max_connections: usize,
+    pub(crate) max_requests: usize,
     pub(crate) connect_timeout: Duration,
     pub(crate) timeouts: Timeouts,
     pub(crate) client_header_timeout: Duration,
@@ -206,6 +248,7 @@ impl Settings {
     pub(crate) fn from_args_and_env() -> Result<Self, String> {
         for variable in [
             "LISTEN_ADDR",
+            "ADMIN_LISTEN_ADDR",
             "UPSTREAM_URL",
             "ACTIVE_MODELS_URL",
             "LOG_FORMAT",
@@ -215,8 +258,10 @@ impl Settings {
             }
         }
         let cli = Cli::parse();
-        check_listen(&cli.listen)
-            .map_err(|error| format!("--listen (LISTEN_ADDR) is {:?}; {error}", cli.listen))?;
+        check_listen("--listen (LISTEN_ADDR)", &cli.listen)?;
+        if let Some(listen) = &cli.admin_listen {
+            check_listen("--admin-listen (ADMIN_LISTEN_ADDR)", listen)?;
+        }
         let upstream = cli.upstream.as_deref().map(upstream).transpose();
         let mut routing = RoutingConfigBuilder::from_env().map_err(|error| error.to_string())?;
         routing = routing
@@ -250,7 +295,11 @@ impl Settings {
             upstream: upstream.map_err(|error| format!("--upstream (UPSTREAM_URL) {error}"))?,
             authorization: authorization()?,
             listen: cli.listen,
+            admin_listen: cli.admin_listen,
             models_url: cli.models_url,
+            cors_origin: cli.cors_origin,
+            max_connections: cli.max_connections,
+            max_requests: cli.max_requests,
             connect_timeout: cli.upstream_connect_timeout,
             timeouts: Timeouts {
                 first_byte: cli.upstream_first_byte_timeout,
@@ -266,15 +315,15 @@ impl Settings {
     }
 }
 
-fn check_listen(listen: &str) -> Result<(), &'static str> {
+fn check_listen(setting: &str, listen: &str) -> Result<(), String> {
     let host_and_port = listen.rsplit_once(':');
     let is_valid = listen.parse::<SocketAddr>().is_ok()
         || host_and_port.is_some_and(|(host, port)| {
             !host.is_empty() && !host.contains(':') && port.parse::<u16>().is_ok()
         });
-    is_valid
-        .then_some(())
-        .ok_or("it must be an address and a port, such as 127.0.0.1:8080")
+    is_valid.then_some(()).ok_or_else(|| {
+        format!("{setting} is {listen:?}; it must be an address and a port, such as 127.0.0.1:8080")
+    })
 }
 
 fn upstream(url: &str) -> Result<Uri, &'static str> {
@@ -311,6 +360,29 @@ fn without_default_port(uri: Uri) -> Option<Uri> {
     let mut parts = uri.into_parts();
     parts.authority = Some(authority);
     Uri::from_parts(parts).ok()
+}
+
+fn cors_origin(text: &str) -> Result<HeaderValue, &'static str> {
+    const ERROR: &str =
+        "it (or CORS_ORIGIN) must be * or an origin, such as https://app.example.com";
+
+    // Serialised as browsers do, so that it can be equal to theirs.
+    let is_origin = || {
+        let uri: Uri = text.parse().ok()?;
+        let origin = format!("{}://{}", uri.scheme_str()?, uri.authority()?);
+        (origin == text && !text.contains('@')).then_some(())
+    };
+    if text != "*" && is_origin().is_none() {
+        return Err(ERROR);
+    }
+    HeaderValue::from_str(text).map_err(|_| ERROR)
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if (1..=Semaphore::MAX_PERMITS).contains(&count) => Ok(count),
+        _ => Err("it must be a number from 1, such as 1000".to_owned()),
+    }
 }
 
 fn bytes(text: &str, variable: &str) -> Result<usize, String> {

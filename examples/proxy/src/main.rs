@@ -15,6 +15,7 @@ mod cache_stats;
 mod cli;
 mod coalesce;
 mod compression;
+mod cors;
 mod demo;
 mod error;
 mod forward;
@@ -33,6 +34,7 @@ mod validate;
 mod workers;
 
 use std::{
+    future::pending,
     io::{self, Write},
     process::ExitCode,
     sync::Arc,
@@ -41,7 +43,7 @@ use std::{
 
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use mimalloc::MiMalloc;
-use tokio::{net::TcpListener, runtime::Handle, time::interval};
+use tokio::{net::TcpListener, runtime::Handle, sync::Semaphore, time::interval};
 use tower_model_routing::{BoxError, ModelRoutingLayer};
 
 use crate::{
@@ -51,8 +53,9 @@ use crate::{
     demo::Instructions,
     error::ErrorChain,
     forward::Forward,
+    log::Log,
     server::Limits,
-    signals::ShutdownSignals,
+    signals::{Hangup, ShutdownSignals},
     tasks::TaskGauge,
     upstream::Connector,
 };
@@ -73,31 +76,34 @@ fn main() -> ExitCode {
     let _ = rustix::thread::disable_transparent_huge_pages(true);
 
     let settings = Settings::from_args_and_env().and_then(|settings| {
-        log::init(settings.log_format)?;
-        Ok(settings)
+        let log = Log::init(settings.log_format)?;
+        Ok((settings, log))
     });
-    let settings = match settings {
+    let (settings, log) = match settings {
         Ok(settings) => settings,
         Err(message) => {
-            eprintln!("error: {message}");
+            // Ignores errors: stderr may be closed.
+            let _ = writeln!(io::stderr(), "error: {message}");
             return ExitCode::from(2);
         }
     };
-    match run(settings) {
+    match run(settings, &log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", ErrorChain(&*error));
+            log.print(&format_args!("error: {}\n", ErrorChain(&*error)));
             ExitCode::FAILURE
         }
     }
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn run(settings: Settings) -> Result<(), BoxError> {
-    let listener = TcpListener::bind(&settings.listen)
-        .await
-        .map_err(|error| format!("cannot listen on {} (--listen): {error}", settings.listen))?;
+async fn run(settings: Settings, log: &Log) -> Result<(), BoxError> {
+    let listener = bind(&settings.listen, "--listen").await?;
     let address = listener.local_addr()?;
+    let admin_listener = match &settings.admin_listen {
+        Some(listen) => Some(bind(listen, "--admin-listen").await?),
+        None => None,
+    };
 
     let is_demo = settings.upstream.is_none();
     let mut routing = settings.routing.response_headers(true);
@@ -127,8 +133,16 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
     let registry = layer.registry().clone();
     let runtimes = workers::spawn()?;
     let tasks = TaskGauge::new([&[Handle::current()], &*runtimes].concat());
-    let admin = Arc::new(AdminRoutes::new(layer.clone(), fallbacks, metrics, tasks));
+    let dropped_lines = log.dropped_lines();
+    let admin = Arc::new(AdminRoutes::new(
+        layer.clone(),
+        fallbacks,
+        metrics,
+        tasks,
+        dropped_lines,
+    ));
     tracing::info!(%upstream, registry = registry.location(), "starting");
+    let requests = Arc::new(Semaphore::new(settings.max_requests));
     let connector = Connector::new(&upstream, settings.connect_timeout)?;
     let workers = runtimes
         .into_iter()
@@ -139,12 +153,14 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
                 settings.authorization.clone(),
                 settings.timeouts,
             )?;
-            let admin = Arc::clone(&admin);
             let app = Arc::new(App::new(
-                admin,
+                Arc::clone(&admin),
+                admin_listener.is_some(),
+                settings.cors_origin.clone().map(cors::layer),
                 &layer,
                 forward,
                 settings.client_idle_timeout,
+                Arc::clone(&requests),
             ));
             let handler = move |request, client| Arc::clone(&app).handle(request, client);
             Ok((runtime, handler))
@@ -152,19 +168,57 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
         .collect::<Result<Vec<_>, BoxError>>()?;
 
     let limits = Limits {
+        max_connections: settings.max_connections,
         header_timeout: settings.client_header_timeout,
         write_timeout: settings.client_write_timeout,
         drain_timeout: settings.drain_timeout,
     };
-    let signals = ShutdownSignals::new()?;
-    // So that the first requests need not wait. Errors are logged.
-    tokio::spawn(async move { registry.refresh().await });
+    let mut signals = ShutdownSignals::new()?;
+    let mut hangup = Hangup::new()?;
+    tokio::spawn(async move {
+        loop {
+            // At first, so that the first requests need not wait. Errors are logged.
+            let _ = registry.refresh().await;
+            hangup.recv().await;
+            tracing::info!("refreshing the catalog after SIGHUP");
+        }
+    });
     print_line(&format!("listening on http://{address}"));
-    if is_demo {
-        eprint!("{}", Instructions { address });
+    if let Some(listener) = &admin_listener {
+        print_line(&format!("admin on http://{}", listener.local_addr()?));
     }
-    server::serve(listener, &workers, signals, limits).await;
+    if is_demo {
+        log.print(&Instructions { address });
+    }
+    let admin = serve_admin(admin_listener, admin, limits);
+    tokio::select! {
+        () = server::serve(listener, &workers, async || signals.recv().await, limits) => {}
+        // It serves during the drain, too.
+        () = admin => {}
+    }
     Ok(())
+}
+
+async fn bind(listen: &str, flag: &str) -> Result<TcpListener, String> {
+    let listener = TcpListener::bind(listen).await;
+    listener.map_err(|error| format!("cannot listen on {listen} ({flag}): {error}"))
+}
+
+/// Serves the admin listener, if there is one. Never ends.
+async fn serve_admin(listener: Option<TcpListener>, admin: Arc<AdminRoutes>, limits: Limits) {
+    let Some(listener) = listener else {
+        return pending().await;
+    };
+    let handler = move |request, _client| {
+        let admin = Arc::clone(&admin);
+        request_context::handle(request, |request| {
+            request_context::catch_panics(request.uri().clone(), async move || {
+                admin.handle_all(request).await
+            })
+        })
+    };
+    let workers = [(Handle::current(), handler)];
+    server::serve(listener, &workers, pending, limits).await;
 }
 
 fn install_metrics() -> Result<PrometheusHandle, BuildError> {

@@ -3,7 +3,7 @@
 use std::{future::Future, panic::AssertUnwindSafe, time::Instant};
 
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header::Entry};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header::Entry};
 use tracing::{Instrument, Level, Span};
 
 use crate::{body::Body, response};
@@ -24,13 +24,9 @@ where
 {
     let id = request_id(request.headers_mut());
     let span = span(&request, &id);
-    let uri = request.uri().clone();
     let handled = async move {
         let start = tracing::enabled!(Level::DEBUG).then(Instant::now);
-        let handled = AssertUnwindSafe(async { handler(request).await }).catch_unwind();
-        let mut response = handled
-            .await
-            .unwrap_or_else(|_panic| response::internal_error(uri.path()));
+        let mut response = handler(request).await;
         response.headers_mut().entry(REQUEST_ID).or_insert(id);
         tracing::debug!(
             status = response.status().as_u16(),
@@ -40,6 +36,19 @@ where
         response
     };
     handled.instrument(span)
+}
+
+/// Returns the response of `handler`, or an error response to a request of this URI if it panics.
+pub(crate) fn catch_panics<F>(
+    uri: Uri,
+    handler: impl FnOnce() -> F,
+) -> impl Future<Output = Response<Body>>
+where
+    F: Future<Output = Response<Body>>,
+{
+    let handled = AssertUnwindSafe(async { handler().await }).catch_unwind();
+    handled
+        .map(move |response| response.unwrap_or_else(|_panic| response::internal_error(uri.path())))
 }
 
 /// Returns the request's ID, after replacing an unusable one.
@@ -72,11 +81,15 @@ fn random_id() -> HeaderValue {
 /// Returns the request's span. Its level is the highest, so that no filter separates
 /// log lines from their ID. It leaves out the query, which may contain secrets.
 fn span<A>(request: &Request<A>, id: &HeaderValue) -> Span {
+    const MAX_PATH_CHARS: usize = 1024;
+
+    let path = request.uri().path();
+    let end = path.char_indices().nth(MAX_PATH_CHARS);
     tracing::error_span!(
         "request",
         request_id = %id.to_str().unwrap_or_default(),
         method = %request.method(),
-        path = request.uri().path(),
+        path = end.map_or(path, |(end, _)| &path[..end]),
     )
 }
 
@@ -104,8 +117,13 @@ mod tests {
 
     #[tokio::test]
     async fn panics_become_errors_with_request_id() {
-        let later = handle(Request::new(()), panics_later).await;
-        let at_once = handle(Request::new(()), panics_at_once).await;
+        let later = handle(Request::new(()), |it| {
+            catch_panics(Uri::default(), || panics_later(it))
+        });
+        let at_once = handle(Request::new(()), |it| {
+            catch_panics(Uri::default(), || panics_at_once(it))
+        });
+        let (later, at_once) = (later.await, at_once.await);
         for response in [later, at_once] {
             assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
             assert_eq!(response.headers()["content-type"], "application/json");

@@ -3,7 +3,10 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
@@ -30,6 +33,19 @@ pub(crate) fn boxed(
 /// Returns an error response in the format of the API that the path belongs to.
 pub(crate) fn error(path: &str, status: StatusCode, code: &str, message: &str) -> Response<Body> {
     error_response(path, status, code, message).map(|body| boxed(Full::from(body)))
+}
+
+/// Returns the response to a request past `--max-requests`.
+pub(crate) fn overloaded(path: &str) -> Response<Body> {
+    let mut response = error(
+        path,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "overloaded",
+        "The gateway has too many requests in flight. Try again shortly.",
+    );
+    let headers = response.headers_mut();
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 /// Returns the response after a panic, whose message goes to stderr only.

@@ -25,21 +25,19 @@ use hyper_util::{
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Handle,
-    sync::watch,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::yield_now,
     time::{sleep, timeout},
 };
 use tokio_io_timeout::TimeoutStream;
 use tower_model_routing::BoxError;
 
-use crate::{
-    coalesce::CoalescingWriter, half_close::HalfCloseStream, headers::ClientIp,
-    signals::ShutdownSignals,
-};
+use crate::{coalesce::CoalescingWriter, half_close::HalfCloseStream, headers::ClientIp};
 
-/// The largest request head, and the limit of hyper's buffers for HTTP/1. With half of
-/// it, concurrent large bodies take a tenth more CPU time.
-const MAX_HEAD_BYTES: u32 = 256 * 1024;
+/// The largest request head of HTTP/1, and the limit of hyper's buffers.
+const MAX_HTTP1_HEAD_BYTES: usize = 128 * 1024;
+/// The largest request head of HTTP/2, of which a connection may have many.
+const MAX_HTTP2_HEAD_BYTES: u32 = 64 * 1024;
 /// The pause after a failed accept: there may be too many open files, and the next
 /// attempt would fail as well.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -47,9 +45,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// requests already, which still get responses.
 const IDLE_GRACE_PERIOD: Duration = Duration::from_secs(1);
 
-/// Timeouts of clients.
+/// Limits of clients.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
+    /// Further connections wait in the backlog.
+    pub(crate) max_connections: usize,
     /// For the head of a request, and between two requests.
     pub(crate) header_timeout: Duration,
     /// For a write to make progress.
@@ -58,12 +58,12 @@ pub(crate) struct Limits {
     pub(crate) drain_timeout: Duration,
 }
 
-/// Serves connections on the workers, round-robin, until the first signal. Then drains the
-/// in-flight requests, until the timeout or the second signal.
+/// Serves connections on the workers, round-robin, until `shutdown` ends. Then drains the
+/// in-flight requests, until the timeout or until `shutdown` ends again.
 pub(crate) async fn serve<H, F, B>(
     listener: TcpListener,
     workers: &[(Handle, H)],
-    mut signals: ShutdownSignals,
+    mut shutdown: impl AsyncFnMut(),
     limits: Limits,
 ) where
     H: Fn(Request<Incoming>, ClientIp) -> F + Clone + Send + Sync + 'static,
@@ -73,8 +73,9 @@ pub(crate) async fn serve<H, F, B>(
     let (close, _) = watch::channel(());
     let is_draining = Arc::new(AtomicBool::new(false));
     let protocol = protocol(limits);
+    let permits = Arc::new(Semaphore::new(limits.max_connections));
     let mut workers = workers.iter().cycle();
-    let mut start = |stream, client| {
+    let mut start = |stream, client, permit| {
         let Some((runtime, handler)) = workers.next() else {
             return;
         };
@@ -84,15 +85,20 @@ pub(crate) async fn serve<H, F, B>(
             limits,
             is_draining: Arc::clone(&is_draining),
             close: close.subscribe(),
+            _permit: permit,
         };
         runtime.spawn(connection.serve(stream, handler.clone()));
     };
     loop {
+        let accept = async {
+            let permit = Arc::clone(&permits).acquire_owned().await;
+            (permit.ok(), listener.accept().await)
+        };
         tokio::select! {
             biased;
-            () = signals.recv() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, client)) => start(stream.into_std(), client),
+            () = shutdown() => break,
+            (permit, accepted) = accept => match accepted {
+                Ok((stream, client)) => start(stream.into_std(), client, permit),
                 Err(error) => {
                     tracing::warn!(%error, "failed to accept a connection");
                     sleep(ACCEPT_PAUSE).await;
@@ -101,8 +107,8 @@ pub(crate) async fn serve<H, F, B>(
         }
     }
     is_draining.store(true, Ordering::Relaxed);
-    // Clients see connections in the backlog as established.
-    if let Err(error) = accept_backlog(listener, start) {
+    // Clients see connections in the backlog as established, even past the limit.
+    if let Err(error) = accept_backlog(listener, |stream, client| start(stream, client, None)) {
         tracing::warn!(%error, "failed to accept the connections in the backlog");
     }
     tracing::info!(connections = close.receiver_count(), "draining");
@@ -116,7 +122,7 @@ pub(crate) async fn serve<H, F, B>(
         () = sleep(limits.drain_timeout) => {
             tracing::warn!("drain timeout: aborting the requests in flight");
         }
-        () = signals.recv() => {
+        () = shutdown() => {
             tracing::warn!("second signal: aborting the requests in flight");
         }
     }
@@ -150,6 +156,7 @@ struct Connection {
     is_draining: Arc<AtomicBool>,
     /// Changes when idle connections are to be closed.
     close: watch::Receiver<()>,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Connection {
@@ -165,6 +172,7 @@ impl Connection {
             limits,
             is_draining,
             mut close,
+            _permit,
         } = self;
         // Registers the socket with this worker's runtime.
         let stream = match stream.and_then(TcpStream::from_std) {
@@ -245,13 +253,13 @@ fn protocol(limits: Limits) -> auto::Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
-        .max_buf_size(MAX_HEAD_BYTES as usize);
+        .max_buf_size(MAX_HTTP1_HEAD_BYTES);
     protocol
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20))
-        .max_header_list_size(MAX_HEAD_BYTES)
+        .max_header_list_size(MAX_HTTP2_HEAD_BYTES)
         .max_concurrent_streams(256);
     protocol
 }

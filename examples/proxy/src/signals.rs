@@ -1,4 +1,4 @@
-//! The signals that stop the process.
+//! The signals that stop the process or refresh the catalog.
 
 use std::io;
 
@@ -27,6 +27,38 @@ impl ShutdownSignals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+/// SIGHUP, which does not end the process while this exists.
+#[cfg(unix)]
+pub(crate) struct Hangup(Signal);
+
+#[cfg(unix)]
+impl Hangup {
+    pub(crate) fn new() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Waits for the next signal.
+    pub(crate) async fn recv(&mut self) {
+        self.0.recv().await;
+    }
+}
+
+/// No signal.
+#[cfg(not(unix))]
+pub(crate) struct Hangup;
+
+#[cfg(not(unix))]
+impl Hangup {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    /// Never returns.
+    pub(crate) async fn recv(&mut self) {
+        std::future::pending().await
     }
 }
 

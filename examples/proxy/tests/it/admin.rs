@@ -1,5 +1,7 @@
 //! The admin routes.
 
+use std::net::SocketAddr;
+
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncWriteExt, BufReader},
@@ -283,4 +285,68 @@ async fn metrics_have_no_text_of_clients_and_valid_lines() {
             assert!(value.parse::<f64>().is_ok(), "{line}");
         }
     }
+}
+
+/// Starts a proxy with an admin listener, and returns the listener's address.
+pub(super) async fn with_admin_listener() -> (Setup, SocketAddr) {
+    let mut setup = Setup::with(|proxy| {
+        proxy.args(["--admin-listen", "127.0.0.1:0"]);
+    })
+    .await;
+    let line = setup.proxy.next_line().await;
+    let address = line.strip_prefix("admin on http://").unwrap();
+    (setup, address.parse().unwrap())
+}
+
+#[tokio::test]
+async fn admin_listener_takes_the_internal_routes() {
+    let (setup, admin) = with_admin_listener().await;
+    let health = get(setup.address(), "/health").await;
+    assert_eq!(health.status(), 200);
+    assert_eq!(health.json(), json!({ "status": "healthy" }));
+    for path in ["/metrics", "/health/models"] {
+        assert_eq!(get(setup.address(), path).await.text(), r#"{"ok":true}"#);
+        assert_eq!(setup.upstream.request().await.target(), path);
+    }
+    let health = get(admin, "/health").await.json();
+    assert_eq!(health["model_service"]["model_count"], 11);
+    let details = get(admin, "/health/models").await.json();
+    assert_eq!(details["model_counts"]["total_models"], 11);
+    assert!(get(admin, "/metrics").await.text().contains("proxy_tasks"));
+    let chat = post(admin, CHAT, r#"{"model":"code"}"#).await;
+    assert_eq!(chat.error(), (404, "not_found".to_owned()));
+    assert!(!setup.upstream.has_request().await);
+    // The model list is public.
+    assert_eq!(get(setup.address(), "/v1/models").await.status(), 200);
+}
+
+#[tokio::test]
+async fn health_has_its_status_without_a_catalog() {
+    let registry = RegistryServer::start(Reply::status(500)).await;
+    let setup = Setup::with(|proxy| {
+        proxy.args(["--admin-listen", "127.0.0.1:0"]);
+        proxy.env("ACTIVE_MODELS_URL", registry.url());
+    })
+    .await;
+    let health = get(setup.address(), "/health").await;
+    assert_eq!(health.status(), 503);
+    assert_eq!(health.json(), json!({ "status": "unhealthy" }));
+}
+
+#[tokio::test]
+async fn listed_names_are_limited() {
+    let models: Vec<_> = (0..1500)
+        .map(|i| json!({ "Name": format!("model-{i}"), "Id": format!("0x{i}") }))
+        .collect();
+    let catalog = json!({ "models": models }).to_string();
+    let registry = RegistryServer::start(Reply::new(200, catalog)).await;
+    let setup = Setup::with(|proxy| {
+        proxy.env("ACTIVE_MODELS_URL", registry.url());
+    })
+    .await;
+    let details = get(setup.address(), "/health/models").await.json();
+    assert_eq!(details["model_counts"]["active_mappings"], 1500);
+    let names = details["available_models"].as_array().unwrap();
+    assert_eq!(names.len(), 1000);
+    assert_eq!(names[999], "model-999");
 }

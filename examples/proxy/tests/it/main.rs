@@ -2,12 +2,15 @@
 
 mod admin;
 mod compression;
+mod cors;
 mod demo;
 mod encodings;
 mod failures;
 mod faults;
 mod forward;
 mod headers;
+mod limits;
+mod log;
 #[cfg(target_os = "linux")]
 mod memory;
 mod openai;

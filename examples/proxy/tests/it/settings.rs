@@ -57,6 +57,7 @@ async fn errors_name_the_variable_or_the_flag() {
     }
     for (flag, value) in [
         ("--listen", "nowhere"),
+        ("--admin-listen", "nowhere"),
         ("--upstream", "nowhere"),
         ("--models-url", "nowhere"),
         ("--upstream-connect-timeout", "0"),
@@ -65,6 +66,11 @@ async fn errors_name_the_variable_or_the_flag() {
         ("--client-idle-timeout", ""),
         ("--drain-timeout", "inf"),
         ("--max-held-bytes", "1.5"),
+        ("--max-connections", "0"),
+        ("--cors-origin", "app.example.com"),
+        ("--cors-origin", "https://app.example.com/"),
+        ("--cors-origin", "https://user@app.example.com"),
+        ("--max-requests", "many"),
         ("--unknown-model", "guess"),
         ("--missing-model", "suggest"),
         ("--alias", "a"),
@@ -114,10 +120,21 @@ async fn help_lists_settings_without_values() {
         "UPSTREAM_URL",
         "ACTIVE_MODELS_URL",
         "MODELS_TTL_SECONDS",
+        "SSL_CERT_FILE",
     ] {
         assert!(output.stdout.contains(setting), "{setting}");
     }
     assert!(!output.stdout.contains("secret"));
+}
+
+#[tokio::test]
+async fn version_is_that_of_the_package() {
+    let output = run(proxy().arg("--version")).await;
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(
+        output.stdout,
+        concat!("proxy ", env!("CARGO_PKG_VERSION"), "\n")
+    );
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Graceful shutdown.
+//! Graceful shutdown, and the other signals.
 
 #![cfg(unix)]
 
@@ -23,9 +23,9 @@ use tokio::{
 };
 use tower_model_routing::BoxError;
 
-use super::{Setup, forward::h2_client};
+use super::{Setup, admin::with_admin_listener, forward::h2_client, until_json};
 use test_support::{
-    client::read_response,
+    client::{get, read_response},
     upstream::{Received, Step},
 };
 
@@ -70,6 +70,27 @@ async fn shutdown_drains_requests_and_closes_idle_connections() {
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         assert_eq!(output.stdout, "", "only the first line");
     }
+}
+
+#[tokio::test]
+async fn admin_listener_serves_during_the_drain() {
+    let (mut setup, admin) = with_admin_listener().await;
+    let permits = Arc::new(Semaphore::new(0));
+    setup.upstream.script(vec![
+        Step::send("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nabc"),
+        Step::Wait(Arc::clone(&permits)),
+        Step::send("def"),
+    ]);
+    let mut busy = BufReader::new(TcpStream::connect(setup.address()).await.unwrap());
+    let request = b"GET /v1/files/1 HTTP/1.1\r\nhost: test\r\n\r\n";
+    busy.write_all(request).await.unwrap();
+    setup.upstream.request().await;
+    setup.proxy.signal("TERM").await;
+    setup.proxy.wait_for_log(&["draining"]).await;
+    assert_eq!(get(admin, "/metrics").await.status(), 200);
+    permits.add_permits(1);
+    assert_eq!(read_response(&mut busy).await.unwrap().text(), "abcdef");
+    assert_eq!(setup.proxy.wait().await.status.code(), Some(0));
 }
 
 #[tokio::test]
@@ -342,4 +363,27 @@ async fn load_with_h2(mut client: H2Client, sent: Arc<AtomicUsize>) -> Vec<usize
         assert_eq!(body, r#"{"ok":true}"#, "request {number}");
     }
     Vec::new()
+}
+
+#[tokio::test]
+async fn sighup_refreshes_the_catalog_and_keeps_streams() {
+    let setup = Setup::new().await;
+    setup.warm_up().await;
+    let permits = Arc::new(Semaphore::new(0));
+    setup.upstream.script(vec![
+        Step::send("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nabc"),
+        Step::Wait(Arc::clone(&permits)),
+        Step::send("def"),
+    ]);
+    let mut stream = BufReader::new(TcpStream::connect(setup.address()).await.unwrap());
+    let request = b"GET /v1/files/1 HTTP/1.1\r\nhost: test\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    setup.upstream.request().await;
+    setup.proxy.signal("HUP").await;
+    until_json(&setup, "/health/models", |health| {
+        health["cache_stats"]["refreshes_unchanged"] == 1
+    })
+    .await;
+    permits.add_permits(1);
+    assert_eq!(read_response(&mut stream).await.unwrap().text(), "abcdef");
 }

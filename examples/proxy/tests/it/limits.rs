@@ -1,0 +1,94 @@
+//! Limits of connections, requests and heads.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Empty};
+use tokio::{
+    io::{AsyncWriteExt, BufReader},
+    net::TcpStream,
+    sync::Semaphore,
+};
+
+use super::{CHAT, Setup, forward::h2_client, until};
+use test_support::{
+    client::{get, post, read_response, send},
+    upstream::Step,
+};
+
+const BODY: &str = r#"{"model":"code"}"#;
+const GET: &[u8] = b"GET /health HTTP/1.1\r\nhost: test\r\n\r\n";
+
+#[tokio::test]
+async fn connections_past_the_limit_wait() {
+    let setup = Setup::with(|proxy| {
+        proxy.args(["--max-connections", "1"]);
+    })
+    .await;
+    let mut first = BufReader::new(TcpStream::connect(setup.address()).await.unwrap());
+    first.write_all(GET).await.unwrap();
+    read_response(&mut first).await.unwrap();
+    let mut second = BufReader::new(TcpStream::connect(setup.address()).await.unwrap());
+    second.write_all(GET).await.unwrap();
+    // Long enough for the response to the second connection, if it was accepted.
+    for _ in 0..10 {
+        first.write_all(GET).await.unwrap();
+        read_response(&mut first).await.unwrap();
+    }
+    assert!(second.get_ref().try_read(&mut [0]).is_err());
+    drop(first);
+    assert_eq!(read_response(&mut second).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn requests_past_the_limit_are_rejected_until_a_response_has_ended() {
+    let setup = Setup::with(|proxy| {
+        proxy.args(["--max-requests", "1"]);
+    })
+    .await;
+    let permits = Arc::new(Semaphore::new(0));
+    setup.upstream.script(vec![
+        Step::send("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nabc"),
+        Step::Wait(Arc::clone(&permits)),
+        Step::send("def"),
+    ]);
+    let mut streaming = BufReader::new(TcpStream::connect(setup.address()).await.unwrap());
+    let request = b"GET /v1/files/1 HTTP/1.1\r\nhost: test\r\n\r\n";
+    streaming.write_all(request).await.unwrap();
+    setup.upstream.request().await;
+
+    let rejected = post(setup.address(), CHAT, BODY).await;
+    assert_eq!(rejected.error(), (503, "overloaded".to_owned()));
+    assert_eq!(rejected.header("retry-after"), Some("1"));
+    assert_eq!(get(setup.address(), "/health").await.status(), 200);
+
+    permits.add_permits(1);
+    let response = read_response(&mut streaming).await.unwrap();
+    assert_eq!(response.text(), "abcdef");
+    setup.upstream.script(vec![Step::response(200, "", "{}")]);
+    until("the permit is returned", async || {
+        post(setup.address(), CHAT, BODY).await.status() == 200
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn heads_are_limited() {
+    let setup = Setup::new().await;
+    setup.warm_up().await;
+    // hyper may have read another 128 KiB.
+    for (len, status) in [(126 * 1024, 200), (300 * 1024, 431)] {
+        let large = "x".repeat(len);
+        let request = format!("GET /health HTTP/1.1\r\nhost: test\r\nx-large: {large}\r\n\r\n");
+        assert_eq!(send(setup.address(), request).await.status(), status);
+    }
+    let mut client = h2_client(&setup).await;
+    for (len, status) in [(63 * 1024, 200), (65 * 1024, 431)] {
+        let request = Request::get("http://gateway.example/health")
+            .header("x-large", "x".repeat(len))
+            .body(Empty::<Bytes>::new().map_err(|never| match never {}));
+        let response = client.send_request(request.unwrap()).await.unwrap();
+        assert_eq!(response.status(), status);
+    }
+}
