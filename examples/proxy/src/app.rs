@@ -32,6 +32,7 @@ pub(crate) struct App {
     admin: Arc<AdminRoutes>,
     has_admin_listener: bool,
     cors: Option<CorsLayer>,
+    access_log: bool,
     routing: Compressed<ModelRouting<Forward>>,
     client_idle_timeout: Duration,
     /// A permit for each request in flight, shared by the workers.
@@ -43,6 +44,7 @@ impl App {
         admin: Arc<AdminRoutes>,
         has_admin_listener: bool,
         cors: Option<CorsLayer>,
+        access_log: bool,
         routing: &ModelRoutingLayer,
         forward: Forward,
         client_idle_timeout: Duration,
@@ -52,6 +54,7 @@ impl App {
             admin,
             has_admin_listener,
             cors,
+            access_log,
             // Responses are compressed after the layer has read them.
             routing: compression::layer().layer(routing.layer(forward)),
             client_idle_timeout,
@@ -65,7 +68,7 @@ impl App {
         request: Request<Incoming>,
         client: ClientIp,
     ) -> impl Future<Output = Response<Body>> + Send {
-        request_context::handle(request, |request| {
+        request_context::handle(request, self.access_log, |request| {
             cors::handle(self.cors.clone(), request, move |request| {
                 let this = Arc::clone(&self);
                 let client = client.clone();

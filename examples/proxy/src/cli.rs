@@ -200,6 +200,10 @@ struct Cli {
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     drain_timeout: Duration,
 
+    /// Log a line for each response, at the level info.
+    #[arg(long)]
+    access_log: bool,
+
     /// Format of the log on stderr.
     #[arg(
         long,
@@ -232,6 +236,7 @@ pub(crate) struct Settings {
     pub(crate) client_idle_timeout: Duration,
     pub(crate) client_write_timeout: Duration,
     pub(crate) drain_timeout: Duration,
+    pub(crate) access_log: bool,
     pub(crate) log_format: log::Format,
     /// From the environment variables of `RoutingConfigBuilder`, and the flags.
     pub(crate) routing: RoutingConfigBuilder,
@@ -309,6 +314,7 @@ impl Settings {
             client_idle_timeout: cli.client_idle_timeout,
             client_write_timeout: cli.client_write_timeout,
             drain_timeout: cli.drain_timeout,
+            access_log: cli.access_log,
             log_format: cli.log_format,
             routing,
         })

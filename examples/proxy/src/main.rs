@@ -8,6 +8,7 @@
 //! cargo run --release -p model-routing-proxy -- --upstream https://api.example.com
 //! ```
 
+mod access_log;
 mod admin;
 mod app;
 mod body;
@@ -157,6 +158,7 @@ async fn run(settings: Settings, log: &Log) -> Result<(), BoxError> {
                 Arc::clone(&admin),
                 admin_listener.is_some(),
                 settings.cors_origin.clone().map(cors::layer),
+                settings.access_log,
                 &layer,
                 forward,
                 settings.client_idle_timeout,
@@ -211,7 +213,7 @@ async fn serve_admin(listener: Option<TcpListener>, admin: Arc<AdminRoutes>, lim
     };
     let handler = move |request, _client| {
         let admin = Arc::clone(&admin);
-        request_context::handle(request, |request| {
+        request_context::handle(request, false, |request| {
             request_context::catch_panics(request.uri().clone(), async move || {
                 admin.handle_all(request).await
             })

@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header::Entry};
 use tracing::{Instrument, Level, Span};
 
-use crate::{body::Body, response};
+use crate::{access_log, body::Body, response};
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -14,9 +14,10 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 ///
 /// A request without a usable `x-request-id` gets a random one. The ID goes upstream,
 /// is in every log line about the request, and in the response, unless the upstream
-/// set another one there.
+/// set another one there. `access_log` is whether a line is logged for the response.
 pub(crate) fn handle<A, F>(
     mut request: Request<A>,
+    access_log: bool,
     handler: impl FnOnce(Request<A>) -> F,
 ) -> impl Future<Output = Response<Body>>
 where
@@ -25,7 +26,7 @@ where
     let id = request_id(request.headers_mut());
     let span = span(&request, &id);
     let handled = async move {
-        let start = tracing::enabled!(Level::DEBUG).then(Instant::now);
+        let start = (access_log || tracing::enabled!(Level::DEBUG)).then(Instant::now);
         let mut response = handler(request).await;
         response.headers_mut().entry(REQUEST_ID).or_insert(id);
         tracing::debug!(
@@ -33,7 +34,10 @@ where
             seconds = start.map(|start| start.elapsed().as_secs_f64()),
             "response"
         );
-        response
+        match start {
+            Some(start) if access_log => access_log::log(response, start),
+            _ => response,
+        }
     };
     handled.instrument(span)
 }
@@ -117,10 +121,10 @@ mod tests {
 
     #[tokio::test]
     async fn panics_become_errors_with_request_id() {
-        let later = handle(Request::new(()), |it| {
+        let later = handle(Request::new(()), false, |it| {
             catch_panics(Uri::default(), || panics_later(it))
         });
-        let at_once = handle(Request::new(()), |it| {
+        let at_once = handle(Request::new(()), false, |it| {
             catch_panics(Uri::default(), || panics_at_once(it))
         });
         let (later, at_once) = (later.await, at_once.await);
@@ -153,7 +157,7 @@ mod tests {
             let mut request = Request::new(());
             let value = HeaderValue::from_bytes(sent.as_bytes()).unwrap();
             request.headers_mut().insert(REQUEST_ID, value);
-            let response = handle(request, echoes_id).await;
+            let response = handle(request, false, echoes_id).await;
             let id = response.headers()[REQUEST_ID].clone();
             assert_eq!(id == sent, is_kept, "{sent:?} became {id:?}");
             let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -168,7 +172,7 @@ mod tests {
             let id = HeaderValue::from_static(id);
             request.headers_mut().append(REQUEST_ID, id);
         }
-        let response = handle(request, echoes_id).await;
+        let response = handle(request, false, echoes_id).await;
         assert_eq!(response.headers()[REQUEST_ID].len(), 32);
     }
 }

@@ -1,6 +1,6 @@
 //! Request IDs and log lines.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use super::{CHAT, Setup};
@@ -116,4 +116,44 @@ async fn incomplete_responses_are_logged() {
     let cause = "end of file before message length reached";
     let parts = ["WARN", "upstream response ended early", "find-me", cause];
     setup.proxy.wait_for_log(&parts).await;
+}
+
+#[tokio::test]
+async fn access_log_has_a_line_per_response() {
+    let mut setup = Setup::with(|proxy| {
+        proxy.args(["--log-format", "json", "--access-log"]);
+    })
+    .await;
+    setup.warm_up().await;
+    let unknown = BODY.replace("code", "no-such\u{202e}-model");
+    for (id, body, status, model, served) in [
+        ("id-1", BODY, 200, json!("code"), json!("code")),
+        (
+            "id-2",
+            &*unknown,
+            200,
+            json!("no-such\u{202e}-model"),
+            json!("mistral-31-24b"),
+        ),
+        ("id-3", "no JSON", 400, Value::Null, Value::Null),
+    ] {
+        let headers = [JSON, ("x-request-id", id)];
+        let target = format!("{CHAT}?key=secret");
+        let response = post_with(setup.address(), &target, &headers, body).await;
+        assert_eq!(response.status(), status);
+        let line = setup.proxy.wait_for_log(&["\"access\"", id]).await;
+        assert!(line.is_ascii(), "{line}");
+        let line: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line["level"], "INFO");
+        assert_eq!(line["status"], status);
+        assert_eq!((&line["model"], &line["served"]), (&model, &served));
+        assert_eq!(line["complete"], true, "{line}");
+        assert_eq!(line["bytes"], response.body.length);
+        let first_byte = line["first_byte_seconds"].as_f64().unwrap();
+        assert!(first_byte <= line["seconds"].as_f64().unwrap());
+        assert_eq!(line["rejection"].is_string(), status == 400);
+        assert_eq!(line["spans"][0]["method"], "POST");
+        assert_eq!(line["spans"][0]["path"], CHAT);
+    }
+    assert!(!setup.proxy.log().contains("secret"));
 }
