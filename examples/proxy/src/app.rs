@@ -27,38 +27,37 @@ use crate::{
     request_context, response, validate,
 };
 
+/// What all workers have in common.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    /// Whether some routes are on the admin listener only.
+    pub(crate) has_admin_listener: bool,
+    pub(crate) cors: Option<CorsLayer>,
+    pub(crate) access_log: bool,
+    pub(crate) client_idle_timeout: Duration,
+    /// A permit for each request in flight.
+    pub(crate) requests: Arc<Semaphore>,
+}
+
 /// The service of one worker.
 pub(crate) struct App {
     admin: Arc<AdminRoutes>,
-    has_admin_listener: bool,
-    cors: Option<CorsLayer>,
-    access_log: bool,
     routing: Compressed<ModelRouting<Forward>>,
-    client_idle_timeout: Duration,
-    /// A permit for each request in flight, shared by the workers.
-    requests: Arc<Semaphore>,
+    settings: Settings,
 }
 
 impl App {
     pub(crate) fn new(
         admin: Arc<AdminRoutes>,
-        has_admin_listener: bool,
-        cors: Option<CorsLayer>,
-        access_log: bool,
         routing: &ModelRoutingLayer,
         forward: Forward,
-        client_idle_timeout: Duration,
-        requests: Arc<Semaphore>,
+        settings: Settings,
     ) -> Self {
         Self {
             admin,
-            has_admin_listener,
-            cors,
-            access_log,
             // Responses are compressed after the layer has read them.
             routing: compression::layer().layer(routing.layer(forward)),
-            client_idle_timeout,
-            requests,
+            settings,
         }
     }
 
@@ -68,8 +67,8 @@ impl App {
         request: Request<Incoming>,
         client: ClientIp,
     ) -> impl Future<Output = Response<Body>> + Send {
-        request_context::handle(request, self.access_log, |request| {
-            cors::handle(self.cors.clone(), request, move |request| {
+        request_context::handle(request, self.settings.access_log, |request| {
+            cors::handle(self.settings.cors.clone(), request, move |request| {
                 let this = Arc::clone(&self);
                 let client = client.clone();
                 let uri = request.uri().clone();
@@ -88,29 +87,29 @@ impl App {
             // Drains it.
             drop(body::from_client(
                 request.into_body(),
-                self.client_idle_timeout,
+                self.settings.client_idle_timeout,
             ));
             return Box::pin(ready(response));
         }
         let mut route = Route::new(request.method(), request.uri().path());
-        if self.has_admin_listener {
+        if self.settings.has_admin_listener {
             route = route.and_then(Route::public);
         }
         if let Some(route) = route {
             return Box::pin(async move { self.admin.handle(route, request).await });
         }
-        let Ok(permit) = Arc::clone(&self.requests).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&self.settings.requests).try_acquire_owned() else {
             let response = response::overloaded(request.uri().path());
             // Drains it.
             drop(body::from_client(
                 request.into_body(),
-                self.client_idle_timeout,
+                self.settings.client_idle_timeout,
             ));
             return Box::pin(ready(response));
         };
         let (mut head, body) = request.into_parts();
         headers::prepare_request(&mut head, client);
-        let body = body::from_client(body, self.client_idle_timeout);
+        let body = body::from_client(body, self.settings.client_idle_timeout);
         let request = Request::from_parts(head, body);
         let response = self.routing.clone().oneshot(request);
         Box::pin(response.map(|Ok(response)| response.map(|body| until_end(permit, body))))

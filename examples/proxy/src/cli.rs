@@ -191,8 +191,8 @@ struct Cli {
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     client_idle_timeout: Duration,
 
-    /// Timeout for a client that does not read, whose connection is then closed;
-    /// a single HTTP/2 stream may stall longer.
+    /// Timeout for a client that does not read, whose connection or HTTP/2 stream
+    /// is then closed.
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     client_write_timeout: Duration,
 

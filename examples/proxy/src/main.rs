@@ -28,6 +28,7 @@ mod request_context;
 mod response;
 mod server;
 mod signals;
+mod stream_timeout;
 mod tasks;
 mod upload;
 mod upstream;
@@ -143,7 +144,13 @@ async fn run(settings: Settings, log: &Log) -> Result<(), BoxError> {
         dropped_lines,
     ));
     tracing::info!(%upstream, registry = registry.location(), "starting");
-    let requests = Arc::new(Semaphore::new(settings.max_requests));
+    let app_settings = app::Settings {
+        has_admin_listener: admin_listener.is_some(),
+        cors: settings.cors_origin.map(cors::layer),
+        access_log: settings.access_log,
+        client_idle_timeout: settings.client_idle_timeout,
+        requests: Arc::new(Semaphore::new(settings.max_requests)),
+    };
     let connector = Connector::new(&upstream, settings.connect_timeout)?;
     let workers = runtimes
         .into_iter()
@@ -154,16 +161,8 @@ async fn run(settings: Settings, log: &Log) -> Result<(), BoxError> {
                 settings.authorization.clone(),
                 settings.timeouts,
             )?;
-            let app = Arc::new(App::new(
-                Arc::clone(&admin),
-                admin_listener.is_some(),
-                settings.cors_origin.clone().map(cors::layer),
-                settings.access_log,
-                &layer,
-                forward,
-                settings.client_idle_timeout,
-                Arc::clone(&requests),
-            ));
+            let admin = Arc::clone(&admin);
+            let app = Arc::new(App::new(admin, &layer, forward, app_settings.clone()));
             let handler = move |request, client| Arc::clone(&app).handle(request, client);
             Ok((runtime, handler))
         })

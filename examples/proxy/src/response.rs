@@ -48,7 +48,7 @@ pub(crate) fn overloaded(path: &str) -> Response<Body> {
     response
 }
 
-/// Returns the response after a panic, whose message goes to stderr only.
+/// Returns the response after a panic, whose message is in the log only.
 pub(crate) fn internal_error(path: &str) -> Response<Body> {
     error(
         path,

@@ -19,7 +19,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
 use tokio::{
@@ -32,7 +32,12 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tower_model_routing::BoxError;
 
-use crate::{coalesce::CoalescingWriter, half_close::HalfCloseStream, headers::ClientIp};
+use crate::{
+    coalesce::CoalescingWriter,
+    half_close::HalfCloseStream,
+    headers::ClientIp,
+    stream_timeout::{StreamBody, StreamExecutor},
+};
 
 /// The largest request head of HTTP/1, and the limit of hyper's buffers.
 const MAX_HTTP1_HEAD_BYTES: usize = 128 * 1024;
@@ -68,7 +73,7 @@ pub(crate) async fn serve<H, F, B>(
 ) where
     H: Fn(Request<Incoming>, ClientIp) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
     let (close, _) = watch::channel(());
     let is_draining = Arc::new(AtomicBool::new(false));
@@ -149,7 +154,7 @@ fn accept_backlog(
 
 /// A client's connection on its worker.
 struct Connection {
-    protocol: auto::Builder<TokioExecutor>,
+    protocol: auto::Builder<StreamExecutor>,
     client: SocketAddr,
     limits: Limits,
     /// Whether every response closes its connection.
@@ -164,7 +169,7 @@ impl Connection {
     where
         H: Fn(Request<Incoming>, ClientIp) -> F + Send + Sync + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
-        B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+        B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
     {
         let Self {
             protocol,
@@ -212,7 +217,7 @@ impl Connection {
                     let _ = &in_flight;
                     error
                 };
-                Ok::<_, Infallible>(response.map(|body| body.map_err(hold)))
+                Ok::<_, Infallible>(response.map(|body| StreamBody::new(body.map_err(hold))))
             }
         });
         // hyper's own header timeout starts once the first bytes have told the protocol.
@@ -247,8 +252,10 @@ impl Connection {
     }
 }
 
-fn protocol(limits: Limits) -> auto::Builder<TokioExecutor> {
-    let mut protocol = auto::Builder::new(TokioExecutor::new());
+fn protocol(limits: Limits) -> auto::Builder<StreamExecutor> {
+    let mut protocol = auto::Builder::new(StreamExecutor {
+        write_timeout: limits.write_timeout,
+    });
     protocol
         .http1()
         .timer(TokioTimer::new())

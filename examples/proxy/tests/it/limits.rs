@@ -5,15 +5,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncWriteExt, BufReader},
     net::TcpStream,
     sync::Semaphore,
+    time::timeout,
 };
 
 use super::{CHAT, Setup, forward::h2_client, until};
 use test_support::{
-    client::{get, post, read_response, send},
+    client::{TIMEOUT, get, post, read_response, send},
     upstream::Step,
 };
 
@@ -91,4 +93,34 @@ async fn heads_are_limited() {
         let response = client.send_request(request.unwrap()).await.unwrap();
         assert_eq!(response.status(), status);
     }
+}
+
+#[tokio::test]
+async fn http2_streams_that_are_not_read_are_reset() {
+    let setup = Setup::with(|proxy| {
+        proxy.args(["--client-write-timeout", "0.2"]);
+    })
+    .await;
+    setup.upstream.script(vec![
+        Step::send("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nabc"),
+        Step::WaitForDisconnect,
+    ]);
+    let stream = TcpStream::connect(setup.address()).await.unwrap();
+    let (mut client, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(0)
+        .handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let empty = || Empty::<Bytes>::new().map_err(|never| match never {});
+    let request = Request::get("http://gateway.example/v1/files/1").body(empty());
+    let response = client.send_request(request.unwrap()).await.unwrap();
+    let body = timeout(TIMEOUT, response.into_body().collect()).await;
+    let error = body.expect("a reset in time").unwrap_err();
+    assert!(format!("{error:?}").contains("CANCEL"), "{error:?}");
+    setup.upstream.wait_for_disconnect().await;
+    // The connection lives on.
+    let request = Request::head("http://gateway.example/health").body(empty());
+    let response = client.send_request(request.unwrap()).await.unwrap();
+    assert_eq!(response.status(), 200);
 }
