@@ -114,7 +114,7 @@ impl IdRewriter {
             .iter()
             .rev()
             .take_while(|byte| **byte == b'\\');
-        if run.count() % 2 == 0 {
+        if run.count().is_multiple_of(2) {
             // An escaped backslash.
             return follows_no_word;
         }

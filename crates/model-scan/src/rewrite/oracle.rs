@@ -20,7 +20,7 @@ pub fn check(format: ResponseFormat, frames: &[&[u8]]) {
     let name = Bytes::from_static(NAME.as_bytes());
     let fixed = ModelRewriter::new(format, name.clone());
     check_rewriter(format, frames, fixed, |_| true);
-    let is_known = |literal: &[u8]| literal.len() % 2 == 0;
+    let is_known = |literal: &[u8]| literal.len().is_multiple_of(2);
     let lookup = move |literal: &[u8]| is_known(literal).then(|| name.clone());
     let lookup = ModelRewriter::with_lookup(format, lookup);
     check_rewriter(format, frames, lookup, is_known);
