@@ -63,14 +63,15 @@ pub(crate) fn check(input: &[u8]) {
 }
 
 #[derive(Debug)]
-struct Entry {
-    id: String,
+pub(crate) struct Entry {
+    pub(crate) id: String,
     name: String,
     venice_id: Option<String>,
     created_at: u64,
 }
 
-fn entries(document: &Value) -> Vec<Entry> {
+/// Returns the entries of a catalog.
+pub(crate) fn entries(document: &Value) -> Vec<Entry> {
     let models = document["models"].as_array();
     let entry = |model: &Value| {
         let text = |key: &str| model[key].as_str().map(str::trim).filter(|t| !t.is_empty());
@@ -90,7 +91,7 @@ fn entries(document: &Value) -> Vec<Entry> {
 }
 
 /// The rules, one after the other, over all entries.
-fn find<'a>(entries: &'a [Entry], query: &str) -> Option<(&'a Entry, ResolvedBy)> {
+pub(crate) fn find<'a>(entries: &'a [Entry], query: &str) -> Option<(&'a Entry, ResolvedBy)> {
     let query = query.trim();
     let by_id = |e: &&Entry| fold(&e.id) == fold(query);
     if let Some(entry) = newest(entries.iter().filter(by_id)) {

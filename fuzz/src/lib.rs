@@ -1,12 +1,18 @@
 //! The checks of the fuzz targets, each of which accepts any input.
 
+mod aliases;
 mod catalog;
+mod decode;
 pub mod gateway;
 mod input;
 mod names;
 mod request;
+mod uri;
 
-use model_scan::{oracle, rewrite::ResponseFormat};
+use model_scan::{
+    oracle,
+    rewrite::{ResponseFormat, TextFormat},
+};
 
 use crate::input::frames;
 
@@ -35,7 +41,7 @@ pub fn multipart(input: &[u8]) {
     }
 }
 
-/// Checks the rewrite of responses, whole and cut, against a naive reader.
+/// Checks the rewrite of responses and error messages, whole and cut, against naive readers.
 ///
 /// The input: a byte that selects the format, lengths of frames, and the response.
 pub fn rewrite(input: &[u8]) {
@@ -43,7 +49,9 @@ pub fn rewrite(input: &[u8]) {
         return;
     };
     if let Some((_, frames)) = frames(input) {
-        let format = match format % 5 {
+        let format = match format % 7 {
+            5 => return oracle::check_error(TextFormat::Json, &frames),
+            6 => return oracle::check_error(TextFormat::Plain, &frames),
             0 => ResponseFormat::Json,
             4 => ResponseFormat::Lines,
             1 => ResponseFormat::Events { parent: None },
@@ -71,4 +79,19 @@ pub fn catalog(input: &[u8]) {
 /// Checks names, IDs, tags and errors in statistics, headers, the model list and responses.
 pub fn names(input: &[u8]) {
     names::check(input);
+}
+
+/// Checks the model in a URI.
+pub fn uri(input: &[u8]) {
+    uri::check(input);
+}
+
+/// Checks the operator's aliases, and names that are like them.
+pub fn aliases(input: &[u8]) {
+    aliases::check(input);
+}
+
+/// Checks an encoded request body.
+pub fn decode(input: &[u8]) {
+    decode::check(input);
 }

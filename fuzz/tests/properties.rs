@@ -6,9 +6,9 @@ use http_body_util::Full;
 use model_scan::oracle::json_suite;
 use proptest::{collection::vec, prelude::*, sample::select};
 use tower_model_routing_fuzz::{
-    catalog,
+    aliases, catalog, decode,
     gateway::{CHAT, Gateway, MODELS, Source, paused_runtime},
-    names, request,
+    names, request, uri,
 };
 
 /// Some of these, in any order.
@@ -117,6 +117,54 @@ fn catalog_document() -> impl Strategy<Value = String> {
         .prop_map(|(query, entries)| format!("{query}\n{{\"models\":[{}]}}", entries.join(",")))
 }
 
+fn uri_message() -> impl Strategy<Value = String> {
+    let method = prop_oneof![
+        8 => Just("POST"),
+        2 => select(vec!["GET", "PUT", "post", "DELETE"])
+    ];
+    let name = select(vec![
+        "venice-uncensored",
+        "Venice%2DUncensored",
+        "whisper-1",
+        "TEXT-embedding-bge-m3",
+        "a%2Fb:c%20d",
+        "m",
+        "x",
+        "..%2Fm",
+        "%20",
+        "",
+    ]);
+    let around = || {
+        some_of(
+            &["/", "//", "/x", "/..", "/.", ";p", "%2F", "\\", "/%2e%2e/"],
+            3,
+        )
+    };
+    let place = select(vec![
+        ("/openai/deployments/", "/chat/completions"),
+        ("/OpenAI/Deployments;v/", "/embeddings"),
+        ("/openai/deployments/", "/images/edits"),
+        ("/engines/", "/completions.json"),
+        ("/engines/x/engines/", "/search"),
+        ("/models/", ":generateContent"),
+        ("/v1/models/", "%3AcountTokens"),
+        ("/models/", ":embedcontent"),
+        ("/models/", ":rawPredict"),
+        ("/v1/realtime?model=", ""),
+        ("/v1/realtime?a;mod%65l=", "&b"),
+        ("/realtime?model=m&model=", ""),
+        ("/model/", "/converse"),
+    ]);
+    let in_body = prop::option::of(select(vec!["m", "a/b:c d", "Venice-Uncensored", "x", " "]));
+    (0..3_u8, method, around(), place, name, around(), in_body).prop_map(
+        |(policy, method, before, (front, back), name, after, in_body)| {
+            let in_body = in_body.map(|name| format!("\n{name}")).unwrap_or_default();
+            let policy = char::from(policy);
+            format!("{policy}{method} /v1{before}{front}{name}{after}{back}{in_body}")
+        },
+    )
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -128,6 +176,37 @@ proptest! {
     #[test]
     fn catalogs_are_read_by_the_rules(document in catalog_document()) {
         catalog(document.as_bytes());
+    }
+
+    #[test]
+    fn models_in_uris_are_replaced_and_nothing_else(message in uri_message()) {
+        uri(message.as_bytes());
+    }
+
+    #[test]
+    fn aliases_are_read_by_the_rules(
+        requested in "[abAB ]{0,3}",
+        pairs in vec(
+            (
+                "[abA]{0,2}\\*?[abB ]{0,2}",
+                select(vec!["m", "venice-uncensored", "0x0A", "flux", "whisper-1", "gone", "a"]),
+            ),
+            0..6,
+        ),
+    ) {
+        let lines = pairs.iter().map(|(name, model)| format!("\n{name}={model}"));
+        aliases(format!("{requested}{}", lines.collect::<String>()).as_bytes());
+    }
+
+    #[test]
+    fn encoded_bodies_are_what_another_decoder_makes_of_them(
+        options in 0..8_u8,
+        len in 0..40_u8,
+        cut_off in prop_oneof![3 => Just(0), 1 => 0..9_u8],
+        lengths in any::<[u8; 4]>(),
+        body in body(),
+    ) {
+        decode(&[&[options, len, cut_off], &lengths[..], body.as_bytes()].concat());
     }
 
     #[test]

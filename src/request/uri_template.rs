@@ -266,7 +266,7 @@ impl UriTemplate {
             After::Segments(after) => equal(&from_model[len..], after),
             After::Rest => from_model.len() > len,
         };
-        if !fits {
+        if !fits || !is_whole(path.text.get(model.piece.clone())?, &from_model[..len]) {
             return None;
         }
         let span = strip_suffix(path.text, model.piece.clone(), suffix)?;
@@ -325,6 +325,15 @@ impl<'a> Path<'a> {
 
 fn without_parameters(segment: &str) -> &str {
     segment.split(';').next().unwrap_or_default()
+}
+
+/// Returns `false` if a dot segment has taken away a part of the piece that these segments are of.
+fn is_whole(piece: &str, segments: &[Segment<'_>]) -> bool {
+    decoded(piece)
+        .split(['/', '\\'])
+        .map(without_parameters)
+        .filter(|text| !matches!(*text, "" | "."))
+        .eq(segments.iter().map(|segment| &*segment.text))
 }
 
 fn equal(segments: &[Segment<'_>], literals: &[String]) -> bool {
@@ -507,6 +516,12 @@ mod tests {
                 "/openai/deployments/{model}/{*rest}",
                 "/openai/deployments%2Fm/y",
             ),
+            // A dot segment takes away a part of the name, or of what is before it.
+            (
+                "/openai/deployments/{model}/{*rest}",
+                "/openai/deployments/a%2Fb/../y",
+            ),
+            ("/engines/{model}/{*rest}", "/engines/x/..%2Fm/y"),
             ("/models/{model}:generateContent", "/v1/models/m"),
             (
                 "/models/{model}:generateContent",

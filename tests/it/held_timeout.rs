@@ -201,3 +201,18 @@ fn complete_body_needs_no_timer_and_incomplete_body_no_runtime() {
     let mut call = task::spawn(gateway.send(post(CHAT, hanging_after("{"))));
     assert!(call.poll().is_pending());
 }
+
+#[tokio::test(start_paused = true)]
+async fn model_after_the_timeout_is_408_even_if_the_uri_names_it() {
+    const URI: &str = "/openai/deployments/venice-uncensored/chat/completions";
+
+    let gateway = default_gateway().await;
+    for (end, code) in [(JSON_END, "request_timeout"), (r#""}"#, "ok")] {
+        let frames = [
+            (Duration::ZERO, JSON_START.into()),
+            (seconds(60), end.into()),
+        ];
+        let (response, _) = gateway.send(post(URI, paced(frames))).await;
+        assert_eq!(response.code(), code, "{end}");
+    }
+}

@@ -198,6 +198,20 @@ async fn error_message_has_the_name_in_place_of_the_id() {
 }
 
 #[tokio::test]
+async fn error_message_of_a_fallback_has_the_name_whatever_the_setting() {
+    for response_model in [ResponseModel::Unchanged, ResponseModel::Requested] {
+        let mut response = full(JSON, r#"{"error":"no capacity for 0x0a"}"#);
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        let request = r#"{"model":"gpt-9"}"#.to_owned();
+        let response = rewrite_for(CHAT, request, response, |config| {
+            config.response_model(response_model)
+        });
+        let expected = r#"{"error":"no capacity for mistral-31-24b"}"#;
+        assert_eq!(text(response.await).await, expected, "{response_model}");
+    }
+}
+
+#[tokio::test]
 async fn long_error_keeps_its_length() {
     let body = "x".repeat((64 << 10) + 1);
     let mut response = with_type(JSON, Full::<Bytes>::from(body));

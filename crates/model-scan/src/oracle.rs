@@ -6,5 +6,5 @@
 pub use crate::{
     json::oracle::{check as check_json, suite as json_suite},
     multipart::oracle::check as check_multipart,
-    rewrite::oracle::check as check_rewrite,
+    rewrite::oracle::{check as check_rewrite, check_error},
 };

@@ -17,44 +17,43 @@ fn main() -> io::Result<()> {
         "scanner",
         each(&|document, lengths| [&lengths[..], document].concat()),
     )?;
-    write(
-        "rewrite",
-        each(&|document, lengths| {
-            let line = document
-                .split(|byte| b"\r\n".contains(byte))
-                .collect::<Vec<_>>();
-            let data = line.join(&b"\ndata: "[..]);
-            match lengths {
-                [0, ..] => [b"\x00", &lengths[..], document].concat(),
-                [1, ..] => [
-                    b"\x01",
-                    &lengths[..],
-                    b"data: ",
-                    &data,
-                    b"\n\ndata: [DONE]\n\n",
-                ]
-                .concat(),
-                [3, ..] => [
-                    b"\x04",
-                    &lengths[..],
-                    document,
-                    b"\n{\"model\":\n\r\n",
-                    &line.concat(),
-                ]
-                .concat(),
-                _ => [
-                    b"\x02",
-                    &lengths[..],
-                    b"\xef\xbb\xbfevent: response.created\r\ndata:{\"response\":",
-                    &data,
-                    b",\"model\":\"0x0a\"}\r\n\r\n: ping\r\rdata: {\"model\":\n\ndata:",
-                    &data,
-                    b"\n\n",
-                ]
-                .concat(),
-            }
-        }),
-    )?;
+    let mut responses = each(&|document, lengths| {
+        let line = document
+            .split(|byte| b"\r\n".contains(byte))
+            .collect::<Vec<_>>();
+        let data = line.join(&b"\ndata: "[..]);
+        match lengths {
+            [0, ..] => [b"\x00", &lengths[..], document].concat(),
+            [1, ..] => [
+                b"\x01",
+                &lengths[..],
+                b"data: ",
+                &data,
+                b"\n\ndata: [DONE]\n\n",
+            ]
+            .concat(),
+            [3, ..] => [
+                b"\x04",
+                &lengths[..],
+                document,
+                b"\n{\"model\":\n\r\n",
+                &line.concat(),
+            ]
+            .concat(),
+            _ => [
+                b"\x02",
+                &lengths[..],
+                b"\xef\xbb\xbfevent: response.created\r\ndata:{\"response\":",
+                &data,
+                b",\"model\":\"0x0a\"}\r\n\r\n: ping\r\rdata: {\"model\":\n\ndata:",
+                &data,
+                b"\n\n",
+            ]
+            .concat(),
+        }
+    });
+    responses.extend(ERRORS.iter().map(|error| error.as_bytes().to_vec()));
+    write("rewrite", responses)?;
     let mut requests = each(&|document, lengths| {
         let kind = document.len() as u8;
         [&[kind], &lengths[..], REQUEST.as_bytes(), document].concat()
@@ -63,6 +62,14 @@ fn main() -> io::Result<()> {
     write("request", requests)?;
     write("catalog", CATALOGS)?;
     write("names", NAMES)?;
+    write("uri", URIS)?;
+    write("aliases", ALIASES)?;
+    let mut encoded = each(&|document, lengths| {
+        let coding = document.len() as u8 & 3;
+        [&[4 | coding, lengths[1], 0], &lengths[..], document].concat()
+    });
+    encoded.extend(ENCODED.iter().map(|body| body.to_vec()));
+    write("decode", encoded)?;
     let forms = FORMS
         .iter()
         .map(|form| [b"\0\0\0\0\0", form.replace('\n', "\r\n").as_bytes()].concat());
@@ -100,6 +107,43 @@ const NAMES: &[&str] = &[
     "\"etag\"\nan error\nvenice-uncensored\t0xb603\n",
     "W/\"\u{e9}\"\n\u{1b}[31m\nGr\u{f6}\u{df}e 100%\t0X0A\na\\\"b\\\\\tid\\u0001\u{1f600}\n",
     "\n\na\ta\nA\tb\na b\tc\na/b?c#d\td\n",
+];
+
+const ERRORS: &[&str] = &[
+    "\x05\0\0\0\0{\"error\":{\"message\":\"no n0, \\\"n0\\\" or \\u0027n0\\u0027\\nn0\"}}",
+    "\x06\x01\0\0\0n0: an0, n0-1\\n0",
+];
+
+const URIS: &[&str] = &[
+    "\0POST /openai/deployments/venice-uncensored/chat/completions?api-version=1\nVenice-Uncensored",
+    "\x01POST /v1/engines/a%2Fb:c%20d/completions\nm",
+    "\x02PUT http://host:8/x/OpenAI//Deployments/x/../m;p/embeddings/\nmistral-31-24b",
+    "\0POST /openai/deployments/whisper-1/audio/transcriptions.json\n",
+    "\0POST /openai/deployments/m/images/edits\nx",
+    "\0POST /v1beta/models/a%2Fb%3Ac+d%3AgenerateContent?model=x\nm",
+    "\x01POST /v1/projects/p/models/m:predict",
+    "\0POST /models/text-embedding-bge-m3:batchEmbedContents",
+    "\0GET /v1/realtime?a=b;mod%65l=Venice-Uncensored&x",
+    "\0GET /realtime?model=a&model=b",
+    "\x01POST /model/no-such-model/converse",
+    "\0POST /engines/x/..%2Fm/completions",
+    "\0POST /engines%2Fm\\completions\nm",
+];
+
+const ALIASES: &[&str] = &[
+    "claude-sonnet-4\nclaude-*=venice-uncensored\n*[1m]=m\nclaude-opus-*=0X0A\nclaude-opus-4=flux",
+    "gpt-4o\nGPT-4o=whisper-1\ngpt-4O=untyped\n*=gone\ng*o=mystery\n*4o=gpt-4o",
+    "x\na*b*=m\n =m",
+    "m\nm=mistral-31-24b\n*=venice-uncensored",
+];
+
+const ENCODED: &[&[u8]] = &[
+    b"\x04\x10\0\x03\0\0\0{\"messages\":[],\"model\":\"venice-uncensored\"}",
+    b"\x07\x08\0\x01\0\0\0{\"messages\":[],\"model\":\"venice-uncensored\"}",
+    b"\x05\0\0\x05\0\0\0{\"model\":\"x\",\"model\":\"y\"}",
+    b"\x06\0\x02\0\0\0\0{\"model\":\"tts-kokoro\"}",
+    b"\x03\0\0\0\0\0\0\x50\x2a\x4d\x18\x03\0\0\0abc",
+    b"\x02\0\0\0\0\0\0\x11\x1e\0\0",
 ];
 
 const FORMS: &[&str] = &[

@@ -1,6 +1,6 @@
 //! Replaces an ID by a name wherever it stands in a short text.
 
-use std::ops::Range;
+use std::{cmp::Ordering, ops::Range};
 
 use bytes::{Bytes, BytesMut};
 use memchr::memmem;
@@ -97,26 +97,50 @@ impl IdRewriter {
 
     /// Returns whether no letter, digit, `_` or `-` is next to this part of the text.
     fn is_word(&self, text: &[u8], span: Range<usize>) -> bool {
-        let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-        let before = &text[..span.start];
-        let follows_word = before.last().is_some_and(is_part)
-            && !(self.format == TextFormat::Json && ends_in_escape(before));
-        !follows_word && !text.get(span.end).is_some_and(is_part)
+        self.may_begin_word(&text[..span.start]) && !text.get(span.end).is_some_and(is_part)
+    }
+
+    /// Returns whether a word may begin behind this part of the text. An escape in JSON, such as
+    /// `\n` or `\u0027`, is no part of a word, and none begins within it.
+    fn may_begin_word(&self, before: &[u8]) -> bool {
+        let follows_no_word = !before.last().is_some_and(is_part);
+        let nearest = before.len().saturating_sub("\\u0027".len());
+        let backslash = before[nearest..].iter().rposition(|byte| *byte == b'\\');
+        let Some(at) = backslash.filter(|_| self.format == TextFormat::Json) else {
+            return follows_no_word;
+        };
+        let at = nearest + at;
+        let run = before[..=at]
+            .iter()
+            .rev()
+            .take_while(|byte| **byte == b'\\');
+        if run.count().is_multiple_of(2) {
+            // An escaped backslash.
+            return follows_no_word;
+        }
+        let len = match before.get(at + 1) {
+            Some(b'u') => "\\u0027".len(),
+            _ => "\\n".len(),
+        };
+        match (before.len() - at).cmp(&len) {
+            Ordering::Less => false,
+            Ordering::Equal => true,
+            Ordering::Greater => follows_no_word,
+        }
     }
 }
 
-/// Returns whether part of a JSON document ends in an escape of two characters, such as `\n`.
-fn ends_in_escape(json: &[u8]) -> bool {
-    let Some((_, before)) = json.split_last() else {
-        return false;
-    };
-    let backslashes = before.iter().rev().take_while(|byte| **byte == b'\\');
-    backslashes.count() % 2 == 1
+/// Returns whether a byte is part of a word.
+fn is_part(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::{random::cuts, rewrite::oracle::check_error};
 
     fn rewrite(format: TextFormat, text: &str) -> String {
         let run = |size: usize| {
@@ -152,10 +176,36 @@ mod tests {
 
     #[test]
     fn escapes_are_no_part_of_a_word_in_json() {
-        let text = r#"{"message":"a\n0xb603\\n0xb603"}"#;
-        let expected = r#"{"message":"a\ngpt-4o\\n0xb603"}"#;
+        let text =
+            r#"{"message":"a\n0xb603\\n0xb603\u00270xb603\u0027 \\u00270xb603 \u0027a0xb603"}"#;
+        let expected =
+            r#"{"message":"a\ngpt-4o\\n0xb603\u0027gpt-4o\u0027 \\u00270xb603 \u0027a0xb603"}"#;
         assert_eq!(rewrite(TextFormat::Json, text), expected);
         assert_eq!(rewrite(TextFormat::Plain, text), text);
+    }
+
+    #[test]
+    fn no_word_begins_within_an_escape() {
+        for (id, text) in [
+            ("node", r#"{"message":"a\node"}"#),
+            ("0027", r"\u0027 \u00270027-"),
+        ] {
+            let mut rewriter = IdRewriter::new(TextFormat::Json, id.into(), "gpt-4o".into());
+            assert_eq!(rewriter.push(text.into()), "");
+            assert_eq!(rewriter.flush(), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_texts_match_the_oracle(
+            text in r#"(n0|\\|\\n|\\u00|\\u0027|0|a|é|\"| |-){0,12}"#,
+            cuts in cuts(),
+        ) {
+            for format in [TextFormat::Json, TextFormat::Plain] {
+                check_error(format, &cuts.frames(text.as_bytes()));
+            }
+        }
     }
 
     #[test]
