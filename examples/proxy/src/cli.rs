@@ -3,14 +3,14 @@
 use std::{env, net::SocketAddr, time::Duration};
 
 use clap::{Parser, ValueEnum};
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use tokio::sync::Semaphore;
 use tower_model_routing::{
     ConfigError, Endpoint, MissingModel, ResponseModel, RoutingConfig, RoutingConfigBuilder,
     UnknownModel, registry::ReqwestSource,
 };
 
-use crate::{forward::Timeouts, log};
+use crate::{forward::Timeouts, log, upstream_headers};
 
 /// A reverse proxy for LLM APIs that routes by model name.
 ///
@@ -26,7 +26,8 @@ use crate::{forward::Timeouts, log};
                   DEFAULT_FALLBACK_STT_MODEL (empty disables), MODELS_TTL_SECONDS, \
                   MODELS_FETCH_TIMEOUT_SECONDS, MODELS_MISS_REFRESH_SECONDS, RUST_LOG (such as \
                   info,proxy=debug), UPSTREAM_AUTHORIZATION: the Authorization header of upstream \
-                  requests, in place of the client's, and SSL_CERT_FILE and SSL_CERT_DIR: the CA \
+                  requests, in place of the client's, UPSTREAM_HEADERS: other such headers, as \
+                  lines of Name: value, and SSL_CERT_FILE and SSL_CERT_DIR: the CA \
                   certificates to trust, such as a private CA's, in place of the system's.\n\n\
                   SIGTERM and Ctrl-C drain and stop; SIGHUP refreshes the catalog."
 )]
@@ -222,8 +223,8 @@ pub(crate) struct Settings {
     pub(crate) admin_listen: Option<String>,
     /// `None`: the demo upstream.
     pub(crate) upstream: Option<Uri>,
-    /// Replaces the client's `Authorization`.
-    pub(crate) authorization: Option<HeaderValue>,
+    /// Replace the client's headers of the same names.
+    pub(crate) upstream_headers: HeaderMap,
     /// `None`: the demo registry in the demo, else the layer's default.
     pub(crate) models_url: Option<String>,
     /// `*` or an origin.
@@ -298,7 +299,7 @@ impl Settings {
         }
         Ok(Self {
             upstream: upstream.map_err(|error| format!("--upstream (UPSTREAM_URL) {error}"))?,
-            authorization: authorization()?,
+            upstream_headers: upstream_headers::from_env()?,
             listen: cli.listen,
             admin_listen: cli.admin_listen,
             models_url: cli.models_url,
@@ -398,31 +399,6 @@ fn bytes(text: &str, variable: &str) -> Result<usize, String> {
             "it (or {variable}) must be a number of bytes, such as 16777216"
         )),
     }
-}
-
-/// Reads the upstream credentials. There is no flag for them, because other users of
-/// the system can list the arguments of processes.
-fn authorization() -> Result<Option<HeaderValue>, String> {
-    const VARIABLE: &str = "UPSTREAM_AUTHORIZATION";
-
-    let value = match env::var(VARIABLE) {
-        Ok(value) => value,
-        Err(env::VarError::NotPresent) => return Ok(None),
-        Err(env::VarError::NotUnicode(_)) => return Err(format!("{VARIABLE} is not UTF-8")),
-    };
-    let value = value.trim();
-    if value.is_empty() {
-        return Err(format!(
-            "{VARIABLE} is empty; unset it to forward the clients' own keys"
-        ));
-    }
-    // The message does not repeat the secret.
-    let parsed = value.is_ascii().then(|| HeaderValue::from_str(value).ok());
-    let mut value = parsed.flatten().ok_or_else(|| {
-        format!("{VARIABLE} must be one line of visible ASCII, such as \"Bearer KEY\"")
-    })?;
-    value.set_sensitive(true);
-    Ok(Some(value))
 }
 
 fn alias(text: &str) -> Result<(String, String), String> {

@@ -13,8 +13,8 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-    header::{AUTHORIZATION, HOST, TRANSFER_ENCODING},
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    header::{HOST, TRANSFER_ENCODING},
 };
 use http_body::Body as HttpBody;
 use hyper_util::client::legacy;
@@ -49,7 +49,8 @@ struct Inner {
     upstream: Uri,
     /// The upstream's `Host`.
     host: HeaderValue,
-    authorization: Option<HeaderValue>,
+    /// Replace the client's headers of the same names.
+    headers: HeaderMap,
     timeouts: Timeouts,
 }
 
@@ -60,7 +61,7 @@ impl Forward {
     pub(crate) fn new(
         connector: Connector,
         upstream: Uri,
-        authorization: Option<HeaderValue>,
+        headers: HeaderMap,
         timeouts: Timeouts,
     ) -> Result<Self, BoxError> {
         let host = upstream.authority().ok_or("the upstream has no host")?;
@@ -69,7 +70,7 @@ impl Forward {
             client: upstream::client(connector),
             upstream,
             host,
-            authorization,
+            headers,
             timeouts,
         })))
     }
@@ -94,9 +95,8 @@ impl Inner {
         };
         head.uri = uri;
         head.headers.insert(HOST, self.host.clone());
-        if let Some(authorization) = &self.authorization {
-            head.headers.insert(AUTHORIZATION, authorization.clone());
-        }
+        // Replaces those of the client; a name that has several values is there several times.
+        head.headers.extend(self.headers.clone());
         head.version = Version::HTTP_11;
         let routed = head.extensions.get::<RoutedModel>().cloned();
         let (body, progress) = TrackedBody::new(body);

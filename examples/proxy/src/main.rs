@@ -32,6 +32,7 @@ mod stream_timeout;
 mod tasks;
 mod upload;
 mod upstream;
+mod upstream_headers;
 mod validate;
 mod workers;
 
@@ -158,7 +159,7 @@ async fn run(settings: Settings, log: &Log) -> Result<(), BoxError> {
             let forward = Forward::new(
                 connector.clone(),
                 upstream.clone(),
-                settings.authorization.clone(),
+                settings.upstream_headers.clone(),
                 settings.timeouts,
             )?;
             let admin = Arc::clone(&admin);

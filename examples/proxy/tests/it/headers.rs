@@ -172,12 +172,18 @@ async fn via_is_appended() {
 async fn upstream_credentials_replace_the_clients_and_stay_secret() {
     let setup = Setup::with(|proxy| {
         proxy.env("UPSTREAM_AUTHORIZATION", KEY);
+        proxy.env(
+            "UPSTREAM_HEADERS",
+            format!("X-Api-Key: {KEY}\n\nx-team: a\nX-Team:b"),
+        );
         proxy.env("RUST_LOG", "trace");
     })
     .await;
     let with_key = [
         ("content-type", "application/json"),
         ("authorization", "Bearer sk-client"),
+        ("x-api-key", "sk-client"),
+        ("x-team", "client"),
     ];
     for headers in [&with_key[..], &with_key[..1]] {
         let response = post_with(setup.address(), CHAT, headers, BODY).await;
@@ -185,6 +191,8 @@ async fn upstream_credentials_replace_the_clients_and_stay_secret() {
         assert!(!format!("{response:?}").contains("sk-upstream"));
         let request = setup.upstream.request().await;
         assert_eq!(request.header("authorization"), Some(KEY));
+        assert_eq!(request.header("x-api-key"), Some(KEY));
+        assert_eq!(request.head.all("x-team"), ["a", "b"]);
     }
     for page in ["/health", "/health/models", "/metrics", "/v1/models"] {
         let response = get(setup.address(), page).await;

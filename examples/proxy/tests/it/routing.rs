@@ -149,6 +149,8 @@ async fn the_model_of_a_uri_is_replaced() {
         assert_eq!(response.header("x-model-name"), Some("venice-uncensored"));
         let request = setup.upstream.request().await;
         assert_eq!(request.target(), format!("{start}{VENICE}{end}"));
+        let length = (!path.contains('?')).then_some("2");
+        assert_eq!(request.header("content-length"), length);
     }
 }
 

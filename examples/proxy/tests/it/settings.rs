@@ -215,6 +215,17 @@ async fn invalid_credentials_are_not_shown() {
         assert!(output.stderr.contains("UPSTREAM_AUTHORIZATION"));
         assert!(!output.stderr.contains("sk-"), "{output:?}");
     }
+    for headers in [
+        "x-api-key sk-1",
+        "x-api-key: sk-\u{e9}",
+        "a: b\nhost: sk-1",
+        ": sk-1",
+    ] {
+        let output = run(proxy().env("UPSTREAM_HEADERS", headers)).await;
+        assert_eq!(output.status.code(), Some(2), "{headers:?}: {output:?}");
+        assert!(output.stderr.contains("UPSTREAM_HEADERS"));
+        assert!(!output.stderr.contains("sk-"), "{output:?}");
+    }
 }
 
 #[tokio::test]
