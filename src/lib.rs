@@ -44,9 +44,10 @@
 //! - **Streaming.** The inner service is called as soon as the model is known. Bytes before the
 //!   model are buffered, within [a limit](RoutingConfigBuilder::max_held_bytes) and
 //!   [a timeout](RoutingConfigBuilder::held_timeout). Bytes after it are only scanned.
-//! - **One model.** On [inference endpoints](guide::where_the_model_is) a body is valid JSON or a strictly spelled
-//!   form, whole. One that some server could read as naming another model (a second `model`, a
-//!   `Model`, a comment, a bad escape) is rejected, and the inner service never sees it complete.
+//! - **One model.** On [inference endpoints](guide::where_the_model_is) a body is valid JSON or a
+//!   strictly spelled form, whole. One that some server could read as naming another model (a second
+//!   `model`, a `Model`, a comment, a bad escape) is rejected, and the inner service never sees it
+//!   complete.
 //! - **Other paths.** On paths that are no inference endpoint a model of the catalog is replaced,
 //!   and every other request passes as sent.
 //! - **Freshness.** Requests refresh the catalog, in tasks of their own; under steady traffic no
@@ -109,9 +110,9 @@
 //! body ends. A body makes progress by the bytes that are received, not by those that are decoded.
 //!
 //! Where [`ResponseModel`] changes the response, or a fallback serves, the request goes on with
-//! `Accept-Encoding: identity`; requests that name no model keep theirs. A response that is encoded all the same is decoded with the feature;
-//! otherwise its model stays as it is, and it is counted as
-//! [`model_routing_responses_unread_total`](#metrics). Compress responses for clients outside of
+//! `Accept-Encoding: identity`; requests that name no model keep theirs. A response that is encoded
+//! all the same is decoded with the feature; otherwise its model stays as it is, and it is counted
+//! as [`model_routing_responses_unread_total`](#metrics). Compress responses for clients outside of
 //! the layer.
 //!
 //! # Order of layers
@@ -263,6 +264,7 @@ pub mod guide;
 mod headers;
 mod layer;
 mod models;
+mod path;
 mod pending;
 pub mod registry;
 mod request;

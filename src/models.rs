@@ -123,7 +123,7 @@ impl ModelListService {
             Some(name) => match self.find(&catalog, &name) {
                 Some((id, entry)) => model(id, entry).to_string().into(),
                 None => {
-                    let error = not_found(&catalog, &name);
+                    let error = not_found(&catalog, &self.aliases, &name);
                     let rejection = Rejection::unresolved(error, Some(&name), Endpoint::Other);
                     return self.reject(&rejection, &uri, &headers);
                 }

@@ -193,8 +193,8 @@ where
         }
     }
 
-    /// Returns `false` if the body names another entry of the catalog than the URI. Names that the
-    /// catalog does not have are all alike.
+    /// Returns `false` if the body names another entry of the catalog than the URI, or another name
+    /// that the catalog does not have.
     fn agrees(&self, catalog: &Catalog, requested: &Requested) -> Result<bool, Rejection> {
         let (Some(of_uri), Some(in_body)) = (&self.uri_model, self.name_in_body(requested)?) else {
             return Ok(true);
@@ -205,7 +205,7 @@ where
                 self.shared.policy.find(catalog, &in_body),
             ) {
                 (Some(a), Some(b)) => Arc::ptr_eq(a.entry, b.entry),
-                (None, None) => true,
+                (None, None) => of_uri.name.trim().to_lowercase() == in_body.trim().to_lowercase(),
                 _ => false,
             },
         )

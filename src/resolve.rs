@@ -228,7 +228,7 @@ pub(crate) fn resolve_unknown(
         }
         let must_reject = policy.unknown == UnknownModel::Reject || fallback.is_none();
         if must_reject || policy.unknown == UnknownModel::Suggest {
-            let suggestions = suggestions(catalog, name, endpoint);
+            let suggestions = suggestions(catalog, &policy.aliases, name, endpoint);
             if must_reject || !suggestions.is_empty() {
                 return Err(ResolveError::NotFound { suggestions });
             }
@@ -245,9 +245,9 @@ pub(crate) fn resolve_unknown(
 }
 
 /// Returns the error for a name that must be in the catalog, whatever the policy.
-pub(crate) fn not_found(catalog: &Catalog, name: &str) -> ResolveError {
+pub(crate) fn not_found(catalog: &Catalog, aliases: &Aliases, name: &str) -> ResolveError {
     ResolveError::NotFound {
-        suggestions: suggestions(catalog, name, Endpoint::Other),
+        suggestions: suggestions(catalog, aliases, name, Endpoint::Other),
     }
 }
 
@@ -280,22 +280,32 @@ const MAX_SUGGESTIONS: usize = 3;
 /// The least Jaro-Winkler similarity, which favours a common prefix, of a misspelled name.
 const MIN_SIMILARITY: f64 = 0.85;
 
-/// Returns the catalog names most similar to `requested` that can serve `endpoint`, most similar
-/// first.
-fn suggestions(catalog: &Catalog, requested: &str, endpoint: Endpoint) -> Vec<String> {
+/// Returns the names most similar to `requested`, of the catalog and of the operator's aliases, that
+/// can serve `endpoint`, most similar first.
+fn suggestions(
+    catalog: &Catalog,
+    aliases: &Aliases,
+    requested: &str,
+    endpoint: Endpoint,
+) -> Vec<String> {
     if requested.len() > MAX_COMPARED_LEN {
         return Vec::new();
     }
     let requested = slug(&requested.to_lowercase());
     // An entry that lost its name to a newer one cannot be requested by it.
-    let mut similar: Vec<_> = catalog
+    let names = catalog
         .named_entries()
         .take(MAX_COMPARED_ENTRIES)
-        .filter(|entry| entry.name().len() <= MAX_COMPARED_LEN)
-        .filter(|entry| endpoint.accepts(entry.model_type()))
-        .filter_map(|entry| {
-            let similarity = strsim::jaro_winkler(&requested, &slug(&entry.name().to_lowercase()));
-            (similarity >= MIN_SIMILARITY).then_some((similarity, entry.name()))
+        .map(|entry| (entry.name(), entry));
+    let aliases = aliases.exact(catalog);
+    let aliases = aliases.map(|(alias, found)| (alias, &**found.entry));
+    let mut similar: Vec<_> = names
+        .chain(aliases)
+        .filter(|(name, _)| name.len() <= MAX_COMPARED_LEN)
+        .filter(|(_, entry)| endpoint.accepts(entry.model_type()))
+        .filter_map(|(name, _)| {
+            let similarity = strsim::jaro_winkler(&requested, &slug(&name.to_lowercase()));
+            (similarity >= MIN_SIMILARITY).then_some((similarity, name))
         })
         .collect();
     similar.sort_by(|(a, _), (b, _)| b.total_cmp(a));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Buf;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
@@ -127,7 +127,10 @@ where
         ) {
             Inspection::Pass => {
                 let body = RoutedBody::untouched(body, Arc::clone(&shared.model_headers));
-                let changes = self.shared.unrouted_changes(None);
+                // A response to HEAD has no body, and its headers describe that to GET.
+                let changes = (head.method != Method::HEAD)
+                    .then(|| self.shared.unrouted_changes(None))
+                    .flatten();
                 ResponseFuture::pass(self.inner.clone(), Request::from_parts(head, body), changes)
             }
             Inspection::Reject(target, rejection) => {

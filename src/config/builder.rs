@@ -14,11 +14,12 @@ use crate::registry::ReqwestSource;
 use crate::{
     endpoint::{Endpoint, OtherPaths},
     headers::is_cgi_equivalent,
+    path::normalize,
     registry::{
         Catalog, MIN_DURATION, Registry, RegistryBuilder, RegistryPolicy, RegistrySource,
         check_bounds,
     },
-    request::{EndpointTable, UriTemplate, UriTemplates, normalize},
+    request::{EndpointTable, UriTemplate, UriTemplates},
     resolve::{Aliases, Fallbacks, MissingModel, Policy, UnknownModel},
     response::{Rejection, RejectionHook, ResponseModel},
 };
@@ -243,7 +244,6 @@ impl RoutingConfigBuilder {
     }
 
     /// Sets a catalog to start with: see [`RegistryBuilder::initial_catalog`].
-    ///
     pub fn initial_catalog(mut self, catalog: impl Into<Arc<Catalog>>) -> Self {
         self.initial_catalog = Some(catalog.into());
         self.registry_setting("initial_catalog")
@@ -390,8 +390,8 @@ impl RoutingConfigBuilder {
     /// Paths are compared like those of the
     /// [default templates](crate::guide::where_the_model_is#in-the-uri), and a name may have an
     /// encoded slash. The last template that was added and fits decides, then the default ones. The
-    /// body is read too if the path is, or ends in, a row of the table of endpoints whose
-    /// bodies must be valid; otherwise it passes unread.
+    /// body is read too if the path is in the table of endpoints whose bodies must be valid;
+    /// otherwise it passes unread.
     ///
     /// # Examples
     ///
@@ -638,12 +638,13 @@ impl Default for RoutingConfigBuilder {
 /// Checks the pattern of a path.
 pub(super) fn check_endpoint(setting: &'static str, pattern: &str) -> Result<(), ConfigError> {
     let path = pattern.strip_prefix('=').unwrap_or(pattern);
-    if path.starts_with('/') && path.len() > 1 && normalize(path) == path {
+    let is_path = path.starts_with('/') && path.len() > 1 && !path.contains(['?', '#']);
+    if is_path && normalize(path) == path {
         return Ok(());
     }
     let reason = format!(
         "is {pattern:?}; it must begin with '/' or \"=/\", not end with '/', and have no escapes, \
-         parameters, empty or dot segments"
+         parameters, query, empty or dot segments"
     );
     Err(ConfigError::new(setting, reason))
 }

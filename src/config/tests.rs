@@ -290,7 +290,8 @@ fn durations_are_bounded() {
 #[test]
 fn endpoints_are_path_endings_or_whole_paths() {
     for bad in [
-        "", "/", "rerank", "/rerank/", "//", "=", "=/", "=ask", "==/ask", "/=/..",
+        "", "/", "rerank", "/ask?x", "/ask#x", "/rerank/", "//", "=", "=/", "=ask", "==/ask",
+        "/=/..",
     ] {
         let config = build(|config| config.add_endpoint(bad, Endpoint::Llm));
         assert_eq!(setting_in_error(config), "add_endpoint", "{bad}");

@@ -22,7 +22,7 @@
 //! | JSON | the top-level `model` |
 //! | server-sent events | the top-level `model` of each `data:` line; `response.model` in the events of `/responses`, `message.model` in those of `/messages` |
 //! | newline-delimited JSON (`application/x-ndjson`, `application/jsonl`) | the top-level `model` of each line |
-//! | an error (4xx, 5xx) of at most 64 KiB, JSON or `text/plain` | the ID, wherever it stands |
+//! | an error (4xx, 5xx) of at most 64 KiB, JSON or `text/plain` | the ID, wherever it stands as a word |
 //! | partial content (206), any other type, larger errors | nothing |
 //!
 //! Nothing else changes, and no event is delayed. A `model` that is absent or no string stays as it

@@ -33,20 +33,22 @@
 //!
 //! | URI, after any prefix | endpoint | body |
 //! |---|---|---|
-//! | `/openai/deployments/{model}/…`, `/engines/{model}/…` | by the table above | read where the table says that it must be valid |
+//! | `/openai/deployments/{model}/…`, `/engines/{model}/…` | by the table above | read if it is JSON, or the table says that it must be valid |
 //! | `/models/{model}:generateContent`, `…:streamGenerateContent`, `…:countTokens` | LLM | passes unread |
 //! | `/models/{model}:embedContent`, `…:batchEmbedContents` | embedding | passes unread |
 //! | `/models/{model}:predict`, `…:rawPredict`, `…:streamRawPredict` | other | passes unread |
 //! | `/realtime?model={model}`, also of `GET` requests | other | passes unread |
 //!
-//! Methods are those of inference endpoints. Unknown names are subject to the
-//! [`UnknownModel`](crate::UnknownModel) policy, and pass unchanged where the endpoint is other. A
-//! parameter that names the model twice is a 400 `ambiguous_model`.
+//! Methods are those of inference endpoints, and `{model}` is one segment: a slash in a name must be
+//! encoded, as `%2F`. Unknown names are subject to the [`UnknownModel`](crate::UnknownModel) policy,
+//! and pass unchanged where the endpoint is other. A parameter of the query that names the model, too,
+//! is a 400 `ambiguous_model`.
 //!
-//! Where the body is read, a `model` in it must be the same entry of the catalog as the URI's;
-//! another one is a 400 `ambiguous_model`. It gets the ID too, and a body without a model gets none.
-//! A body is held until its model is found, and forwarded without one when a limit on held bytes or
-//! their time is reached; if its model comes after that, the request gets the 413, 503 or 408 late.
+//! Where the body is read, a `model` in it must be the same entry of the catalog as the URI's, or the
+//! same unknown name; another one is a 400 `ambiguous_model`. It gets the ID too, and a body without
+//! a model gets none. A body is held until its model is found, and forwarded without one when a limit
+//! on held bytes or their time is reached; if its model comes after that, the request gets the 413,
+//! 503 or 408 late.
 //!
 //! # Which requests are read
 //!

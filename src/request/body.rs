@@ -199,8 +199,8 @@ where
     fn is_forwarded(&self) -> bool {
         self.prefix.is_empty()
             && match &self.remainder {
-                // Its end must be read: it may be an error.
-                Remainder::Streaming { .. } => false,
+                // The end of a body that is scanned must be read: it may be an error.
+                Remainder::Streaming { body } => !self.is_scanned && body.is_end_stream(),
                 Remainder::Ended { trailers } => trailers.is_none(),
                 Remainder::Failed { error } => error.is_none(),
             }

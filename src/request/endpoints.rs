@@ -1,10 +1,11 @@
-//! The table of endpoints, and the path normalization that it is matched by.
+//! The table of endpoints.
 
-use std::{borrow::Cow, cmp::Reverse};
+use std::cmp::Reverse;
 
-use percent_encoding::percent_decode_str;
-
-use crate::endpoint::Endpoint;
+use crate::{
+    endpoint::Endpoint,
+    path::{normalize, without_extension},
+};
 
 /// A table of paths and path endings, of which the longest match decides the endpoint.
 #[derive(Clone, Debug)]
@@ -133,7 +134,10 @@ impl EndpointTable {
         self.0
             .iter()
             .find(|row| row.matches(&path) || stem.is_some_and(|stem| row.matches(stem)))
-            .map_or(Target::OTHER, |row| row.target)
+            .map_or_else(
+                || Target::new(stem.unwrap_or(&path), Endpoint::Other),
+                |row| row.target,
+            )
     }
 }
 
@@ -183,44 +187,6 @@ fn ends_with(path: &str, suffix: &str) -> bool {
     path.len()
         .checked_sub(suffix.len())
         .is_some_and(|at| path[at..].eq_ignore_ascii_case(suffix))
-}
-
-/// Returns the path without the file extension of its last segment, if that has one: Rails routes
-/// `/v1/embeddings.json` like `/v1/embeddings`.
-fn without_extension(path: &str) -> Option<&str> {
-    let last = path.rfind('/')? + 1;
-    let dot = path[last..].rfind('.')?;
-    (dot > 0).then(|| &path[..last + dot])
-}
-
-/// Normalizes a path as the most lenient server would: percent-decoded, without empty and dot
-/// segments (RFC 3986, 6.2.2) and without the parameters of segments. A stricter reading would be
-/// a way around the layer.
-pub(crate) fn normalize(path: &str) -> Cow<'_, str> {
-    let trimmed = path.trim_end_matches('/');
-    if is_normal(trimmed) {
-        return Cow::Borrowed(trimmed);
-    }
-    let decoded = percent_decode_str(trimmed).decode_utf8_lossy();
-    let mut segments = Vec::new();
-    for segment in decoded.split(['/', '\\']) {
-        match segment.split(';').next().unwrap_or_default() {
-            "" | "." => {}
-            ".." => drop(segments.pop()),
-            segment => segments.push(segment),
-        }
-    }
-    Cow::Owned(format!("/{}", segments.join("/")))
-}
-
-/// Returns `true` if [`normalize`] has nothing to do, in one pass.
-fn is_normal(path: &str) -> bool {
-    let mut last = 0;
-    path.bytes().all(|byte| {
-        let is_special = matches!((last, byte), (_, b'%' | b';' | b'\\') | (b'/', b'/' | b'.'));
-        last = byte;
-        !is_special
-    })
 }
 
 #[cfg(test)]
@@ -308,8 +274,15 @@ mod tests {
             "",
             "*",
         ] {
-            assert_eq!(table.find(path), Target::OTHER, "{path}");
+            // The events of other paths may name the model, too.
+            let target = Target {
+                event_model_parent: None,
+                ..table.find(path)
+            };
+            assert_eq!(target, Target::OTHER, "{path}");
         }
+        let behind_a_prefix = table.find("/x/responses").event_model_parent;
+        assert_eq!(behind_a_prefix, Some("response"));
     }
 
     #[test]

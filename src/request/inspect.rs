@@ -1,12 +1,12 @@
 //! Decides by the head of a request whether and how its body is inspected.
 
-use http::{Method, request::Parts};
+use http::{Method, Uri, request::Parts};
 use percent_encoding::percent_decode_str;
 
 use super::{
     EndpointTable, Target, UriModel, UriTemplates,
     content_type::ContentType,
-    uri_template::{UriMatch, UriTemplate},
+    uri_template::{UriMatch, UriTemplate, parameters},
 };
 use crate::{
     coding::{Coding, ContentCoding},
@@ -69,7 +69,7 @@ pub(crate) fn inspect(
         return Inspection::Pass;
     }
     if target.is_strict {
-        return inspect_strictly(head, target, None, false);
+        return inspect_strictly(head, target, None);
     }
     let is_read = other_paths == OtherPaths::Inspect
         && ContentType::parse(&head.headers) == ContentType::Json
@@ -102,28 +102,35 @@ fn inspect_named(
         event_model_parent: row.event_model_parent,
         ..target
     };
-    match found {
-        UriMatch::Ambiguous => Inspection::Reject(target, Rejection::repeated_parameter()),
-        UriMatch::Model(model) if row.is_strict && !names_no_model(&head.method) => {
-            inspect_strictly(head, target, Some(model), template.is_in_query())
-        }
-        UriMatch::Model(model) => Inspection::Inspect(Inspected {
-            target,
-            uri_model: Some(model),
-            format: BodyFormat::Unread,
-            coding: None,
-        }),
+    let model = match found {
+        UriMatch::Model(model) => model,
+        UriMatch::Ambiguous => return Inspection::Reject(target, Rejection::repeated_parameter()),
+    };
+    if let Err(rejection) = check_request_line(head, Some(&model)) {
+        return Inspection::Reject(target, rejection);
     }
+    // Of a path that is in no row JSON names the model too, as that of Azure's images.
+    let is_read = row.is_strict
+        || template.target.is_none() && ContentType::parse(&head.headers) == ContentType::Json;
+    if is_read && !names_no_model(&head.method) {
+        let target = Target {
+            is_strict: true,
+            ..target
+        };
+        return inspect_strictly(head, target, Some(model));
+    }
+    Inspection::Inspect(Inspected {
+        target,
+        uri_model: Some(model),
+        format: BodyFormat::Unread,
+        coding: None,
+    })
 }
 
 /// Decides for a request whose body must be valid.
-fn inspect_strictly(
-    head: &Parts,
-    target: Target,
-    uri_model: Option<UriModel>,
-    is_in_query: bool,
-) -> Inspection {
-    match strict_format(head, is_in_query) {
+fn inspect_strictly(head: &Parts, target: Target, uri_model: Option<UriModel>) -> Inspection {
+    let checked = check_request_line(head, uri_model.as_ref());
+    match checked.and_then(|()| strict_format(head)) {
         Ok((format, coding)) => Inspection::Inspect(Inspected {
             target,
             uri_model,
@@ -147,19 +154,21 @@ fn names_no_model(method: &Method) -> bool {
     )
 }
 
-/// Returns the format and the coding of a body that must be valid, or rejects a request that servers
-/// may read differently.
-fn strict_format(
-    head: &Parts,
-    is_in_query: bool,
-) -> Result<(BodyFormat, Option<Coding>), Rejection> {
+/// Rejects a method, and a query beside the body or this model, that servers may read differently.
+fn check_request_line(head: &Parts, uri_model: Option<&UriModel>) -> Result<(), Rejection> {
     let method = &head.method;
     if method != Method::POST && method.as_str().eq_ignore_ascii_case("POST") {
         return Err(Rejection::ambiguous_method(method.as_str()));
     }
-    if !is_in_query && head.uri.query().is_some_and(names_model) {
+    if names_other_model(&head.uri, uri_model) {
         return Err(Rejection::model_in_query());
     }
+    Ok(())
+}
+
+/// Returns the format and the coding of a body that must be valid, or rejects one that servers may
+/// read differently.
+fn strict_format(head: &Parts) -> Result<(BodyFormat, Option<Coding>), Rejection> {
     let format = match ContentType::parse(&head.headers) {
         ContentType::Json | ContentType::Absent => BodyFormat::Json,
         ContentType::Multipart(Ok(boundary)) => BodyFormat::Multipart { boundary },
@@ -173,11 +182,16 @@ fn strict_format(
     }
 }
 
-/// Returns `true` if some server reads a `model` from this query, which it may prefer to the
-/// body's.
-fn names_model(query: &str) -> bool {
-    query.split(['&', ';']).any(|parameter| {
-        let name = parameter.split('=').next().unwrap_or_default();
+/// Returns `true` if some server reads a `model` from the query, which it may prefer to the body's
+/// or to this one.
+fn names_other_model(uri: &Uri, uri_model: Option<&UriModel>) -> bool {
+    let mut parameters = uri.query().into_iter().flat_map(parameters);
+    // The query follows a `?`.
+    let offset = uri.path().len() + 1;
+    parameters.any(|(name, value)| {
+        if uri_model.is_some_and(|model| model.is_at(value.start + offset)) {
+            return false;
+        }
         let name = percent_decode_str(name).decode_utf8_lossy();
         // PHP ends the name at a NUL; it, Rails and qs take `model[x]` for an object `model`, and
         // qs takes `[model]` for `model`.
@@ -348,10 +362,16 @@ mod tests {
             assert_eq!(inspection("GET", path, &[]), get, "{path}");
             assert_eq!(inspection("HEAD", path, &[]), "pass", "{path}");
         }
+        // Azure's images name the model in the body, too.
+        let images = "/openai/deployments/m/images/generations";
+        assert_eq!(inspection("POST", images, &JSON), "json");
         for (method, path) in [
             ("POST", "/openai/deployments/m/chat/completions?model=m"),
             ("post", "/openai/deployments/m/chat/completions"),
+            ("POST", "/v1beta/models/m:generateContent?model=n"),
+            ("post", "/v1beta/models/m:generateContent"),
             ("GET", "/v1/realtime?model=m&model=n"),
+            ("GET", "/v1/realtime?model=m&Model=n"),
         ] {
             let code = inspection(method, path, &JSON);
             assert_eq!(code, "ambiguous_model", "{method} {path}");

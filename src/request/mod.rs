@@ -11,7 +11,7 @@ mod uri_template;
 
 pub use self::body::RoutedBody;
 pub(crate) use self::{
-    endpoints::{EndpointTable, Target, normalize},
+    endpoints::{EndpointTable, Target},
     inspect::{BodyFormat, Inspected, Inspection, inspect},
     prefix_buffer::{BufferBudget, Reservation},
     reader::{ModelReader, Requested},

@@ -59,7 +59,7 @@ pin_project! {
         pub(super) expected: Option<u64>,
         // Whether the body must be valid; otherwise it may be forwarded unscanned.
         is_strict: bool,
-        is_scanned: bool,
+        pub(super) is_scanned: bool,
         // Whether the URI names the model, so that a body without one is not held by any limit.
         is_model_optional: bool,
         // The limit after which the body is forwarded without a model, and may have none.

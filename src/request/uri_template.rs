@@ -111,6 +111,11 @@ pub(crate) struct UriModel {
 }
 
 impl UriModel {
+    /// Returns `true` if the encoded name begins at this place in the path and query.
+    pub(super) fn is_at(&self, start: usize) -> bool {
+        self.span.start == start
+    }
+
     /// Returns the URI with this ID, percent-encoded, in place of the name.
     pub(crate) fn replace(&self, uri: &Uri, id: &str) -> Result<Uri, http::Error> {
         let mut parts = uri.clone().into_parts();
@@ -208,7 +213,7 @@ impl UriTemplate {
 
     /// Returns the model if the template fits the end of the path, or a part of it before `{*rest}`.
     ///
-    /// Literal segments are compared as [`normalize`](super::normalize) leaves them, in any letter
+    /// Literal segments are compared as [`normalize`](crate::path::normalize) leaves them, in any letter
     /// case.
     ///
     /// A blank name is none.
@@ -365,7 +370,7 @@ fn strip_suffix(path: &str, piece: Range<usize>, suffix: &str) -> Option<Range<u
 }
 
 /// Returns the names in a query, encoded, and the ranges of their values.
-fn parameters(query: &str) -> impl Iterator<Item = (&str, Range<usize>)> {
+pub(super) fn parameters(query: &str) -> impl Iterator<Item = (&str, Range<usize>)> {
     let mut start = 0;
     query.split(['&', ';']).map(move |parameter| {
         let name = parameter.split('=').next().unwrap_or_default();

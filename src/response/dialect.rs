@@ -3,6 +3,8 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::path::{normalize, without_extension};
+
 /// The API that a path belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) enum Dialect {
@@ -37,9 +39,17 @@ const GEMINI_VERBS: [&str; 8] = [
 
 impl Dialect {
     /// Returns the API of a path: Anthropic's at and below `/v1/messages` and at `/messages`,
-    /// Gemini's at `/models/{model}:{verb}`, otherwise OpenAI's. Letter case is ignored.
+    /// Gemini's at `/models/{model}:{verb}`, otherwise OpenAI's. It is read like that of an endpoint.
     pub(crate) fn of(path: &str) -> Self {
-        let path = path.trim_end_matches('/');
+        let path = normalize(path);
+        // The dot of a model's name is no sign of an extension.
+        match (Self::of_normal(&path), without_extension(&path)) {
+            (Self::OpenAi, Some(stem)) => Self::of_normal(stem),
+            (dialect, _) => dialect,
+        }
+    }
+
+    fn of_normal(path: &str) -> Self {
         if path.eq_ignore_ascii_case("/messages") {
             return Self::Anthropic;
         }
@@ -124,6 +134,8 @@ mod tests {
             ("/v1/messages/count_tokens", Dialect::Anthropic),
             ("/v1/messages/batches/7/results", Dialect::Anthropic),
             ("/messages", Dialect::Anthropic),
+            ("/v1//message%73.json", Dialect::Anthropic),
+            ("/v1beta/models/g-1.5%3AgenerateContent", Dialect::Gemini),
             ("/v1/threads/t/messages", Dialect::OpenAi),
             ("/chats/messages", Dialect::OpenAi),
             ("/v1beta/models/gemini:generateContent", Dialect::Gemini),

@@ -138,6 +138,14 @@ async fn alias_stands_for_a_model_of_the_catalog() {
     }
 }
 
+#[tokio::test]
+async fn misspelled_alias_is_a_near_miss() {
+    let gateway =
+        Gateway::warm(|config| config.alias("claude-sonnet-5", "venice-uncensored")).await;
+    let (code, _) = gateway.post(CHAT, r#"{"model":"claude-sonet-5"}"#).await;
+    assert_eq!(code, "model_not_found");
+}
+
 #[test]
 fn absent_alias_is_logged_once_for_each_catalog() {
     let log = capture(async || {

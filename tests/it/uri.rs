@@ -144,7 +144,12 @@ async fn body_must_name_the_same_model_or_none() {
             Err("ambiguous_model"),
         ),
         // Both are unknown.
-        ("unheard-of", r#"{"model":"y"}"#, Ok(r#"{"model":"0x0a"}"#)),
+        (
+            "unheard-of",
+            r#"{"model":"Unheard-of "}"#,
+            Ok(r#"{"model":"0x0a"}"#),
+        ),
+        ("unheard-of", r#"{"model":"y"}"#, Err("ambiguous_model")),
         ("venice-uncensored", r#"{"model":7}"#, Err("invalid_model")),
         (
             "venice-uncensored",
