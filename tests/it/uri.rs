@@ -1,11 +1,13 @@
 //! The model in the URI: resolved and replaced like one in the body, which must agree with it.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
-use http::Request;
-use http_body_util::Full;
-use tower_model_routing::{Endpoint, RoutedModel, RoutingConfig, UnknownModel};
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::{Empty, Full};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_model_routing::{Endpoint, RoutedBody, RoutedModel, RoutingConfig, UnknownModel};
 
 use crate::support::{
     body::{ScriptedBody, Step, data},
@@ -106,6 +108,20 @@ async fn unknown_name_is_subject_to_the_endpoint_and_the_policy() {
         let found = send(&gateway, "POST", uri, "").await;
         assert_eq!(found, expected, "{policy} {uri}");
     }
+}
+
+#[tokio::test]
+async fn request_without_a_body_stays_without_one() {
+    let layer = Gateway::warm(|config| config).await.layer;
+    let service = layer.layer(service_fn(async |request: Request<RoutedBody<_>>| {
+        assert_eq!(request.uri(), "/v1/realtime?model=0xb603");
+        // Otherwise, hyper's client would send `Content-Length: 0`.
+        assert!(request.body().is_end_stream());
+        Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+    }));
+    let request = Request::get("/v1/realtime?model=venice-uncensored");
+    let request = request.body(Empty::<Bytes>::new()).unwrap();
+    service.oneshot(request).await.unwrap();
 }
 
 #[tokio::test]
