@@ -66,6 +66,8 @@ pub enum Step {
     Send(Vec<u8>),
     /// Waits for a permit.
     Wait(Arc<Semaphore>),
+    /// Sends back what the client sends, until it closes its side.
+    Echo,
     /// Waits until the client disconnects, and reports it.
     WaitForDisconnect,
     /// Closes the connection.
@@ -223,6 +225,10 @@ impl Recorder {
             Step::Early => {}
             Step::Send(bytes) => write.write_all(&bytes).await?,
             Step::Wait(permits) => permits.acquire().await.map_err(io::Error::other)?.forget(),
+            Step::Echo => {
+                tokio::io::copy(read, write).await?;
+                return Ok(false);
+            }
             Step::WaitForDisconnect => {
                 // An end or a reset.
                 let _ = read.read(&mut [0]).await;

@@ -25,6 +25,7 @@ use crate::{
     forward::Forward,
     headers::{self, ClientIp},
     request_context, response, validate,
+    websocket::Tunnel,
 };
 
 /// What all workers have in common.
@@ -112,12 +113,18 @@ impl App {
         let body = body::from_client(body, self.settings.client_idle_timeout);
         let request = Request::from_parts(head, body);
         let response = self.routing.clone().oneshot(request);
-        Box::pin(response.map(|Ok(response)| response.map(|body| until_end(permit, body))))
+        Box::pin(response.map(|Ok(mut response)| {
+            let mut permit = Some(permit);
+            if let Some(tunnel) = response.extensions_mut().get_mut::<Tunnel>() {
+                tunnel.keep(permit.take());
+            }
+            response.map(|body| until_end(permit, body))
+        }))
     }
 }
 
 /// Keeps the permit until the body is dropped.
-fn until_end<B>(permit: OwnedSemaphorePermit, body: B) -> Body
+fn until_end<B>(permit: Option<OwnedSemaphorePermit>, body: B) -> Body
 where
     B: HttpBody<Data = Bytes, Error = BoxError> + Send + 'static,
 {

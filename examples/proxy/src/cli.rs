@@ -177,8 +177,8 @@ struct Cli {
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
     upstream_first_byte_timeout: Duration,
 
-    /// Timeout between two parts of the upstream's response, which is then cut
-    /// off.
+    /// Timeout between two parts of the upstream's response, or of a WebSocket in
+    /// either direction, which is then cut off.
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
     upstream_idle_timeout: Duration,
 

@@ -14,9 +14,11 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-    header::{HOST, TRANSFER_ENCODING},
+    header::{HOST, TRANSFER_ENCODING, UPGRADE},
 };
 use http_body::Body as HttpBody;
+use http_body_util::Empty;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::client::legacy;
 use tokio::time::error::Elapsed;
 use tower::Service;
@@ -30,6 +32,7 @@ use crate::{
     response,
     upload::{Failure, TrackedBody},
     upstream::{self, Connector, UpstreamClient},
+    websocket::{self, Tunnel},
 };
 
 /// Timeouts of the upstream's responses.
@@ -77,10 +80,11 @@ impl Forward {
 }
 
 impl Inner {
-    async fn forward<B>(&self, request: Request<B>) -> Response<Body>
+    async fn forward<B>(&self, mut request: Request<B>) -> Response<Body>
     where
         B: HttpBody<Data = Bytes, Error = BoxError> + Send + 'static,
     {
+        let client = hyper::upgrade::on(&mut request);
         let (mut head, body) = request.into_parts();
         // The client's path, which says what its errors look like.
         let target = head.uri.clone();
@@ -95,6 +99,8 @@ impl Inner {
         };
         head.uri = uri;
         head.headers.insert(HOST, self.host.clone());
+        // No other upgrade is forwarded.
+        let opens_websocket = head.headers.contains_key(UPGRADE);
         // Replaces those of the client; a name that has several values is there several times.
         head.headers.extend(self.headers.clone());
         head.version = Version::HTTP_11;
@@ -119,6 +125,9 @@ impl Inner {
             }
         };
         match result {
+            Ok(response) if opens_websocket && accepts_websocket(&response) => {
+                self.websocket(client, response)
+            }
             Ok(response) if response.status().is_informational() => {
                 tracing::warn!(status = %response.status(), "unexpected upgrade by the upstream");
                 bad_gateway(
@@ -145,6 +154,21 @@ impl Inner {
         remove_hop_by_hop(&mut head.headers, None);
         head.version = Version::HTTP_11;
         Response::from_parts(head, body::from_upstream(body, self.timeouts.idle, routed))
+    }
+
+    /// Prepares the response that accepts a WebSocket.
+    fn websocket(
+        &self,
+        client: OnUpgrade,
+        mut response: Response<hyper::body::Incoming>,
+    ) -> Response<Body> {
+        let upstream = hyper::upgrade::on(&mut response);
+        let headers = response.headers_mut();
+        remove_hop_by_hop(headers, None);
+        websocket::set_upgrade(headers);
+        let tunnel = Tunnel::new(client, upstream, self.timeouts.idle);
+        response.extensions_mut().insert(tunnel);
+        response.map(|_| response::boxed(Empty::new()))
     }
 
     /// Appends the request's target to the upstream's URL. Returns `None` if that is too long.
@@ -221,6 +245,11 @@ fn invalid_body(path: &str, failure: &Failure) -> Response<Body> {
             &format!("The request body cannot be read: {cause}."),
         ),
     }
+}
+
+fn accepts_websocket<B>(response: &Response<B>) -> bool {
+    response.status() == StatusCode::SWITCHING_PROTOCOLS
+        && websocket::is_upgrade(response.headers())
 }
 
 fn bad_gateway(path: &str, message: &str) -> Response<Body> {

@@ -12,6 +12,7 @@ use http::{
 use crate::{
     hop_by_hop::{remove_hop_by_hop, tokens},
     request_context::REQUEST_ID,
+    websocket,
 };
 
 /// The IP address of a client, as in `X-Forwarded-For`.
@@ -30,11 +31,15 @@ impl ClientIp {
 /// Prepares the head of a client's request for the upstream.
 pub(crate) fn prepare_request(head: &mut Parts, client: ClientIp) {
     let host = host(head);
+    let opens_websocket = websocket::is_requested(head);
     let headers = &mut head.headers;
     let accepts_trailers =
         tokens(headers, &header::TE).any(|coding| coding.eq_ignore_ascii_case("trailers"));
     // `Connection` cannot remove the ID.
     remove_hop_by_hop(headers, Some(&REQUEST_ID));
+    if opens_websocket {
+        websocket::set_upgrade(headers);
+    }
     // The only member of TE that holds beyond the connection.
     if accepts_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));

@@ -34,6 +34,7 @@ mod upload;
 mod upstream;
 mod upstream_headers;
 mod validate;
+mod websocket;
 mod workers;
 
 use std::{

@@ -7,14 +7,14 @@ use std::{
     net::{self, SocketAddr},
     pin::pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     task::Poll,
     time::Duration,
 };
 
-use http::{HeaderValue, Request, Response, Version, header::CONNECTION};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, service::service_fn};
@@ -37,6 +37,7 @@ use crate::{
     half_close::HalfCloseStream,
     headers::ClientIp,
     stream_timeout::{StreamBody, StreamExecutor},
+    websocket::Tunnel,
 };
 
 /// The largest request head of HTTP/1, and the limit of hyper's buffers.
@@ -197,6 +198,7 @@ impl Connection {
         let stream = HalfCloseStream::new(Box::pin(stream), &in_flight);
         let stream = TokioIo::new(CoalescingWriter::new(stream));
         let has_request = AtomicBool::new(false);
+        let tunnel = Arc::new(OnceLock::new());
         let client_ip = ClientIp::new(client.ip());
         let service = service_fn(|request: Request<Incoming>| {
             has_request.store(true, Ordering::Relaxed);
@@ -206,9 +208,15 @@ impl Connection {
             let is_draining = Arc::clone(&is_draining);
             // An HTTP/2 client that closes its side has disconnected.
             let in_flight = is_http1.then(|| Arc::clone(&in_flight));
+            let tunnel = Arc::clone(&tunnel);
             async move {
                 let mut response = response.await;
-                if is_http1 && is_draining.load(Ordering::Relaxed) {
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    if let Some(accepted) = response.extensions_mut().remove::<Tunnel>() {
+                        // A connection has one at most.
+                        let _ = tunnel.set(accepted);
+                    }
+                } else if is_http1 && is_draining.load(Ordering::Relaxed) {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(CONNECTION, close);
                 }
@@ -226,28 +234,37 @@ impl Connection {
             true => Poll::Pending,
             false => first_request.as_mut().poll(cx),
         });
-        let mut connection = pin!(protocol.serve_connection(stream, service));
         let closing = async {
             let _ = close.changed().await;
             // A new connection is notified of its first bytes only now.
             yield_now().await;
         };
-        let result = tokio::select! {
-            // Reads the received bytes before it closes the connection.
-            biased;
-            result = connection.as_mut() => result,
-            () = closing => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-            () = first_request_timeout => {
-                tracing::debug!(%client, "closing a connection without a request");
-                return;
+        // Dropped before the tunnel runs, which would wait for it if the handshake failed.
+        let result = {
+            let mut connection = pin!(protocol.serve_connection_with_upgrades(stream, service));
+            tokio::select! {
+                // Reads the received bytes before it closes the connection.
+                biased;
+                result = connection.as_mut() => result,
+                () = closing => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+                () = first_request_timeout => {
+                    tracing::debug!(%client, "closing a connection without a request");
+                    return;
+                }
             }
         };
         if let Err(error) = result {
             // The client disconnected, or does not speak HTTP.
             tracing::debug!(%client, error, "connection error");
+            return;
+        }
+        // It belongs to the connection, and so delays the shutdown like a request.
+        if let Some(tunnel) = tunnel.get().cloned() {
+            // Boxed, because few connections have one.
+            Box::pin(tunnel.run()).await;
         }
     }
 }

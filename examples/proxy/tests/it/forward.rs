@@ -191,23 +191,3 @@ async fn default_ports_are_omitted() {
         setup.proxy.wait_for_log(&["starting", &name]).await;
     }
 }
-
-#[tokio::test]
-async fn requests_to_upgrade_are_forwarded_without_upgrade() {
-    let setup = Setup::new().await;
-    let request = "GET /v1/realtime HTTP/1.1\r\nhost: test\r\nconnection: Upgrade\r\n\
-                   upgrade: websocket\r\nsec-websocket-version: 13\r\n\r\n";
-    let response = send(setup.address(), request).await;
-    assert_eq!(response.status(), 200);
-    let request = setup.upstream.request().await;
-    assert_eq!(request.header("upgrade"), None);
-}
-
-#[tokio::test]
-async fn unexpected_upgrades_are_bad_gateways() {
-    let switching = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\
-                     upgrade: websocket\r\n\r\n";
-    let setup = Setup::scripted(vec![Step::send(switching), Step::WaitForDisconnect]).await;
-    let response = post(setup.address(), CHAT, BODY).await;
-    assert_eq!(response.error(), (502, "upstream_unavailable".to_owned()));
-}

@@ -25,6 +25,7 @@ mod shutdown;
 mod threads;
 mod tls;
 mod validate;
+mod websocket;
 
 use std::{
     net::SocketAddr,
