@@ -66,6 +66,9 @@
 //! | any other | 415, forms 400 | passes unread |
 //! | any, with a `Content-Encoding` | [decoded](crate#compression), or 415 | passes unread |
 //!
+//! The documentation of [`model_scan`] lists what clients emit that is rejected, such as `NaN`, with
+//! a remedy for each.
+//!
 //! Paths with strict bodies take any model: an unknown one, or a value that is not a string, passes
 //! unchanged.
 //!
