@@ -38,7 +38,8 @@ pin_project! {
     #[project = KindProj]
     enum Kind<B> {
         Inner { #[pin] body: B },
-        Rewriting { #[pin] body: RewritingBody<B> },
+        // Boxed, because it is ten times as large as most bodies, which would all be moved at its size.
+        Rewriting { body: Pin<Box<RewritingBody<B>>> },
         Own { #[pin] body: Full<Bytes> },
     }
 }
@@ -51,7 +52,7 @@ impl<B> ResponseBody<B> {
     }
 
     pub(crate) fn rewriting(body: DecodedBody<B>, rewriter: Rewriter) -> Self {
-        let body = RewritingBody::new(body, rewriter);
+        let body = Box::pin(RewritingBody::new(body, rewriter));
         Self {
             kind: Kind::Rewriting { body },
         }
@@ -79,7 +80,7 @@ where
             KindProj::Inner { body } => body
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map(into_bytes).map_err(Into::into))),
-            KindProj::Rewriting { body } => body.poll_frame(cx),
+            KindProj::Rewriting { body } => body.as_mut().poll_frame(cx),
             KindProj::Own { body } => body
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(|e| match e {}))),
