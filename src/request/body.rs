@@ -104,6 +104,9 @@ where
             }
             KindProj::Inspected { reader } => ready!(reader.as_mut().poll_forwarded(cx)),
         };
+        if this.model_headers.is_empty() {
+            return Poll::Ready(frame);
+        }
         Poll::Ready(frame.map(|frame| {
             frame.map(|mut frame| {
                 if let Some(trailers) = frame.trailers_mut() {

@@ -53,15 +53,23 @@ impl UriTemplates {
     /// Returns the template that fits this URI, and the model. Only the query of a request without
     /// a body names one.
     pub(crate) fn find(&self, uri: &Uri, has_body: bool) -> Option<(&UriTemplate, UriMatch)> {
-        let query = uri.query();
-        if query.is_none() && !has_body {
-            return None;
-        }
-        let path = Path::parse(uri.path());
-        self.0
+        let (path, query) = (uri.path(), uri.query());
+        // An escape, a parameter or a backslash may hide a literal or a colon.
+        let is_plain = !path.bytes().any(|byte| matches!(byte, b'%' | b';' | b'\\'));
+        let has_colon = !is_plain || path.contains(':');
+        let mut templates = self
+            .0
             .iter()
-            .filter(|template| has_body || template.is_in_query())
-            .find_map(|template| Some((template, template.find(&path, query)?)))
+            .filter(|template| match &template.place {
+                Place::Segment { suffix, .. } => has_body && (suffix.is_empty() || has_colon),
+                Place::Query { .. } => query.is_some(),
+            })
+            .filter(|template| !is_plain || template.has_literal_in(path))
+            .peekable();
+        // The segments are read for the few paths that a template may fit.
+        templates.peek()?;
+        let path = Path::parse(path);
+        templates.find_map(|template| Some((template, template.find(&path, query)?)))
     }
 }
 
@@ -206,9 +214,12 @@ impl UriTemplate {
         })
     }
 
-    /// Returns `true` if a parameter of the query names the model.
-    pub(crate) fn is_in_query(&self) -> bool {
-        matches!(self.place, Place::Query { .. })
+    /// Returns whether a plain path has the last literal segment of the template.
+    fn has_literal_in(&self, path: &str) -> bool {
+        self.before.last().is_none_or(|literal| {
+            let mut segments = path.as_bytes().split(|byte| *byte == b'/');
+            segments.any(|segment| segment.eq_ignore_ascii_case(literal.as_bytes()))
+        })
     }
 
     /// Returns the model if the template fits the end of the path, or a part of it before `{*rest}`.
