@@ -192,16 +192,6 @@ impl Registry {
         self.inner.look_up()
     }
 
-    /// Returns the catalog, if there is one. Starts a refresh where a request would, and does not wait
-    /// for it.
-    pub(crate) fn current(&self) -> Option<Arc<Catalog>> {
-        match self.look_up() {
-            CatalogLookup::Ready(catalog) => Some(catalog),
-            CatalogLookup::Wait(_) => self.usable(),
-            CatalogLookup::Unavailable(_) => None,
-        }
-    }
-
     /// Returns a newer catalog for a request whose name is not in the one it has, or `None` if a
     /// refresh is not due.
     pub(crate) fn revalidate_for_miss(&self) -> Option<BoxFuture<Arc<Catalog>>> {

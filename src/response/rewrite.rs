@@ -162,7 +162,7 @@ impl IdLookup {
         let (mut head, body) = response.into_parts();
         // The format first: most responses need no catalog.
         let plan = format(&head, self.event_model_parent)
-            .and_then(|format| Some((format, self.registry.current()?)));
+            .and_then(|format| Some((format, self.registry.snapshot()?)));
         let body = match plan {
             Some((format, catalog)) => {
                 let lookup = move |id: &[u8]| name_of_id(&catalog, id);

@@ -274,11 +274,16 @@ async fn id_becomes_a_name_where_the_request_names_no_model() {
 
 #[tokio::test]
 async fn passing_request_starts_no_fetch_for_its_response() {
-    let gateway = Gateway::with(served);
+    let layer = layer(ScriptedSource::with_models(), served);
+    let inner = service_fn(async |_: Request<RoutedBody<Full<Bytes>>>| {
+        let body = Full::<Bytes>::from(r#"{"model":"0xb603"}"#);
+        Ok::<_, Infallible>(with_type(JSON, body))
+    });
     let request = Request::get("/v1/responses/resp_1").body(Full::default());
-    let (response, _) = gateway.send::<Full<Bytes>>(request.unwrap()).await;
+    let response = layer.layer(inner).oneshot(request.unwrap()).await.unwrap();
     assert_eq!(response.status(), 200);
-    assert_eq!(gateway.source.fetches(), 0);
+    assert_eq!(text(response).await, r#"{"model":"0xb603"}"#);
+    assert_eq!(layer.registry().stats().fetches, 0);
 }
 
 #[tokio::test]
