@@ -69,7 +69,7 @@ pub(crate) fn inspect(
         return Inspection::Pass;
     }
     if target.is_strict {
-        return inspect_strictly(head, target, None);
+        return inspect_as(head, target, None, strict_format);
     }
     let is_read = other_paths == OtherPaths::Inspect
         && ContentType::parse(&head.headers) == ContentType::Json
@@ -106,31 +106,30 @@ fn inspect_named(
         UriMatch::Model(model) => model,
         UriMatch::Ambiguous => return Inspection::Reject(target, Rejection::repeated_parameter()),
     };
-    if let Err(rejection) = check_request_line(head, Some(&model)) {
-        return Inspection::Reject(target, rejection);
-    }
     // Of a path that is in no row JSON names the model too, as that of Azure's images.
     let is_read = row.is_strict
         || template.target.is_none() && ContentType::parse(&head.headers) == ContentType::Json;
-    if is_read && !names_no_model(&head.method) {
-        let target = Target {
-            is_strict: true,
-            ..target
-        };
-        return inspect_strictly(head, target, Some(model));
+    if !is_read || names_no_model(&head.method) {
+        return inspect_as(head, target, Some(model), |_| {
+            Ok((BodyFormat::Unread, None))
+        });
     }
-    Inspection::Inspect(Inspected {
-        target,
-        uri_model: Some(model),
-        format: BodyFormat::Unread,
-        coding: None,
-    })
+    let target = Target {
+        is_strict: true,
+        ..target
+    };
+    inspect_as(head, target, Some(model), strict_format)
 }
 
-/// Decides for a request whose body must be valid.
-fn inspect_strictly(head: &Parts, target: Target, uri_model: Option<UriModel>) -> Inspection {
+/// Decides for a request that is rejected if servers may read it differently.
+fn inspect_as(
+    head: &Parts,
+    target: Target,
+    uri_model: Option<UriModel>,
+    format: impl FnOnce(&Parts) -> Result<(BodyFormat, Option<Coding>), Rejection>,
+) -> Inspection {
     let checked = check_request_line(head, uri_model.as_ref());
-    match checked.and_then(|()| strict_format(head)) {
+    match checked.and_then(|()| format(head)) {
         Ok((format, coding)) => Inspection::Inspect(Inspected {
             target,
             uri_model,
