@@ -98,25 +98,20 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.project();
-        let frame = match this.kind.project() {
+        let mut frame = match this.kind.project() {
             KindProj::Untouched { body } => {
                 ready!(body.poll_frame(cx)).map(|frame| frame.map(into_bytes).map_err(Into::into))
             }
             KindProj::Inspected { reader } => ready!(reader.as_mut().poll_forwarded(cx)),
         };
-        if this.model_headers.is_empty() {
-            return Poll::Ready(frame);
+        if let Some(Ok(frame)) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            for name in &**this.model_headers {
+                headers::remove_cgi_equivalents(trailers, name);
+            }
         }
-        Poll::Ready(frame.map(|frame| {
-            frame.map(|mut frame| {
-                if let Some(trailers) = frame.trailers_mut() {
-                    for name in &**this.model_headers {
-                        headers::remove_cgi_equivalents(trailers, name);
-                    }
-                }
-                frame
-            })
-        }))
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
