@@ -4,6 +4,18 @@ use std::fmt;
 
 use crate::registry::ModelType;
 
+/// The verbs of Gemini's and Vertex's `/models/{model}:{verb}`, and what they ask for.
+pub(crate) const MODEL_VERBS: [(&str, Endpoint); 8] = [
+    ("generateContent", Endpoint::Llm),
+    ("streamGenerateContent", Endpoint::Llm),
+    ("countTokens", Endpoint::Llm),
+    ("embedContent", Endpoint::Embedding),
+    ("batchEmbedContents", Endpoint::Embedding),
+    ("predict", Endpoint::Other),
+    ("rawPredict", Endpoint::Other),
+    ("streamRawPredict", Endpoint::Other),
+];
+
 /// The kind of inference that a request's path asks for.
 ///
 /// The [guide](crate::guide::where_the_model_is) has the table of paths.

@@ -7,31 +7,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use smallvec::SmallVec;
 
 use super::Target;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, MODEL_VERBS};
 
 /// The placeholder of the model's name in a template.
 const MODEL: &str = "{model}";
 /// The placeholder of any further segments, at least one, at the end of a template.
 const REST: &str = "{*rest}";
-
-/// The templates of Azure, of OpenAI's former engines, of Gemini and Vertex, and of Realtime.
-/// Without an endpoint, the table of paths decides it.
-const DEFAULTS: [(&str, Option<Endpoint>); 11] = [
-    ("/openai/deployments/{model}/{*rest}", None),
-    ("/engines/{model}/{*rest}", None),
-    ("/models/{model}:generateContent", Some(Endpoint::Llm)),
-    ("/models/{model}:streamGenerateContent", Some(Endpoint::Llm)),
-    ("/models/{model}:countTokens", Some(Endpoint::Llm)),
-    ("/models/{model}:embedContent", Some(Endpoint::Embedding)),
-    (
-        "/models/{model}:batchEmbedContents",
-        Some(Endpoint::Embedding),
-    ),
-    ("/models/{model}:predict", Some(Endpoint::Other)),
-    ("/models/{model}:rawPredict", Some(Endpoint::Other)),
-    ("/models/{model}:streamRawPredict", Some(Endpoint::Other)),
-    ("/realtime?model={model}", Some(Endpoint::Other)),
-];
 
 /// What [`UriModel::replace`] encodes: all but the unreserved characters (RFC 3986, 2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
@@ -74,10 +55,20 @@ impl UriTemplates {
 }
 
 impl Default for UriTemplates {
+    /// Returns the templates of Azure, of OpenAI's former engines, of Gemini and Vertex, and of
+    /// Realtime. Without an endpoint, the table of paths decides it.
     fn default() -> Self {
-        let templates = DEFAULTS
-            .into_iter()
-            .flat_map(|(template, endpoint)| UriTemplate::parse(template, endpoint));
+        let verbs = MODEL_VERBS
+            .iter()
+            .map(|(verb, endpoint)| (format!("/models/{MODEL}:{verb}"), Some(*endpoint)));
+        let templates = [
+            (format!("/openai/deployments/{MODEL}/{REST}"), None),
+            (format!("/engines/{MODEL}/{REST}"), None),
+            (format!("/realtime?model={MODEL}"), Some(Endpoint::Other)),
+        ]
+        .into_iter()
+        .chain(verbs)
+        .flat_map(|(template, endpoint)| UriTemplate::parse(&template, endpoint));
         Self(templates.collect())
     }
 }
@@ -222,12 +213,11 @@ impl UriTemplate {
         })
     }
 
-    /// Returns the model if the template fits the end of the path, or a part of it before `{*rest}`.
+    /// Returns the model if the template fits the end of the path, or a part of it before
+    /// `{*rest}`. A blank name is none.
     ///
-    /// Literal segments are compared as [`normalize`](crate::path::normalize) leaves them, in any letter
-    /// case.
-    ///
-    /// A blank name is none.
+    /// Literal segments are compared as [`normalize`](crate::path::normalize) leaves them, in any
+    /// letter case.
     fn find(&self, path: &Path<'_>, query: Option<&str>) -> Option<UriMatch> {
         match &self.place {
             Place::Segment { suffix, after } => {

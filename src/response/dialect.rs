@@ -3,7 +3,10 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::path::{normalize, without_extension};
+use crate::{
+    endpoint::MODEL_VERBS,
+    path::{normalize, without_extension},
+};
 
 /// The API that a path belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -23,19 +26,6 @@ pub(crate) struct ErrorObject<'a> {
     pub(crate) message: &'a str,
     pub(crate) suggestions: &'a [String],
 }
-
-/// The verbs of Gemini's and Vertex's `/models/{model}:{verb}`. A colon alone is no sign of them: it
-/// occurs in names of models.
-const GEMINI_VERBS: [&str; 8] = [
-    "generateContent",
-    "streamGenerateContent",
-    "countTokens",
-    "embedContent",
-    "batchEmbedContents",
-    "predict",
-    "rawPredict",
-    "streamRawPredict",
-];
 
 impl Dialect {
     /// Returns the API of a path: Anthropic's at and below `/v1/messages` and at `/messages`,
@@ -62,9 +52,10 @@ impl Dialect {
             has_models |= previous.eq_ignore_ascii_case("models");
             previous = segment;
         }
+        // A colon alone is no sign of them: it occurs in names of models.
         let is_verb = |verb: &str| {
-            let mut verbs = GEMINI_VERBS.iter();
-            verbs.any(|known| known.eq_ignore_ascii_case(verb))
+            let mut verbs = MODEL_VERBS.iter();
+            verbs.any(|(known, _)| known.eq_ignore_ascii_case(verb))
         };
         match previous.rsplit_once(':') {
             Some((_, verb)) if has_models && is_verb(verb) => Self::Gemini,
