@@ -85,12 +85,7 @@ impl App {
         client: ClientIp,
     ) -> BoxFuture<'static, Response<Body>> {
         if let Some(response) = validate::rejection(&request) {
-            // Drains it.
-            drop(body::from_client(
-                request.into_body(),
-                self.settings.client_idle_timeout,
-            ));
-            return Box::pin(ready(response));
+            return self.reject(request, response);
         }
         let mut route = Route::new(request.method(), request.uri().path());
         if self.settings.has_admin_listener {
@@ -101,12 +96,7 @@ impl App {
         }
         let Ok(permit) = Arc::clone(&self.settings.requests).try_acquire_owned() else {
             let response = response::overloaded(request.uri().path());
-            // Drains it.
-            drop(body::from_client(
-                request.into_body(),
-                self.settings.client_idle_timeout,
-            ));
-            return Box::pin(ready(response));
+            return self.reject(request, response);
         };
         let (mut head, body) = request.into_parts();
         headers::prepare_request(&mut head, client);
@@ -120,6 +110,17 @@ impl App {
             }
             response.map(|body| until_end(permit, body))
         }))
+    }
+
+    /// Responds to a request that is not forwarded, and drains its body.
+    fn reject(
+        &self,
+        request: Request<Incoming>,
+        response: Response<Body>,
+    ) -> BoxFuture<'static, Response<Body>> {
+        let body = request.into_body();
+        drop(body::from_client(body, self.settings.client_idle_timeout));
+        Box::pin(ready(response))
     }
 }
 
