@@ -359,8 +359,8 @@ impl RoutingConfigBuilder {
     /// only the whole path.
     ///
     /// Paths are compared like those of the [default endpoints](crate::guide::where_the_model_is):
-    /// the longest one that fits decides, and an added one goes before a default of the same length.
-    /// A request without a model is subject to [`missing_model`](Self::missing_model).
+    /// the longest one that fits decides, and an added one goes before a default of the same
+    /// length. A request without a model is subject to [`missing_model`](Self::missing_model).
     ///
     /// # Examples
     ///
@@ -377,8 +377,8 @@ impl RoutingConfigBuilder {
         self
     }
 
-    /// Makes URIs that fit `template` name the model in place of `{model}`, and ask for this kind of
-    /// endpoint.
+    /// Makes URIs that fit `template` name the model in place of `{model}`, and ask for this kind
+    /// of endpoint.
     ///
     /// | template | fits |
     /// |---|---|
@@ -470,8 +470,8 @@ impl RoutingConfigBuilder {
     /// Sets the model that a response names. The default is [`ResponseModel::Unchanged`]. A response
     /// of a fallback names the model that served in any case.
     ///
-    /// The guide [what the response says](crate::guide::what_the_response_says) has the places of the
-    /// name in JSON, events and errors. Responses still stream. The inner service is asked for
+    /// The guide [what the response says](crate::guide::what_the_response_says) has the places of
+    /// the name in JSON, events and errors. Responses still stream. The inner service is asked for
     /// responses [without an encoding](crate#compression): compress outside of this layer.
     pub fn response_model(mut self, model: ResponseModel) -> Self {
         self.response_model = model;

@@ -38,7 +38,8 @@ pin_project! {
     #[project = KindProj]
     enum Kind<B> {
         Inner { #[pin] body: B },
-        // Boxed, because it is ten times as large as most bodies, which would all be moved at its size.
+        // Boxed, because it is ten times as large as most bodies, and all are moved at the size of
+        // the largest.
         Rewriting { body: Pin<Box<RewritingBody<B>>> },
         Own { #[pin] body: Full<Bytes> },
     }

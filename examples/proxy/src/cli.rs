@@ -82,6 +82,7 @@ struct Cli {
     /// by commas [default: those of LLM APIs].
     #[arg(long, value_name = "ENDING=KIND", value_parser = endpoint)]
     endpoint: Vec<(String, Endpoint)>,
+
     /// The model that a response names: requested (as the client spelled it); served
     /// (the catalog name); or unchanged (the ID). A fallback is always named.
     #[arg(
