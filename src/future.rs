@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Buf;
-use http::{Request, Response, Uri, request::Parts, uri::PathAndQuery};
+use http::{Request, Response, Uri, request::Parts};
 use http_body::Body;
 use http_body_util::Full;
 use pin_project_lite::pin_project;
@@ -79,8 +79,7 @@ pin_project! {
 #[derive(Debug)]
 pub(crate) struct RequestContext {
     telemetry: RequestTelemetry,
-    // Decides the form of a rejection, which few requests get.
-    path: Option<PathAndQuery>,
+    dialect: Dialect,
     // Boxed to keep the future small.
     hook: Option<Box<(RejectionHook, Uri)>>,
 }
@@ -94,7 +93,7 @@ impl RequestContext {
                 target.endpoint.is_inference().then_some(target.operation),
                 Arc::clone(&shared.fallback_warnings),
             ),
-            path: head.uri.path_and_query().cloned(),
+            dialect: Dialect::of(head.uri.path()),
             hook: hook.map(|hook| Box::new((hook, head.uri.clone()))),
         }
     }
@@ -102,10 +101,7 @@ impl RequestContext {
     fn response<B: Body>(&self, rejection: &Rejection) -> Response<ResponseBody<B>> {
         let response = match self.hook.as_deref() {
             Some((hook, uri)) => hook.response(rejection, uri),
-            None => {
-                let path = self.path.as_ref().map_or("", PathAndQuery::path);
-                rejection.response_in(Dialect::of(path))
-            }
+            None => rejection.response_in(self.dialect),
         };
         response.map(|body| ResponseBody::own(Full::new(body)))
     }
