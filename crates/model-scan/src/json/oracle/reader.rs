@@ -146,9 +146,13 @@ pub(super) fn may_go_on(document: &[u8]) -> bool {
         Ok(Object) => true,
         Err(error) => error.is_eof(),
     };
-    // It does not check the digits of an escape that is cut.
+    // It does not check the digits of an escape that is cut. Behind a backslash `\u` is none.
     let missing = text
         .rfind("\\u")
+        .filter(|&at| {
+            let before = text[..at].trim_end_matches('\\');
+            (at - before.len()) % 2 == 0
+        })
         .map_or(0, |at| (at + "\\u0000".len()).saturating_sub(text.len()));
     let text = format!("{text}{}", "0".repeat(missing));
     // Of a number that is cut, it says that it is invalid.

@@ -161,6 +161,7 @@ const VALUES: &[(&[u8], bool)] = &[
     (b"[1;2]", false),
     (b"[1/2]", false),
     (b"[1,#\n2]", false),
+    (br#"["\\u"/]"#, false),
     (b"[*]", false),
     (b"[<1>]", false),
     (b"[\\]", false),
