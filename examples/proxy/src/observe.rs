@@ -1,60 +1,110 @@
-//! The access log: a line for each response.
+//! Observes each response until its end, for the access log, the histograms and the trace.
 
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use http::Response;
+use http::{Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tower_model_routing::{BoxError, Rejection, RoutedModel};
 use tracing::Span;
 
-use crate::body::Body;
+use crate::{access_log, body::Body, gen_ai, websocket::Tunnel};
 
-/// The longest name of a client in a line.
-const MAX_NAME_CHARS: usize = 128;
-
-/// Logs the response to a request that came at `start`, in the current span, once the body ends or
-/// is dropped.
-pub(crate) fn log(response: Response<Body>, start: Instant) -> Response<Body> {
+/// Observes the response to a request that came at `start`, in the current span, until the body
+/// ends or is dropped.
+///
+/// `trace` is the request's span in its trace. `access_log` is whether a line is logged.
+pub(crate) fn observe(
+    mut response: Response<Body>,
+    start: Instant,
+    trace: Span,
+    access_log: bool,
+) -> Response<Body> {
+    let routed = response.extensions().get::<RoutedModel>().cloned();
+    if routed.is_none() && trace.is_disabled() && !access_log {
+        return response;
+    }
+    if let Some(tunnel) = response.extensions_mut().get_mut::<Tunnel>() {
+        tunnel.set_trace(trace.clone());
+    }
     let (head, body) = response.into_parts();
-    let routed = head.extensions.get::<RoutedModel>();
-    let requested = routed.and_then(RoutedModel::requested);
-    let rejection = head.extensions.get::<Rejection>();
-    let body = LoggedBody {
-        span: Span::current(),
-        status: head.status.as_u16(),
-        requested: requested.map(|name| name.chars().take(MAX_NAME_CHARS).collect()),
-        served: routed.map(|routed| routed.name().to_owned()),
-        rejection: rejection.map(ToString::to_string),
-        start,
-        first_byte_seconds: None,
-        bytes: 0,
-        is_complete: body.is_end_stream(),
+    let body = ObservedBody {
+        observed: Observed {
+            start,
+            status: head.status,
+            routed,
+            rejection: head.extensions.get().cloned(),
+            first_byte: None,
+            bytes: 0,
+            end: match body.is_end_stream() {
+                true => End::Complete,
+                false => End::Canceled,
+            },
+        },
         body,
+        span: Span::current(),
+        trace,
+        access_log,
     };
     Response::from_parts(head, body.boxed_unsync())
 }
 
-/// A body that logs its response when it is dropped.
-struct LoggedBody {
-    body: Body,
-    span: Span,
-    status: u16,
-    requested: Option<String>,
-    served: Option<String>,
-    rejection: Option<String>,
-    start: Instant,
-    first_byte_seconds: Option<f64>,
-    bytes: u64,
-    is_complete: bool,
+/// What was observed of a response.
+#[derive(Debug)]
+pub(crate) struct Observed {
+    /// Of the request.
+    pub(crate) start: Instant,
+    pub(crate) status: StatusCode,
+    pub(crate) routed: Option<RoutedModel>,
+    pub(crate) rejection: Option<Rejection>,
+    /// The time from the start to the body's first byte.
+    pub(crate) first_byte: Option<Duration>,
+    /// The length of the body.
+    pub(crate) bytes: u64,
+    pub(crate) end: End,
 }
 
-impl HttpBody for LoggedBody {
+/// How a body ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum End {
+    /// It was complete.
+    Complete,
+    /// It failed: the upstream disconnected, for example.
+    Failed,
+    /// It was dropped before its end: the client disconnected, for example.
+    Canceled,
+}
+
+impl Observed {
+    /// Returns the type of the error if the response did not end well: the status or the end.
+    pub(crate) fn error_type(&self) -> Option<&str> {
+        if self.status.is_client_error() || self.status.is_server_error() {
+            return Some(self.status.as_str());
+        }
+        match self.end {
+            End::Complete => None,
+            End::Failed => Some("body_error"),
+            End::Canceled => Some("canceled"),
+        }
+    }
+}
+
+/// A body that reports its response when it is dropped.
+struct ObservedBody {
+    body: Body,
+    observed: Observed,
+    /// Of the request.
+    span: Span,
+    trace: Span,
+    access_log: bool,
+}
+
+impl HttpBody for ObservedBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -64,17 +114,22 @@ impl HttpBody for LoggedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
         let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        let observed = &mut this.observed;
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    let seconds = || this.start.elapsed().as_secs_f64();
-                    this.first_byte_seconds.get_or_insert_with(seconds);
-                    this.bytes += data.len() as u64;
+                    if observed.first_byte.is_none() {
+                        observed.first_byte = Some(observed.start.elapsed());
+                        gen_ai::record_first_byte(observed);
+                    }
+                    observed.bytes += data.len() as u64;
                 }
-                this.is_complete = this.body.is_end_stream() || frame.is_trailers();
+                if this.body.is_end_stream() || frame.is_trailers() {
+                    observed.end = End::Complete;
+                }
             }
-            Some(Err(_)) => {}
-            None => this.is_complete = true,
+            Some(Err(_)) => observed.end = End::Failed,
+            None => observed.end = End::Complete,
         }
         Poll::Ready(frame)
     }
@@ -88,20 +143,33 @@ impl HttpBody for LoggedBody {
     }
 }
 
-impl Drop for LoggedBody {
+impl Drop for ObservedBody {
     fn drop(&mut self) {
-        let _entered = self.span.enter();
-        tracing::info!(
-            model = self.requested,
-            served = self.served,
-            status = self.status,
-            bytes = self.bytes,
-            first_byte_seconds = self.first_byte_seconds,
-            seconds = self.start.elapsed().as_secs_f64(),
-            complete = self.is_complete,
-            rejection = self.rejection,
-            "access"
-        );
+        let observed = &self.observed;
+        gen_ai::record_duration(observed);
+        if self.access_log {
+            self.span.in_scope(|| access_log::log(observed));
+        }
+        // The span's end is the last time that it was left.
+        self.trace.in_scope(|| record_trace(&self.trace, observed));
+    }
+}
+
+/// Records attributes of the HTTP and GenAI conventions.
+fn record_trace(trace: &Span, observed: &Observed) {
+    if trace.is_disabled() {
+        return;
+    }
+    trace.record("http.response.status_code", observed.status.as_u16());
+    if let Some(routed) = &observed.routed {
+        trace.record("gen_ai.response.model", routed.name());
+    }
+    if let Some(error_type) = observed.error_type() {
+        trace.record("error.type", error_type);
+    }
+    // The server's errors only, and not the client's, as the conventions say.
+    if observed.status.is_server_error() || observed.end == End::Failed {
+        trace.record("otel.status_code", "ERROR");
     }
 }
 
@@ -112,37 +180,42 @@ mod tests {
     use super::*;
     use crate::response::boxed;
 
-    fn logged(body: Body) -> LoggedBody {
-        LoggedBody {
+    fn observed(body: Body) -> ObservedBody {
+        ObservedBody {
             body,
+            observed: Observed {
+                start: Instant::now(),
+                status: StatusCode::OK,
+                routed: None,
+                rejection: None,
+                first_byte: None,
+                bytes: 0,
+                end: End::Canceled,
+            },
             span: Span::none(),
-            status: 200,
-            requested: None,
-            served: None,
-            rejection: None,
-            start: Instant::now(),
-            first_byte_seconds: None,
-            bytes: 0,
-            is_complete: false,
+            trace: Span::none(),
+            access_log: false,
         }
     }
 
     #[tokio::test]
     async fn bytes_are_counted_to_the_end() {
-        let mut body = logged(boxed(Full::from("12345")));
+        let mut body = observed(boxed(Full::from("12345")));
         assert_eq!(body.size_hint().exact(), Some(5));
         body.frame().await.unwrap().unwrap();
-        assert_eq!((body.bytes, body.is_complete), (5, true));
-        assert!(body.first_byte_seconds.is_some());
+        assert_eq!((body.observed.bytes, body.observed.end), (5, End::Complete));
+        assert!(body.observed.first_byte.is_some());
     }
 
     #[tokio::test]
-    async fn failed_body_is_incomplete() {
+    async fn failed_body_is_no_complete_one() {
         let frames = [Ok(Frame::data(Bytes::from("1"))), Err("cut off".into())];
         let body = StreamBody::new(futures_util::stream::iter(frames));
-        let mut body = logged(body.boxed_unsync());
+        let mut body = observed(body.boxed_unsync());
         body.frame().await.unwrap().unwrap();
+        assert_eq!(body.observed.error_type(), Some("canceled"));
         body.frame().await.unwrap().unwrap_err();
-        assert_eq!((body.bytes, body.is_complete), (1, false));
+        assert_eq!(body.observed.error_type(), Some("body_error"));
+        assert_eq!(body.observed.bytes, 1);
     }
 }
