@@ -113,8 +113,9 @@ impl Traces {
 
 impl Drop for Traces {
     fn drop(&mut self) {
-        // Errors are logged by the exporter.
-        let _ = self.0.shutdown_with_timeout(FLUSH_TIMEOUT);
+        if let Err(error) = self.0.shutdown_with_timeout(FLUSH_TIMEOUT) {
+            tracing::warn!(%error, "the last spans were not exported");
+        }
     }
 }
 
