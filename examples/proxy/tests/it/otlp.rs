@@ -19,7 +19,10 @@ use tokio::{
     sync::Semaphore,
 };
 
-use super::{CHAT, Setup, VENICE, proxy};
+use super::{
+    CHAT, Setup, VENICE, proxy,
+    websocket::{ACCEPT, open},
+};
 use test_support::{
     client::{Response, get, post_with},
     process::run,
@@ -309,6 +312,29 @@ async fn server_span_lasts_as_long_as_the_body() {
     assert_eq!(attributes(&server.attributes)["error.type"], "body_error");
     assert!(u128::from(server.end_time_unix_nano) > now.as_nanos());
     assert!(u128::from(layer.end_time_unix_nano) < now.as_nanos());
+}
+
+#[tokio::test]
+async fn server_span_lasts_as_long_as_the_websocket() {
+    let collector = collector().await;
+    let setup = exporting(&collector.url(), |_| {}).await;
+    let script = vec![Step::send(ACCEPT), Step::WaitForDisconnect];
+    setup.upstream.script(script);
+    let (client, _) = open(&setup).await;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    drop(client);
+    setup.upstream.wait_for_disconnect().await;
+    stop(setup).await;
+
+    let (_, export) = export(&collector).await;
+    let mut spans = spans(&export);
+    spans.retain(|span| span.kind() == SpanKind::Server);
+    let [server] = spans[..] else {
+        panic!("{spans:?}");
+    };
+    let status = &attributes(&server.attributes)["http.response.status_code"];
+    assert_eq!(status, "101");
+    assert!(u128::from(server.end_time_unix_nano) > now.as_nanos());
 }
 
 #[tokio::test]
