@@ -89,8 +89,7 @@ impl RequestContext {
         let hook = shared.rejection_hook.clone();
         Self {
             telemetry: RequestTelemetry::start(
-                // Other endpoints are no operation of generative AI.
-                target.endpoint.is_inference().then_some(target.operation),
+                target.gen_ai_operation(),
                 Arc::clone(&shared.fallback_warnings),
             ),
             dialect: Dialect::of(head.uri.path()),

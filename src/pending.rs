@@ -243,6 +243,7 @@ where
         } = self;
         let changes = match routed {
             Some(routed) => {
+                let routed = routed.for_operation(target.gen_ai_operation());
                 let entry = routed.entry();
                 let id = Replacement {
                     text: entry.id(),

@@ -46,6 +46,7 @@ pub struct RoutedModel {
     requested: Option<Arc<str>>,
     entry: Arc<ModelEntry>,
     resolved_by: ResolvedBy,
+    operation: Option<&'static str>,
 }
 
 impl RoutedModel {
@@ -85,7 +86,13 @@ impl RoutedModel {
             requested: requested.map(Arc::from),
             entry,
             resolved_by: resolved_by.unwrap_or(ResolvedBy::Fallback),
+            operation: None,
         }
+    }
+
+    /// Sets the operation of the request.
+    pub(crate) fn for_operation(self, operation: Option<&'static str>) -> Self {
+        Self { operation, ..self }
     }
 
     /// Returns the name that the client sent, or `None` if it sent none.
@@ -118,6 +125,14 @@ impl RoutedModel {
     /// Returns the reason why this model serves the request.
     pub fn resolved_by(&self) -> ResolvedBy {
         self.resolved_by
+    }
+
+    /// Returns the operation of the request, such as `chat` or `embeddings`, as in
+    /// `gen_ai.operation.name` of the [span](crate#tracing).
+    ///
+    /// Returns `None` if the path is not one of an LLM API, and of a model from [`new`](Self::new).
+    pub fn operation(&self) -> Option<&'static str> {
+        self.operation
     }
 
     /// Returns `true` if the client requested another model, or none.
@@ -211,6 +226,7 @@ pub(crate) fn resolve_known(
         requested: (name != entry.name()).then(|| name.into()),
         entry: Arc::clone(entry),
         resolved_by,
+        operation: None,
     })))
 }
 
@@ -268,6 +284,7 @@ fn use_fallback(
         requested: requested.map(Arc::from),
         entry: Arc::clone(entry),
         resolved_by: ResolvedBy::Fallback,
+        operation: None,
     })))
 }
 

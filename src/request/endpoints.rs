@@ -111,6 +111,11 @@ impl Target {
                 .find_map(|(ending, parent)| ends_with(path, ending).then_some(parent)),
         }
     }
+
+    /// Returns the operation, or `None` if the endpoint has none of generative AI.
+    pub(crate) fn gen_ai_operation(&self) -> Option<&'static str> {
+        self.endpoint.is_inference().then_some(self.operation)
+    }
 }
 
 impl EndpointTable {

@@ -119,6 +119,7 @@ async fn sets_headers_and_extensions_like_json() {
     let routed = received.head.extensions.get::<RoutedModel>().unwrap();
     assert_eq!(routed.requested(), Some("gpt-9"));
     assert_eq!(routed.resolved_by(), ResolvedBy::Fallback);
+    assert_eq!(routed.operation(), Some("speech_to_text"));
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Processes.
 
 use std::{
+    env,
     ffi::OsStr,
     net::SocketAddr,
     process::{ExitStatus, Stdio},
@@ -68,6 +69,12 @@ pub fn command(binary: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(binary);
     for variable in VARIABLES {
         command.env_remove(variable);
+    }
+    // Those of OpenTelemetry, which the feature `otlp` reads.
+    for (variable, _) in env::vars_os() {
+        if variable.as_encoded_bytes().starts_with(b"OTEL_") {
+            command.env_remove(variable);
+        }
     }
     command
         .stdin(Stdio::null())

@@ -31,14 +31,14 @@ pub(crate) fn from_client(
     IdleTimeoutBody::new(DrainOnDrop { body: Some(body) }, "client", idle_timeout)
 }
 
-/// Wraps the body of an upstream response. Errors are logged, because they cannot be
+/// Wraps the body of an upstream response. Errors are logged in `span`, because they cannot be
 /// reported to the client any more.
 pub(crate) fn from_upstream(
     body: Incoming,
     idle_timeout: Duration,
     routed: Option<RoutedModel>,
+    span: Span,
 ) -> Body {
-    let span = Span::current();
     IdleTimeoutBody::new(body, "upstream", idle_timeout)
         .map_err(move |error| {
             let _entered = span.enter();

@@ -27,8 +27,10 @@ use crate::{forward::Timeouts, log, upstream_headers};
                   MODELS_FETCH_TIMEOUT_SECONDS, MODELS_MISS_REFRESH_SECONDS, RUST_LOG (such as \
                   info,proxy=debug), UPSTREAM_AUTHORIZATION: the Authorization header of upstream \
                   requests, in place of the client's, UPSTREAM_HEADERS: other such headers, as \
-                  lines of Name: value, and SSL_CERT_FILE and SSL_CERT_DIR: the CA \
-                  certificates to trust, such as a private CA's, in place of the system's.\n\n\
+                  lines of Name: value, SSL_CERT_FILE and SSL_CERT_DIR: the CA \
+                  certificates to trust, such as a private CA's, in place of the system's, and, \
+                  if built with the feature otlp, OTEL_EXPORTER_OTLP_ENDPOINT and OpenTelemetry's \
+                  other variables: the export of traces.\n\n\
                   SIGTERM and Ctrl-C drain and stop; SIGHUP refreshes the catalog."
 )]
 struct Cli {

@@ -23,12 +23,14 @@ use hyper_util::client::legacy;
 use tokio::time::error::Elapsed;
 use tower::Service;
 use tower_model_routing::{BoxError, RoutedModel};
+use tracing::Span;
 
 use crate::{
     body::{self, Body},
     error::{self, ErrorChain},
     headers,
     hop_by_hop::remove_hop_by_hop,
+    request_context::RequestSpan,
     response,
     upload::{Failure, TrackedBody},
     upstream::{self, Connector, UpstreamClient},
@@ -105,6 +107,8 @@ impl Inner {
         head.headers.extend(self.headers.clone());
         head.version = Version::HTTP_11;
         let routed = head.extensions.get::<RoutedModel>().cloned();
+        let span = head.extensions.get::<RequestSpan>();
+        let span = span.map_or_else(Span::none, |span| span.0.clone());
         let (body, progress) = TrackedBody::new(body);
         // Without this, hyper omits a body of unknown length.
         if matches!(head.method, Method::GET | Method::HEAD)
@@ -126,7 +130,7 @@ impl Inner {
         };
         match result {
             Ok(response) if opens_websocket && accepts_websocket(&response) => {
-                self.websocket(client, response)
+                self.websocket(client, response, span)
             }
             Ok(response) if response.status().is_informational() => {
                 tracing::warn!(status = %response.status(), "unexpected upgrade by the upstream");
@@ -135,7 +139,7 @@ impl Inner {
                     "The upstream sent a response that does not match the request.",
                 )
             }
-            Ok(response) => self.response(response, routed),
+            Ok(response) => self.response(response, routed, span),
             Err(error) => match progress.failure() {
                 Some(failure) => invalid_body(path, &failure),
                 None => self.upstream_error(path, &error, routed.as_ref()),
@@ -148,12 +152,14 @@ impl Inner {
         &self,
         response: Response<hyper::body::Incoming>,
         routed: Option<RoutedModel>,
+        span: Span,
     ) -> Response<Body> {
         let (mut head, body) = response.into_parts();
         headers::remove_overridden_length(&mut head.headers);
         remove_hop_by_hop(&mut head.headers, None);
         head.version = Version::HTTP_11;
-        Response::from_parts(head, body::from_upstream(body, self.timeouts.idle, routed))
+        let body = body::from_upstream(body, self.timeouts.idle, routed, span);
+        Response::from_parts(head, body)
     }
 
     /// Prepares the response that accepts a WebSocket.
@@ -161,12 +167,13 @@ impl Inner {
         &self,
         client: OnUpgrade,
         mut response: Response<hyper::body::Incoming>,
+        span: Span,
     ) -> Response<Body> {
         let upstream = hyper::upgrade::on(&mut response);
         let headers = response.headers_mut();
         remove_hop_by_hop(headers, None);
         websocket::set_upgrade(headers);
-        let tunnel = Tunnel::new(client, upstream, self.timeouts.idle);
+        let tunnel = Tunnel::new(client, upstream, self.timeouts.idle, span);
         response.extensions_mut().insert(tunnel);
         response.map(|_| response::boxed(Empty::new()))
     }

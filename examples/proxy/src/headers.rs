@@ -46,7 +46,8 @@ pub(crate) fn prepare_request(head: &mut Parts, client: ClientIp) {
     }
     // The proxy sends `100 Continue` itself, when it reads the body.
     headers.remove(header::EXPECT);
-    join_cookies(headers);
+    // HTTP/2 may split cookies, and HTTP/1.1 has them on one line (RFC 9113, 8.2.3).
+    join_lines(headers, header::COOKIE, b"; ");
     headers.append(header::VIA, via(head.version));
     add_forwarded(headers, client, host);
 }
@@ -98,18 +99,17 @@ fn via(version: Version) -> HeaderValue {
     }
 }
 
-/// Joins the cookies, which HTTP/2 may split and HTTP/1.1 has on one line (RFC 9113,
-/// 8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
+/// Joins the lines of a header whose value was split.
+pub(crate) fn join_lines(headers: &mut HeaderMap, name: HeaderName, separator: &[u8]) {
     let lines: Vec<_> = headers
-        .get_all(header::COOKIE)
+        .get_all(&name)
         .iter()
         .map(HeaderValue::as_bytes)
         .collect();
     if lines.len() > 1
-        && let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))
+        && let Ok(joined) = HeaderValue::from_bytes(&lines.join(separator))
     {
-        headers.insert(header::COOKIE, joined);
+        headers.insert(name, joined);
     }
 }
 

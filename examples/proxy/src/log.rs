@@ -1,4 +1,4 @@
-//! The log on stderr, which never blocks or fails a request.
+//! The log on stderr, which never blocks or fails a request, and the export of traces.
 
 use std::{
     borrow::Cow,
@@ -13,14 +13,21 @@ use std::{
 
 use clap::ValueEnum;
 use metrics::{counter, describe_counter};
+use tracing::Subscriber;
+#[cfg(feature = "otlp")]
+use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Layer,
     filter::{ParseError, Targets},
     fmt,
     layer::SubscriberExt,
+    registry::LookupSpan,
     util::SubscriberInitExt,
 };
+
+#[cfg(feature = "otlp")]
+use crate::otlp::{self, Traces};
 
 /// The format of a log line.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -45,6 +52,8 @@ pub(crate) struct Log {
     writer: NonBlocking,
     guard: Option<WorkerGuard>,
     failed_writes: Arc<AtomicU64>,
+    #[cfg(feature = "otlp")]
+    traces: Option<Traces>,
 }
 
 impl Log {
@@ -52,7 +61,7 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// Returns an error if `RUST_LOG` does not parse.
+    /// Returns an error if `RUST_LOG` or a variable of the export of traces is invalid.
     pub(crate) fn init(format: Format) -> Result<Self, String> {
         let filter = env::var("RUST_LOG").unwrap_or(DEFAULT_FILTER.to_owned());
         let filter = parse_filter(&filter).map_err(|error| {
@@ -71,21 +80,23 @@ impl Log {
             .lossy(true)
             .thread_name("log")
             .finish(stderr);
-        let log = fmt::layer()
-            .with_writer(writer.clone())
-            .with_ansi(false)
-            // It would print them to stderr.
-            .log_internal_errors(false);
-        let log = match format {
-            Format::Text => log.boxed(),
-            // The list of spans includes the current one.
-            Format::Json => log
-                .json()
-                .flatten_event(true)
-                .with_current_span(false)
-                .boxed(),
-        };
-        tracing_subscriber::registry().with(filter).with(log).init();
+        #[cfg(feature = "otlp")]
+        let traces = Traces::from_env()?;
+        // The filter is the log's alone: what is exported does not depend on it.
+        #[cfg(feature = "otlp")]
+        tracing_subscriber::registry()
+            .with(traces.as_ref().map(Traces::layer))
+            .with(
+                layer(format, writer.clone())
+                    .with_filter(filter.with_target(otlp::TARGET, LevelFilter::OFF)),
+            )
+            .init();
+        // A filter for all costs each request less.
+        #[cfg(not(feature = "otlp"))]
+        tracing_subscriber::registry()
+            .with(filter)
+            .with(layer(format, writer.clone()))
+            .init();
         // The default hook writes to stderr, which may block.
         panic::set_hook(Box::new(
             |panic| tracing::error!(%panic, "a thread panicked"),
@@ -94,6 +105,8 @@ impl Log {
             writer,
             guard: Some(guard),
             failed_writes,
+            #[cfg(feature = "otlp")]
+            traces,
         })
     }
 
@@ -121,9 +134,33 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
+        // It may log.
+        #[cfg(feature = "otlp")]
+        drop(self.traces.take());
         // If stderr is not read, this prints to stdout, and panics if that is closed.
         let guard = self.guard.take();
         let _ = panic::catch_unwind(AssertUnwindSafe(move || drop(guard)));
+    }
+}
+
+/// Returns the layer that writes the lines.
+fn layer<S>(format: Format, writer: NonBlocking) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let log = fmt::layer()
+        .with_writer(writer)
+        .with_ansi(false)
+        // It would print them to stderr.
+        .log_internal_errors(false);
+    match format {
+        Format::Text => log.boxed(),
+        // The list of spans includes the current one.
+        Format::Json => log
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .boxed(),
     }
 }
 

@@ -20,10 +20,14 @@ mod cors;
 mod demo;
 mod error;
 mod forward;
+mod gen_ai;
 mod half_close;
 mod headers;
 mod hop_by_hop;
 mod log;
+mod observe;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod request_context;
 mod response;
 mod server;
@@ -228,9 +232,10 @@ fn install_metrics() -> Result<PrometheusHandle, BuildError> {
     // From a lookup in the catalog to the wait for a registry without one.
     const SECONDS: [f64; 9] = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 2.0, 10.0];
 
-    PrometheusBuilder::new()
-        .set_buckets(&SECONDS)?
-        .install_recorder()
+    let builder = PrometheusBuilder::new().set_buckets(&SECONDS)?;
+    let recorder = gen_ai::set_buckets(builder)?.install_recorder()?;
+    gen_ai::describe();
+    Ok(recorder)
 }
 
 /// Prints a line to stdout and flushes it. Ignores errors: stdout may be closed.

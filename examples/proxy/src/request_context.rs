@@ -4,9 +4,16 @@ use std::{future::Future, panic::AssertUnwindSafe, time::Instant};
 
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header::Entry};
-use tracing::{Instrument, Level, Span};
+use tracing::{Instrument, Span};
 
-use crate::{access_log, body::Body, response};
+#[cfg(feature = "otlp")]
+use crate::otlp;
+use crate::{body::Body, observe::observe, response};
+
+/// The span of a request in the log, in its extensions. Inside the routing layer it is not the
+/// current span.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestSpan(pub(crate) Span);
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -23,23 +30,26 @@ pub(crate) fn handle<A, F>(
 where
     F: Future<Output = Response<Body>>,
 {
+    let start = Instant::now();
     let id = request_id(request.headers_mut());
-    let span = span(&request, &id);
+    #[cfg(feature = "otlp")]
+    let trace = otlp::start_span(&mut request, &id);
+    #[cfg(not(feature = "otlp"))]
+    let trace = Span::none();
+    let span = trace.in_scope(|| span(&request, &id));
+    request.extensions_mut().insert(RequestSpan(span.clone()));
+    let observed_trace = trace.clone();
     let handled = async move {
-        let start = (access_log || tracing::enabled!(Level::DEBUG)).then(Instant::now);
         let mut response = handler(request).await;
         response.headers_mut().entry(REQUEST_ID).or_insert(id);
         tracing::debug!(
             status = response.status().as_u16(),
-            seconds = start.map(|start| start.elapsed().as_secs_f64()),
+            seconds = start.elapsed().as_secs_f64(),
             "response"
         );
-        match start {
-            Some(start) if access_log => access_log::log(response, start),
-            _ => response,
-        }
+        observe(response, start, observed_trace, access_log)
     };
-    handled.instrument(span)
+    handled.instrument(span).instrument(trace)
 }
 
 /// Returns the response of `handler`, or an error response to a request of this URI if it panics.
@@ -85,16 +95,21 @@ fn random_id() -> HeaderValue {
 /// Returns the request's span. Its level is the highest, so that no filter separates
 /// log lines from their ID. It leaves out the query, which may contain secrets.
 fn span<A>(request: &Request<A>, id: &HeaderValue) -> Span {
-    const MAX_PATH_CHARS: usize = 1024;
-
-    let path = request.uri().path();
-    let end = path.char_indices().nth(MAX_PATH_CHARS);
     tracing::error_span!(
         "request",
         request_id = %id.to_str().unwrap_or_default(),
         method = %request.method(),
-        path = end.map_or(path, |(end, _)| &path[..end]),
+        path = path_excerpt(request.uri()),
     )
+}
+
+/// Returns the beginning of the path.
+pub(crate) fn path_excerpt(uri: &Uri) -> &str {
+    const MAX_CHARS: usize = 1024;
+
+    let path = uri.path();
+    let end = path.char_indices().nth(MAX_CHARS);
+    end.map_or(path, |(end, _)| &path[..end])
 }
 
 #[cfg(test)]

@@ -56,18 +56,26 @@ pub(crate) struct Tunnel {
     idle_timeout: Duration,
     /// Of the request.
     span: Span,
+    /// Of the request in its trace.
+    trace: Span,
     /// Of the request, which is in flight until the tunnel ends.
     permit: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Tunnel {
     /// Returns a tunnel that ends once nothing was sent in either direction for `idle_timeout`.
-    pub(crate) fn new(client: OnUpgrade, upstream: OnUpgrade, idle_timeout: Duration) -> Self {
+    pub(crate) fn new(
+        client: OnUpgrade,
+        upstream: OnUpgrade,
+        idle_timeout: Duration,
+        span: Span,
+    ) -> Self {
         Self {
             client,
             upstream,
             idle_timeout,
-            span: Span::current(),
+            span,
+            trace: Span::none(),
             permit: None,
         }
     }
@@ -77,16 +85,21 @@ impl Tunnel {
         self.permit = permit.map(Arc::new);
     }
 
+    /// Lets the request's span in its trace last until the tunnel ends.
+    pub(crate) fn set_trace(&mut self, trace: Span) {
+        self.trace = trace;
+    }
+
     /// Copies in both directions until both sides, or one of them with an error, have closed.
     pub(crate) async fn run(self) {
-        let span = self.span.clone();
+        let (span, trace) = (self.span.clone(), self.trace.clone());
         let copy = async {
             match self.copy().await {
                 Ok((sent, received)) => tracing::debug!(sent, received, "WebSocket closed"),
                 Err(error) => tracing::debug!(error, "WebSocket closed early"),
             }
         };
-        copy.instrument(span).await;
+        copy.instrument(span).instrument(trace).await;
     }
 
     /// Returns the number of bytes to the upstream and to the client.

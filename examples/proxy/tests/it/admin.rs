@@ -279,7 +279,9 @@ async fn metrics_have_no_text_of_clients_and_valid_lines() {
         if !line.starts_with('#') {
             let (name, value) = line.rsplit_once(' ').unwrap();
             assert!(
-                name.starts_with("model_") || name.starts_with("proxy_"),
+                ["gen_ai_", "model_", "proxy_"]
+                    .iter()
+                    .any(|prefix| name.starts_with(prefix)),
                 "{line}"
             );
             assert!(value.parse::<f64>().is_ok(), "{line}");

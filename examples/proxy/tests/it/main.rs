@@ -8,12 +8,15 @@ mod encodings;
 mod failures;
 mod faults;
 mod forward;
+mod gen_ai;
 mod headers;
 mod limits;
 mod log;
 #[cfg(target_os = "linux")]
 mod memory;
 mod openai;
+#[cfg(all(feature = "otlp", unix))]
+mod otlp;
 mod registry;
 mod request_context;
 mod responses;

@@ -20,7 +20,7 @@ const HANDSHAKE: &str = "GET /v1/realtime?model=venice-uncensored&a=1 HTTP/1.1\r
                          sec-websocket-version: 13\r\nsec-websocket-protocol: realtime\r\n\
                          sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
                          origin: https://app.example.com\r\n\r\n";
-const ACCEPT: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\n\
+pub(super) const ACCEPT: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\n\
                       upgrade: websocket\r\nsec-websocket-protocol: realtime\r\n\
                       sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
@@ -36,7 +36,7 @@ async fn echo(args: &[&str]) -> Setup {
 }
 
 /// Sends a handshake, and returns the connection after it with the response.
-async fn open(setup: &Setup) -> (BufReader<TcpStream>, Head) {
+pub(super) async fn open(setup: &Setup) -> (BufReader<TcpStream>, Head) {
     let mut stream = BufReader::new(TcpStream::connect(setup.address()).await.unwrap());
     stream.write_all(HANDSHAKE.as_bytes()).await.unwrap();
     let head = Head::read(&mut stream).await.unwrap().unwrap();
