@@ -151,7 +151,7 @@ pub(super) fn may_go_on(document: &[u8]) -> bool {
         .rfind("\\u")
         .filter(|&at| {
             let before = text[..at].trim_end_matches('\\');
-            (at - before.len()) % 2 == 0
+            (at - before.len()).is_multiple_of(2)
         })
         .map_or(0, |at| (at + "\\u0000".len()).saturating_sub(text.len()));
     let text = format!("{text}{}", "0".repeat(missing));
