@@ -220,9 +220,8 @@ impl<S: Simd> Blocks<'_, S> {
 
         let curly = block.curly();
         tokens.opening_objects = tokens.opening & curly;
-        let all = tokens.opening | tokens.closing;
         let end;
-        match brackets.take_all(all, tokens.closing, curly) {
+        match brackets.take_all(tokens.opening, tokens.closing, curly) {
             Some((levels, objects, place)) => {
                 (tokens.objects, end) = (objects, place);
                 if let Some(place) = place {
@@ -237,6 +236,7 @@ impl<S: Simd> Blocks<'_, S> {
             // Brackets are nested deep, or wrong.
             None => {
                 let mut after = brackets.clone();
+                let all = tokens.opening | tokens.closing;
                 let Ok((objects, place)) = after.take_each(all, tokens.closing, curly) else {
                     return Outcome::Stopped;
                 };
