@@ -129,7 +129,8 @@ impl<S: Simd> Blocks<'_, S> {
     }
 
     /// Skips blocks of a string that are text with usual escapes, and returns the first other one;
-    /// `None` after a section, or if less than a block is left. The text must be ASCII.
+    /// `None` after a section, or if less than a block is left. The text must be ASCII, or already
+    /// known to be UTF-8.
     #[inline(always)]
     fn skip_text(&mut self) -> Option<(Block<S>, Marks)> {
         // Set unless a character of a string comes next.
@@ -141,9 +142,15 @@ impl<S: Simd> Blocks<'_, S> {
         while let Some((whole, after)) = rest.split_first_chunk() {
             let block = Block::whole(self.simd, whole);
             let marks = Marks::of(block, escaped);
-            if outside | marks.quotes | marks.special | marks.unusual != 0 {
-                next = Some((block, marks));
-                break;
+            let other = outside | marks.quotes | marks.unusual;
+            if other | marks.special != 0 {
+                let is_text = other == 0
+                    && marks.special == block.not_ascii()
+                    && self.utf8.covers(end - after.len());
+                if !is_text {
+                    next = Some((block, marks));
+                    break;
+                }
             }
             escaped = marks.escaping >> (BLOCK - 1);
             rest = after;
