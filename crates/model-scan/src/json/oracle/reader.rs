@@ -149,10 +149,17 @@ pub(super) fn may_go_on(document: &[u8]) -> bool {
     // It does not check the digits of an escape that is cut.
     let missing = text
         .rfind("\\u")
+        .filter(|&at| !is_escaped(&text[..at]))
         .map_or(0, |at| (at + "\\u0000".len()).saturating_sub(text.len()));
     let text = format!("{text}{}", "0".repeat(missing));
     // Of a number that is cut, it says that it is invalid.
     is_open(&text) || is_open(&format!("{text}0"))
+}
+
+/// Returns whether the next byte of a string is escaped.
+fn is_escaped(text: &str) -> bool {
+    let backslashes = text.len() - text.trim_end_matches('\\').len();
+    backslashes % 2 == 1
 }
 
 fn valid_part(document: &[u8]) -> &str {
