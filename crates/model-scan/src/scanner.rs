@@ -18,10 +18,6 @@ use crate::{
 pub struct ModelScanner(Scanner);
 
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the usual variant needs no allocation"
-)]
 enum Scanner {
     Json(JsonScanner),
     // Boxed: it is larger by itself, and rare.

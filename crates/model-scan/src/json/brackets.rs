@@ -12,27 +12,44 @@ pub(super) enum Bracket {
     Object,
 }
 
-/// The open brackets: one bit each, in words of 64 levels.
-#[derive(Clone, Debug, Default)]
+/// The number of levels in a word.
+const WORD: usize = 63;
+
+/// The open brackets: one bit each, in words of 63 levels.
+#[derive(Clone, Debug)]
 pub(super) struct Brackets {
     /// The kinds of the innermost levels, the innermost one in the lowest bit; set for objects.
+    /// Above them is one more bit that is set.
     inner: u64,
-    /// The number of levels in `inner`: 0 only if nothing is open.
-    used: u32,
     /// The outer levels, in full words. Ordinary documents have none, and need no heap.
     outer: Vec<u64>,
+}
+
+/// No levels.
+const EMPTY: u64 = 1;
+
+/// One level, an object.
+const OUTERMOST: u64 = 0b11;
+
+impl Default for Brackets {
+    fn default() -> Self {
+        Self {
+            inner: EMPTY,
+            outer: Vec::new(),
+        }
+    }
 }
 
 impl Brackets {
     /// Returns the number of open brackets.
     pub(super) fn depth(&self) -> usize {
-        self.outer.len() * 64 + self.used as usize
+        self.outer.len() * WORD + self.inner.ilog2() as usize
     }
 
-    /// Returns whether the outermost bracket is open, and no other.
+    /// Returns whether the top-level object is open, and no other bracket.
     #[inline(always)]
     pub(super) fn is_outermost(&self) -> bool {
-        self.used == 1 && self.outer.is_empty()
+        self.inner == OUTERMOST && self.outer.is_empty()
     }
 
     /// Returns whether the innermost bracket is an object's.
@@ -42,80 +59,73 @@ impl Brackets {
     }
 
     pub(super) fn open(&mut self, bracket: Bracket) -> Result<(), Reason> {
-        if self.used == 64 {
-            if self.depth() == MAX_DEPTH {
-                return Err(Reason::TooDeep);
-            }
+        if self.depth() == MAX_DEPTH {
+            return Err(Reason::TooDeep);
+        }
+        if self.inner.leading_zeros() == 0 {
             self.outer.push(self.inner);
-            self.used = 0;
+            self.inner = EMPTY;
         }
         self.inner = self.inner << 1 | u64::from(bracket == Bracket::Object);
-        self.used += 1;
         Ok(())
     }
 
     /// Closes the innermost bracket, which must exist and be of this kind.
     pub(super) fn close(&mut self, bracket: Bracket) -> Result<(), Reason> {
-        if self.used == 0 || self.inner & 1 != u64::from(bracket == Bracket::Object) {
+        if self.inner == EMPTY || self.in_object() != (bracket == Bracket::Object) {
             return Err(Reason::Bracket);
         }
         self.inner >>= 1;
-        self.used -= 1;
-        if self.used == 0
+        if self.inner == EMPTY
             && let Some(outer) = self.outer.pop()
         {
             self.inner = outer;
-            self.used = 64;
         }
         Ok(())
     }
 
     /// Consumes the brackets of a block, given as bits, up to the one after which only the outermost
-    /// bracket is open. Returns the levels that they leave, the places of the block that are in
-    /// objects rather than arrays, and the place of that last bracket; a bracket is at a place of
-    /// the outer level. Returns `None` if one does not match, or the block might leave the 64
-    /// levels of `inner`.
+    /// bracket is open. Returns the innermost levels that they leave, the places of the block that
+    /// are in objects rather than arrays, and the place of that last bracket; a bracket is at a
+    /// place of the outer level. Returns `None` if one does not match, or there might be more levels
+    /// than one word has.
     ///
     /// There is no branch on the kinds of brackets, because none could be predicted.
     #[cfg(feature = "simd")]
     #[inline(always)]
     pub(super) fn take_all(
         &self,
-        all: u64,
+        opening: u64,
         closing: u64,
         curly: u64,
     ) -> Option<(Levels, u64, Option<u32>)> {
-        let closes = (all & closing).count_ones();
-        let opens = (all & !closing).count_ones();
-        let outermost = u32::from(self.outer.is_empty());
-        if self.used + opens > 64 || outermost == 0 && self.used <= closes {
+        if !self.outer.is_empty() || self.inner.leading_zeros() < opening.count_ones() {
             return None;
         }
-        let mut levels = Levels {
-            inner: self.inner,
-            used: self.used,
-        };
-        let mut objects = (levels.inner & 1).wrapping_neg();
+        let mut inner = self.inner;
+        let mut objects = (inner & 1).wrapping_neg();
         let mut mismatch = 0;
         let mut end = None;
-        let mut rest = all;
+        let mut rest = opening | closing;
         while rest != 0 {
             let bit = rest & rest.wrapping_neg();
             let after = !(bit ^ (bit - 1));
             let object = u64::from(curly & bit != 0);
-            let close = u64::from(closing & bit != 0);
-            let open = close ^ 1;
-            mismatch |= close & (levels.inner ^ object);
-            levels.inner = (levels.inner << open | object & open) >> close;
-            levels.used = levels.used + open as u32 - close as u32;
-            objects = objects & !after | (levels.inner & 1).wrapping_neg() & after;
-            if levels.used == outermost {
+            let closes = closing & bit != 0;
+            mismatch |= u64::from(closes) & (inner ^ object);
+            inner = if closes {
+                inner >> 1
+            } else {
+                inner << 1 | object
+            };
+            objects = objects & !after | (inner & 1).wrapping_neg() & after;
+            if inner == OUTERMOST {
                 end = Some(rest.trailing_zeros());
                 break;
             }
             rest ^= bit;
         }
-        (mismatch == 0).then_some((levels, objects, end))
+        (mismatch == 0).then_some((Levels(inner), objects, end))
     }
 
     /// Does the same as [`take_all`](Self::take_all) one by one, for any number of levels.
@@ -160,19 +170,15 @@ impl Brackets {
 
     #[cfg(feature = "simd")]
     #[inline(always)]
-    pub(super) fn set_inner(&mut self, levels: Levels) {
-        self.inner = levels.inner;
-        self.used = levels.used;
+    pub(super) fn set_inner(&mut self, Levels(inner): Levels) {
+        self.inner = inner;
     }
 }
 
 /// The innermost levels, as a block leaves them.
 #[cfg(feature = "simd")]
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Levels {
-    inner: u64,
-    used: u32,
-}
+pub(super) struct Levels(u64);
 
 #[cfg(test)]
 mod tests {
@@ -224,7 +230,7 @@ mod tests {
 
         #[test]
         fn a_block_may_fill_the_inner_word() {
-            for (depth, fits) in [(60, true), (61, false), (124, true), (125, false)] {
+            for (depth, fits) in [(59, true), (60, false), (63, false), (64, false)] {
                 let mut brackets = Brackets::default();
                 for _ in 0..depth {
                     brackets.open(Bracket::Object).unwrap();
@@ -286,16 +292,14 @@ mod tests {
                 let all = bits(&block, |_| true);
                 let closing = bits(&block, |(closes, _)| *closes);
                 let curly = bits(&block, |(_, kind)| *kind == Bracket::Object);
-                let closes = closing.count_ones();
-                let opens = block.len() as u32 - closes;
-                let fits = before.used + opens <= 64
-                    && (before.outer.is_empty() || before.used > closes);
+                let opens = (all & !closing).count_ones();
+                let fits = before.depth() + opens as usize <= WORD;
 
                 let mut one_by_one = before.clone();
                 let expected = one_by_one.take_each(all, closing, curly);
                 // Only nested values have blocks.
                 prop_assume!(before.depth() > 1);
-                let taken = before.take_all(all, closing, curly);
+                let taken = before.take_all(all & !closing, closing, curly);
                 prop_assert_eq!(taken.is_some(), fits && expected.is_ok());
                 if let (Some((levels, found, end)), Ok((objects, expected_end))) = (taken, expected) {
                     prop_assert_eq!(end, expected_end);

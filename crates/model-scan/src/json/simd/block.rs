@@ -89,12 +89,12 @@ impl<S: Simd> Block<S> {
         !(quotes | self.less_signed(0x20)).any_true()
     }
 
+    /// Returns the control characters that are white space.
     #[inline(always)]
-    pub(super) fn white_space(&self) -> u64 {
+    pub(super) fn breaks(&self) -> u64 {
         let bytes = self.bytes;
         // A tab and a carriage return differ in one bit.
-        let breaks = bytes.simd_eq(b'\n') | (bytes & !4).simd_eq(b'\t');
-        self.bits(breaks | bytes.simd_eq(b' '))
+        self.bits(bytes.simd_eq(b'\n') | (bytes & !4).simd_eq(b'\t'))
     }
 
     /// Returns the opening and the closing brackets of both kinds, which differ in one bit.
@@ -197,7 +197,7 @@ mod tests {
             block.controls_and_not_ascii(),
             block.not_ascii(),
             block.special(),
-            block.white_space(),
+            block.breaks(),
             opening,
             closing,
             block.curly(),
@@ -216,7 +216,7 @@ mod tests {
                 !(0x20..0x80).contains(&byte),
                 byte >= 0x80,
                 !(0x20..0x80).contains(&byte) || byte == b'\\',
-                b" \t\r\n".contains(&byte),
+                b"\t\r\n".contains(&byte),
                 matches!(byte, b'[' | b'{'),
                 matches!(byte, b']' | b'}'),
                 matches!(byte, b'{' | b'}'),

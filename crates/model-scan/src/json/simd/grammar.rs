@@ -19,14 +19,12 @@ pub(super) struct Carry {
     pub(super) escaped: u64,
     /// The digits of a `\u` escape that come next, one bit each.
     pub(super) hex_digits: u64,
-    /// In a string that is a key.
-    in_key: u64,
     /// After an opening bracket: a closing one may come.
     after_open: u64,
-    /// After an object's opening bracket or comma: no value but a key must come.
-    before_key: u64,
-    after_key: u64,
-    after_value: u64,
+    /// Between an object's opening bracket or comma and a key's colon.
+    before_colon: u64,
+    /// After a key or a value.
+    after_item: u64,
 }
 
 impl Carry {
@@ -41,13 +39,13 @@ impl Carry {
                 is_key,
             }) => {
                 carry.in_string = u64::MAX;
-                carry.in_key = u64::from(*is_key);
+                carry.before_colon = u64::from(*is_key);
             }
-            State::FirstKey => (carry.after_open, carry.before_key) = (1, 1),
+            State::FirstKey => (carry.after_open, carry.before_colon) = (1, 1),
             State::FirstElement => carry.after_open = 1,
-            State::NextKey => carry.before_key = 1,
-            State::AfterKey => carry.after_key = 1,
-            State::AfterValue => carry.after_value = 1,
+            State::NextKey => carry.before_colon = 1,
+            State::AfterKey => (carry.before_colon, carry.after_item) = (1, 1),
+            State::AfterValue => carry.after_item = 1,
             State::BeforeValue => {}
             _ => return None,
         }
@@ -56,22 +54,18 @@ impl Carry {
 
     #[inline(always)]
     pub(super) fn state(self) -> State {
-        if self.in_string != 0 {
-            State::String(TextState {
+        let is_key = self.before_colon != 0;
+        match (self.after_item, self.after_open, is_key) {
+            _ if self.in_string != 0 => State::String(TextState {
                 string: JsonString::Plain,
-                is_key: self.in_key != 0,
-            })
-        } else if self.after_value != 0 {
-            State::AfterValue
-        } else if self.after_key != 0 {
-            State::AfterKey
-        } else {
-            match (self.after_open, self.before_key) {
-                (1, 1) => State::FirstKey,
-                (1, _) => State::FirstElement,
-                (_, 1) => State::NextKey,
-                _ => State::BeforeValue,
-            }
+                is_key,
+            }),
+            (1, _, true) => State::AfterKey,
+            (1, _, false) => State::AfterValue,
+            (_, 1, true) => State::FirstKey,
+            (_, 1, false) => State::FirstElement,
+            (_, _, true) => State::NextKey,
+            (_, _, false) => State::BeforeValue,
         }
     }
 }
@@ -118,36 +112,43 @@ impl Tokens {
     /// Checks which token follows which, and returns the state after them; `None` if they do not
     /// follow the grammar.
     ///
-    /// Markers move from the place after each token to the next one, over white space. They are of
-    /// four kinds, by what must come next. Those that move past the last place are carried.
+    /// Markers move from the place after each token to the one that must come next. Those that move
+    /// past the last place are carried.
     #[inline(always)]
     pub(super) fn check(&self, carry: Carry) -> Option<Carry> {
-        let next = |tokens: u64, first: u64| {
-            let (markers, carried) = skip_runs(tokens << 1 | first, self.white_space);
+        let next = |tokens: u64, first: u64, skipped: u64| {
+            let (markers, carried) = skip_runs(tokens << 1 | first, skipped);
             (markers, carried | tokens >> 63)
         };
-        let (after_open, carried_open) = next(self.opening, carry.after_open);
-        let key_begins = self.commas & self.objects | self.opening_objects;
-        let (before_key, carried_begin) = next(key_begins, carry.before_key);
-        let keys = before_key & self.quotes & self.strings;
-        let (key_ends, carried_key) = skip_runs(keys | carry.in_key, self.strings);
-        let closing_quotes = self.quotes & !self.strings;
-        let (after_key, carried_end) = next(key_ends & closing_quotes, carry.after_key);
-        let value_ends = closing_quotes & !key_ends | self.closing;
-        let scalar_ends = self.scalars << 1 & !self.scalars;
-        let (after_value, carried_value) = next(value_ends, scalar_ends | carry.after_value);
+        let (after_open, carried_open) = next(self.opening, carry.after_open, self.white_space);
+        let empty = after_open & self.closing;
 
-        let value_begins = self.opening | self.scalars & !(self.scalars << 1);
-        let wrong = (after_value ^ (self.commas | self.closing & !after_open))
-            | (after_key ^ self.colons)
-            | before_key & value_begins;
+        // Exactly the items are followed by a comma, a colon or a closing bracket, so that the two
+        // alternate; an empty pair of brackets has none.
+        let closing_quotes = self.quotes & !self.strings;
+        let scalar_ends = self.scalars << 1 & !self.scalars;
+        let (after_item, carried_item) = next(
+            closing_quotes | self.closing,
+            scalar_ends | carry.after_item,
+            self.white_space,
+        );
+        let separators = self.commas | self.colons | self.closing;
+
+        // Exactly the first item after an object's opening bracket or comma is followed by a colon,
+        // and is a string.
+        let key_begins = self.commas & self.objects | self.opening_objects;
+        let (after_key, carried_key) = next(
+            key_begins,
+            carry.before_colon,
+            self.white_space | self.strings | self.quotes,
+        );
+
+        let wrong = (after_item ^ separators ^ empty) | (after_key & !empty ^ self.colons);
         (wrong == 0).then_some(Carry {
             in_string: (self.strings >> 63).wrapping_neg(),
-            in_key: carried_key,
             after_open: carried_open,
-            before_key: carried_begin,
-            after_key: carried_end,
-            after_value: carried_value,
+            before_colon: carried_key,
+            after_item: carried_item,
             ..carry
         })
     }

@@ -9,19 +9,50 @@ use super::{
     utf8::{Utf8, begin_of_char, cut_len},
 };
 
-/// After this many blocks of a string without anything special, a tighter loop takes over.
-const PLAIN_BLOCKS: u32 = 8;
+/// After this many bytes of a string, a tighter loop takes over as long as there are no escapes.
+const SECTION: usize = 16 * BLOCK;
+
+/// The bytes of a block that have a meaning in strings.
+#[derive(Clone, Copy)]
+struct Marks {
+    /// The quotes that are not escaped.
+    quotes: u64,
+    /// The control characters, and the bytes beyond ASCII.
+    special: u64,
+    /// The bytes after a backslash, without those of the usual escapes. Few blocks have any: there
+    /// is no branch on the usual ones, because it could not be predicted.
+    unusual: u64,
+    /// The backslashes that escape the next byte.
+    escaping: u64,
+}
+
+impl Marks {
+    /// Finds the marks of a block. `escaped` is set if its first byte is escaped.
+    #[inline(always)]
+    fn of<S: Simd>(block: Block<S>, escaped: u64) -> Self {
+        let backslashes = block.equal(b'\\');
+        let quotes = block.equal(b'"');
+        let (after, escaping) = escapes(backslashes, escaped);
+        let usual = quotes | backslashes | block.equal(b'n') | block.equal(b't');
+        Self {
+            quotes: quotes & !after,
+            special: block.controls_and_not_ascii(),
+            unusual: after & !usual & block.within(),
+            escaping,
+        }
+    }
+}
 
 /// The strings of a block, whose text is valid.
 struct Text {
     quotes: u64,
     /// Strings with their opening quotes. Past the end of the block, the last one goes on.
     strings: u64,
+    /// White space other than spaces; inside strings, bytes beyond ASCII.
+    breaks: u64,
     /// See [`Carry`].
     escaped: u64,
     hex_digits: u64,
-    /// Whether there is nothing but ASCII without escapes.
-    is_plain: bool,
 }
 
 /// The outcome of a block.
@@ -54,7 +85,6 @@ pub(super) fn skip<S: Simd>(simd: S, scanner: &mut JsonScanner, bytes: &[u8], at
         at,
         carry,
         utf8: Utf8::new(at),
-        plain: 0,
     };
     blocks.skip(&mut scanner.brackets);
     scanner.state = blocks.carry.state();
@@ -68,8 +98,6 @@ struct Blocks<'a, S> {
     at: usize,
     carry: Carry,
     utf8: Utf8,
-    /// The number of blocks in a row that are plain and in one string.
-    plain: u32,
 }
 
 impl<S: Simd> Blocks<'_, S> {
@@ -77,9 +105,17 @@ impl<S: Simd> Blocks<'_, S> {
     #[inline(always)]
     fn skip(&mut self, brackets: &mut Brackets) {
         while self.at < self.bytes.len() {
-            let outcome = match self.bytes[self.at..].first_chunk() {
-                Some(whole) => self.block(brackets, Block::whole(self.simd, whole)),
-                None => self.block(brackets, Block::load(self.simd, self.bytes, self.at)),
+            let outcome = match self.skip_text() {
+                Some((block, marks)) => self.block(brackets, block, marks),
+                None if self.at + BLOCK <= self.bytes.len() => {
+                    self.skip_plain();
+                    continue;
+                }
+                None if self.at == self.bytes.len() => return,
+                None => {
+                    let block = Block::load(self.simd, self.bytes, self.at);
+                    self.block(brackets, block, Marks::of(block, self.carry.escaped))
+                }
             };
             match outcome {
                 Outcome::Consumed(len) => self.at += len,
@@ -92,10 +128,42 @@ impl<S: Simd> Blocks<'_, S> {
         }
     }
 
-    /// Skips pairs of blocks that are plain ASCII.
+    /// Skips blocks of a string that are text with usual escapes, and returns the first other one;
+    /// `None` after a section, or if less than a block is left. The text must be ASCII, or already
+    /// known to be UTF-8.
+    #[inline(always)]
+    fn skip_text(&mut self) -> Option<(Block<S>, Marks)> {
+        // Set unless a character of a string comes next.
+        let outside = !self.carry.in_string | self.carry.hex_digits;
+        let mut escaped = self.carry.escaped;
+        let end = self.bytes.len().min(self.at + SECTION);
+        let mut rest = &self.bytes[self.at..end];
+        let mut next = None;
+        while let Some((whole, after)) = rest.split_first_chunk() {
+            let block = Block::whole(self.simd, whole);
+            let marks = Marks::of(block, escaped);
+            let other = outside | marks.quotes | marks.unusual;
+            if other | marks.special != 0 {
+                let is_text = other == 0
+                    && marks.special == block.not_ascii()
+                    && self.utf8.covers(end - after.len());
+                if !is_text {
+                    next = Some((block, marks));
+                    break;
+                }
+            }
+            escaped = marks.escaping >> (BLOCK - 1);
+            rest = after;
+        }
+        self.at = end - rest.len();
+        self.carry.escaped = escaped;
+        next
+    }
+
+    /// Skips pairs of blocks inside a string that are plain ASCII.
     #[inline(always)]
     fn skip_plain(&mut self) {
-        while self.at + 2 * BLOCK <= self.bytes.len() {
+        while self.carry.escaped == 0 && self.at + 2 * BLOCK <= self.bytes.len() {
             let first = Block::load(self.simd, self.bytes, self.at);
             let second = Block::load(self.simd, self.bytes, self.at + BLOCK);
             if !(first.is_plain() & second.is_plain()) {
@@ -105,73 +173,61 @@ impl<S: Simd> Blocks<'_, S> {
         }
     }
 
-    /// Finds the strings of a block, and checks their text; `None` if some of it is not valid.
+    /// Finds the strings of a block, and checks their text and the control characters between them;
+    /// `None` if some of it is not valid.
     #[inline(always)]
-    fn text(&mut self, block: Block<S>) -> Option<Text> {
-        let backslashes = block.equal(b'\\');
-        let all_quotes = block.equal(b'"');
-        let special = block.controls_and_not_ascii();
-        let (after, before) = escapes(backslashes, self.carry.escaped);
-        // Few blocks have an escape that is wrong or `\u`: there is no branch on the others,
-        // because it could not be predicted.
-        let escapable = all_quotes | backslashes | block.escapable();
-        let unusual = after & !escapable & block.within();
-        let mut hex_digits = 0;
-        if unusual | self.carry.hex_digits != 0 {
-            hex_digits = check_unicode_escapes(block, unusual, self.carry.hex_digits)?;
-        }
-        let quotes = all_quotes & !after;
+    fn text(&mut self, block: Block<S>, marks: Marks) -> Option<Text> {
+        let Marks {
+            quotes,
+            special,
+            unusual,
+            escaping,
+        } = marks;
         let strings = match quotes {
             0 => self.carry.in_string,
             _ => prefix_xor(quotes) ^ self.carry.in_string,
         };
+        let mut hex_digits = 0;
+        if unusual | self.carry.hex_digits != 0 {
+            let begins = unusual & !block.escapable();
+            if begins | self.carry.hex_digits != 0 {
+                hex_digits = check_unicode_escapes(block, begins, self.carry.hex_digits)?;
+            }
+        }
         if special != 0 {
             let not_ascii = block.not_ascii();
             let is_utf8 =
                 not_ascii == 0 || self.utf8.check(self.bytes, self.at, self.at + block.len);
-            if special & !not_ascii & strings != 0 || !is_utf8 {
+            let allowed = not_ascii & strings | block.breaks() & !strings;
+            if special & !allowed != 0 || !is_utf8 {
                 return None;
             }
         }
         Some(Text {
             quotes,
             strings,
-            escaped: before >> (block.len - 1) & 1,
+            breaks: special,
+            escaped: escaping >> (block.len - 1) & 1,
             hex_digits,
-            is_plain: backslashes | special == 0,
         })
     }
 
     /// Consumes a block.
     #[inline(always)]
-    fn block(&mut self, brackets: &mut Brackets, block: Block<S>) -> Outcome {
-        let Some(text) = self.text(block) else {
+    fn block(&mut self, brackets: &mut Brackets, block: Block<S>, marks: Marks) -> Outcome {
+        let Some(text) = self.text(block, marks) else {
             return Outcome::Stopped;
         };
         if text.quotes == 0 && self.carry.in_string != 0 {
-            return self.block_of_string(&text, block);
+            self.carry.escaped = text.escaped;
+            self.carry.hex_digits = text.hex_digits;
+            return Outcome::Consumed(block.len);
         }
-        self.plain = 0;
         if brackets.is_outermost() {
             (self.carry.escaped, self.carry.hex_digits) = (0, 0);
             return Outcome::Ended(text.quotes.trailing_zeros() as usize);
         }
         self.block_of_tokens(brackets, &text, block)
-    }
-
-    /// Consumes a block within a string.
-    #[inline(always)]
-    fn block_of_string(&mut self, text: &Text, block: Block<S>) -> Outcome {
-        self.carry.escaped = text.escaped;
-        self.carry.hex_digits = text.hex_digits;
-        self.plain = if text.is_plain { self.plain + 1 } else { 0 };
-        if self.plain < PLAIN_BLOCKS {
-            return Outcome::Consumed(block.len);
-        }
-        self.plain = 0;
-        self.at += block.len;
-        self.skip_plain();
-        Outcome::Consumed(0)
     }
 
     /// Consumes a block of a nested value.
@@ -190,7 +246,7 @@ impl<S: Simd> Blocks<'_, S> {
         let mut tokens = Tokens {
             quotes,
             strings,
-            white_space: (block.white_space() | !block.within()) & outside,
+            white_space: (block.equal(b' ') | text.breaks | !block.within()) & outside,
             opening: opening & outside,
             opening_objects: 0,
             closing: closing & outside,
@@ -220,9 +276,8 @@ impl<S: Simd> Blocks<'_, S> {
 
         let curly = block.curly();
         tokens.opening_objects = tokens.opening & curly;
-        let all = tokens.opening | tokens.closing;
         let end;
-        match brackets.take_all(all, tokens.closing, curly) {
+        match brackets.take_all(tokens.opening, tokens.closing, curly) {
             Some((levels, objects, place)) => {
                 (tokens.objects, end) = (objects, place);
                 if let Some(place) = place {
@@ -237,6 +292,7 @@ impl<S: Simd> Blocks<'_, S> {
             // Brackets are nested deep, or wrong.
             None => {
                 let mut after = brackets.clone();
+                let all = tokens.opening | tokens.closing;
                 let Ok((objects, place)) = after.take_each(all, tokens.closing, curly) else {
                     return Outcome::Stopped;
                 };
@@ -282,15 +338,15 @@ impl<S: Simd> Blocks<'_, S> {
     }
 }
 
-/// Checks the `\u` escapes of a block: `unusual` are the bytes after a backslash that must be a `u`,
+/// Checks the `\u` escapes of a block: `begins` are the bytes after a backslash that must be a `u`,
 /// and `first` the digits that the block begins with. Returns the digits that come after it; `None`
 /// if an escape is not valid.
 #[cold]
 #[inline(always)]
-fn check_unicode_escapes<S: Simd>(block: Block<S>, unusual: u64, first: u64) -> Option<u64> {
-    let begins = u128::from(unusual);
-    let digits = u128::from(first) | begins << 1 | begins << 2 | begins << 3 | begins << 4;
+fn check_unicode_escapes<S: Simd>(block: Block<S>, begins: u64, first: u64) -> Option<u64> {
+    let all = u128::from(begins);
+    let digits = u128::from(first) | all << 1 | all << 2 | all << 3 | all << 4;
     let [now, later] = [digits as u64 & block.within(), (digits >> block.len) as u64];
-    let is_valid = unusual & !block.equal(b'u') == 0 && now & !block.hex_digits() == 0;
+    let is_valid = begins & !block.equal(b'u') == 0 && now & !block.hex_digits() == 0;
     is_valid.then_some(later)
 }

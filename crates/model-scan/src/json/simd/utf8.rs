@@ -20,12 +20,18 @@ impl Utf8 {
         }
     }
 
+    /// Returns whether the bytes up to index `end` are known to be UTF-8, or the beginning of it.
+    #[inline(always)]
+    pub(super) fn covers(&self, end: usize) -> bool {
+        self.end >= end
+    }
+
     /// Returns whether the bytes from index `at` up to index `end`, at most a block, are UTF-8, or
     /// the beginning of it. A character must begin at index `at` unless the bytes before it have
     /// been checked.
     #[inline(always)]
     pub(super) fn check(&mut self, bytes: &[u8], at: usize, end: usize) -> bool {
-        self.end >= end || self.advance(bytes, at, end)
+        self.covers(end) || self.advance(bytes, at, end)
     }
 
     #[inline(never)]
@@ -39,7 +45,7 @@ impl Utf8 {
             Err(_) => str::from_utf8(chunk).map_or_else(|error| error.valid_up_to(), str::len),
         };
         self.end = start + valid;
-        self.end >= end
+        self.covers(end)
     }
 }
 
