@@ -304,7 +304,7 @@ mod tests {
                 prop_assert_eq!(taken.is_some(), fits && expected.is_ok());
                 if let (Some((levels, found, end)), Ok((objects, expected_end))) = (taken, expected) {
                     prop_assert_eq!(end, expected_end);
-                    let consumed = end.map_or(u64::MAX, |place| (2 << place) - 1);
+                    let consumed = end.map_or(u64::MAX, |place| u64::MAX >> (63 - place));
                     prop_assert_eq!(found & consumed, objects & consumed);
                     let mut at_once = before.clone();
                     at_once.set_inner(levels);
@@ -327,7 +327,7 @@ mod tests {
                 if let Ok((in_objects, place)) = found.take_each(all, closing, curly) {
                     prop_assert_eq!(place.map(|place| place as usize), end);
                     prop_assert_eq!(format!("{found:?}"), format!("{expected:?}"));
-                    let consumed = place.map_or(u64::MAX, |place| (2 << place) - 1);
+                    let consumed = place.map_or(u64::MAX, |place| u64::MAX >> (63 - place));
                     prop_assert_eq!(in_objects, objects(&before, &block) & consumed);
                 }
             }
