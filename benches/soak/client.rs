@@ -1,6 +1,7 @@
 //! Clients that send requests, and check the responses.
 
 use std::{
+    io::Read,
     net::SocketAddr,
     ops::Range,
     sync::{
@@ -12,8 +13,12 @@ use std::{
 
 use benches::http::get;
 use bytes::Bytes;
+use flate2::read::GzDecoder;
 use futures_util::{StreamExt, stream};
-use http::{HeaderMap, Request, StatusCode, Uri, header::CONTENT_LENGTH};
+use http::{
+    HeaderMap, Request, StatusCode, Uri,
+    header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_ENCODING, CONTENT_LENGTH},
+};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper_util::{
@@ -25,15 +30,17 @@ use tokio::time::{sleep, timeout};
 use tower_model_routing::BoxError;
 
 use crate::{
+    catalogs::Served,
     checks::Check,
     misbehaving_clients::disconnect,
-    plan::{Action, Connection, Delivery, End, NONCE, Plan, Stage, document, event},
+    plan::{Action, Connection, Delivery, End, NONCE, ORIGIN, Plan, Stage, document, event},
     request_log::RequestLog,
     upstream::Body,
+    websocket,
 };
 
 /// Longer than any response takes.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How many requests share a connection of HTTP/2 before the next one is opened.
 const HTTP2_REQUESTS: u64 = 500;
 
@@ -55,6 +62,8 @@ struct Response {
     headers: HeaderMap,
     body: Vec<u8>,
     is_complete: bool,
+    /// Whether the body was compressed.
+    was_compressed: bool,
 }
 
 impl Clients {
@@ -109,8 +118,16 @@ impl Clients {
             }
             _ => {}
         }
+        if let Action::Echo(messages) = plan.action {
+            return self.open_websocket(plan, messages).await;
+        }
         let response = self.exchange(plan).await?;
+        self.log.responded(plan, response.status.as_u16());
+        self.check_headers(plan, &response.headers);
         match (plan.end, plan.action) {
+            (End::Preflight, _) => {
+                self.check_status(plan, &response, 200);
+            }
             (End::Stall(_), _) => self.check_rejection(plan, &response, 408, "request_timeout"),
             (End::Rejected(status, code), _) => {
                 self.check_rejection(plan, &response, status, code);
@@ -121,6 +138,22 @@ impl Clients {
             (_, Action::Silent) => self.check_rejection(plan, &response, 504, "upstream_timeout"),
             _ => self.check_response(plan, &response),
         }
+        Ok(())
+    }
+
+    async fn open_websocket(&self, plan: &Plan, messages: usize) -> Result<(), BoxError> {
+        let (headers, are_echoed) = websocket::talk(self.proxy, plan, messages).await?;
+        self.log
+            .responded(plan, StatusCode::SWITCHING_PROTOCOLS.as_u16());
+        self.check_headers(plan, &headers);
+        let served = self.log.served(plan);
+        let holds = are_echoed && has_model(plan, served, &headers);
+        self.log.checks.check(Check::WebSocket, holds, || {
+            format!(
+                "request {} got {headers:?} for {served:?}, echoed: {are_echoed}",
+                plan.nonce
+            )
+        });
         Ok(())
     }
 
@@ -137,6 +170,7 @@ impl Clients {
             headers: head.headers,
             body: Vec::new(),
             is_complete: true,
+            was_compressed: false,
         };
         while let Some(frame) = incoming.frame().await {
             match frame {
@@ -150,6 +184,16 @@ impl Clients {
                 }
             }
         }
+        if response
+            .headers
+            .get(CONTENT_ENCODING)
+            .is_some_and(|coding| coding == "gzip")
+        {
+            let compressed = std::mem::take(&mut response.body);
+            let decoded = GzDecoder::new(&*compressed).read_to_end(&mut response.body);
+            response.is_complete &= decoded.is_ok();
+            response.was_compressed = true;
+        }
         Ok(response)
     }
 
@@ -158,7 +202,8 @@ impl Clients {
         let mut request = Request::builder()
             .method(plan.method)
             .uri(uri)
-            .header(NONCE, plan.nonce);
+            .header(NONCE, plan.nonce)
+            .header("x-request-id", plan.request_id());
         for (name, value) in &plan.headers {
             request = request.header(*name, value);
         }
@@ -208,21 +253,12 @@ impl Clients {
             Action::Events(count, _) => events(plan.nonce, name, 0..count, count),
             Action::Abort => events(plan.nonce, name, 0..4, 8),
             // An error names the model, too.
-            Action::Fail | Action::Late(_) | Action::Close | Action::Silent => {
+            Action::Fail | Action::Late(_) | Action::Close | Action::Silent | Action::Echo(_) => {
                 document(plan.nonce, name, 0)
             }
         };
-        let header = |name| response.headers.get(name).map(|value| value.as_bytes());
-        let has_headers = match (served, &plan.routed) {
-            (Some(served), Some(routed)) => {
-                let is_fallback = routed.requested != Some(served.model);
-                header("x-model-id") == Some(served.id().as_bytes())
-                    && header("x-model-name") == Some(served.name().as_bytes())
-                    && header("x-model-fallback") == is_fallback.then_some(&b"true"[..])
-            }
-            (None, None) => header("x-model-id").is_none(),
-            _ => false,
-        };
+        self.check_compression(plan, response, expected.len());
+        let has_headers = has_model(plan, served, &response.headers);
         let has_body = match plan.action {
             // It ends after one of the events.
             Action::Abort => {
@@ -242,11 +278,45 @@ impl Clients {
             });
     }
 
+    fn check_compression(&self, plan: &Plan, response: &Response, len: usize) {
+        let may = plan.accepts_gzip() && !matches!(plan.action, Action::Events(..) | Action::Abort);
+        // A shorter one is not if its length is known.
+        let must = may && len >= 1024;
+        let holds = match response.was_compressed {
+            true => may,
+            false => !must,
+        };
+        self.log.checks.check(Check::Compression, holds, || {
+            format!(
+                "request {} ({}) got {:?}",
+                plan.nonce, plan.category, response.headers
+            )
+        });
+    }
+
+    /// Checks the headers of all responses.
+    fn check_headers(&self, plan: &Plan, headers: &HeaderMap) {
+        let holds = headers
+            .get("x-request-id")
+            .is_some_and(|id| id == &*plan.request_id())
+            && headers
+                .get(ACCESS_CONTROL_ALLOW_ORIGIN)
+                .is_some_and(|it| it == ORIGIN);
+        self.log.checks.check(Check::Headers, holds, || {
+            format!("request {} ({}) got {headers:?}", plan.nonce, plan.category)
+        });
+    }
+
     /// Checks for a response of the proxy's own.
     fn check_rejection(&self, plan: &Plan, response: &Response, status: u16, code: &str) {
         if self.check_status(plan, response, status) {
             let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
-            let holds = body["error"]["code"] == code && response.is_complete;
+            let has_form = match plan.path.starts_with("/v1/messages") {
+                // Anthropic's errors have no code.
+                true => body["type"] == "error" && body["error"]["message"].is_string(),
+                false => body["error"]["code"] == code,
+            };
+            let holds = has_form && response.is_complete;
             self.log.checks.check(Check::Response, holds, || {
                 format!("request {} ({}) got {body}", plan.nonce, plan.category)
             });
@@ -266,6 +336,21 @@ impl Clients {
                 plan.nonce, plan.category, plan.action, plan.end, response.status
             )
         })
+    }
+}
+
+/// Returns whether a response has headers with its model, and of a fallback.
+fn has_model(plan: &Plan, served: Option<Served>, headers: &HeaderMap) -> bool {
+    let header = |name| headers.get(name).map(|value| value.as_bytes());
+    match (served, &plan.routed) {
+        (Some(served), Some(routed)) => {
+            let is_fallback = routed.requested != Some(served.model);
+            header("x-model-id") == Some(served.id().as_bytes())
+                && header("x-model-name") == Some(served.name().as_bytes())
+                && header("x-model-fallback") == is_fallback.then_some(&b"true"[..])
+        }
+        (None, None) => header("x-model-id").is_none(),
+        _ => false,
     }
 }
 
