@@ -17,6 +17,7 @@ mod registry;
 mod report;
 mod request_log;
 mod requests;
+mod responses;
 mod traffic;
 mod upstream;
 mod watch;
