@@ -33,7 +33,7 @@ const ROUNDS: usize = 3;
 /// The limit of a subject's time. A slow one takes part in fewer rounds.
 const MAX_SPENT: Duration = Duration::from_secs(10);
 /// How long a round may take, before a subject is left out.
-const ROUND_TIMEOUT: Duration = Duration::from_secs(120);
+const ROUND_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The figures of one subject.
 pub(crate) struct Figures {
@@ -76,7 +76,11 @@ pub(crate) async fn measure(
     upstream.set(Arc::clone(&workload), false);
     let mut running = Vec::new();
     for subject in subjects {
-        running.extend(RunningSubject::start(subject, upstream, &workload).await?);
+        let started = RunningSubject::start(subject, upstream, &workload);
+        match within_limit(started).await {
+            Ok(started) => running.extend(started),
+            Err(error) => eprintln!("{NAME} / {}: {error}", subject.kind.name()),
+        }
     }
     for round in 0..rounds {
         let count = running.len();
@@ -84,8 +88,7 @@ pub(crate) async fn measure(
         for index in (0..count).map(|index| (index + round) % count) {
             let subject = &mut running[index];
             let ran = subject.run(upstream, &workload, streams);
-            let ran = timeout(ROUND_TIMEOUT, ran).await;
-            if let Err(error) = ran.unwrap_or_else(|_| Err("it does not end".into())) {
+            if let Err(error) = within_limit(ran).await {
                 eprintln!("{NAME} / {}: {error}", subject.kind.name());
                 subject.has_failed = true;
                 // Ends the streams that have not.
@@ -112,6 +115,11 @@ pub(crate) async fn measure(
         direct_p99,
         figures: figures.collect::<Result<_, BoxError>>()?,
     })
+}
+
+async fn within_limit<T>(result: impl Future<Output = Result<T, BoxError>>) -> Result<T, BoxError> {
+    let result = timeout(ROUND_TIMEOUT, result).await;
+    result.unwrap_or_else(|_| Err("it does not end".into()))
 }
 
 struct RunningSubject<'a> {
