@@ -178,18 +178,20 @@ impl Traffic {
         let form = format!("multipart/form-data; boundary={BOUNDARY}");
         plan.headers.push(("content-type", form));
         if self.rng.bool() {
-            plan.delivery = self.chunks(plan.connection);
+            plan.delivery = self.chunks(&plan);
         }
         plan
     }
 
-    pub(crate) fn chunks(&mut self, connection: Connection) -> Delivery {
-        // The h2 crate takes 2,000 unread frames of a few bytes for an attack, and closes the
-        // connection.
-        Delivery::Chunks(match connection {
+    pub(crate) fn chunks(&mut self, plan: &Plan) -> Delivery {
+        let size = match plan.connection {
+            // The h2 crate takes 2,000 unread frames of a few bytes for an attack, and closes the
+            // connection.
             Connection::Http2 => self.rng.usize(256..4_000),
             _ => self.rng.usize(1..4_000),
-        })
+        };
+        // More than 1,000 chunks take seconds on a busy machine.
+        Delivery::Chunks(size.max(plan.body.len() / 1_000))
     }
 
     pub(crate) async fn compressed(&mut self) -> Plan {

@@ -90,7 +90,7 @@ impl Traffic {
             Category::Chunked => {
                 let len = self.rng.usize(..20_000);
                 let mut plan = self.request("chunked", len);
-                plan.delivery = self.chunks(plan.connection);
+                plan.delivery = self.chunks(&plan);
                 plan
             }
             Category::Events => self.events("events"),
