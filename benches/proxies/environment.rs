@@ -7,7 +7,8 @@ use tower_model_routing::BoxError;
 
 use crate::{
     measure::Client,
-    subjects::{Kind, LUA_VERSION_PATH, Subject},
+    servers::LUA_VERSION_PATH,
+    subjects::{Kind, Subject},
     upstream::Upstream,
     workload::Workload,
 };
@@ -67,9 +68,22 @@ async fn version(upstream: &Upstream, subject: &Subject) -> Result<Option<String
             let version = first_line("nginx", &["-v"])?;
             Some(version.replace("nginx version: nginx/", "nginx "))
         }
-        Kind::Lua => {
+        Kind::NginxLua => {
             let version = get(address, LUA_VERSION_PATH).await?.into_body();
             Some(format!("its Lua {}", String::from_utf8_lossy(&version)))
+        }
+        Kind::HaproxyLua => {
+            // HAProxy version NUMBER DATE …
+            let version = first_line("haproxy", &["-v"])?;
+            let number = version.split(' ').nth(2).unwrap_or_default();
+            Some(format!("HAProxy {number}"))
+        }
+        Kind::EnvoyLua => {
+            // PATH  version: COMMIT/NUMBER/…
+            let version = first_line("envoy", &["--version"])?;
+            let version = version.split("version: ").last().unwrap_or_default();
+            let number = version.split('/').nth(1).unwrap_or_default();
+            Some(format!("Envoy {number}"))
         }
         Kind::LiteLlm => {
             let workload = Arc::new(Workload::short());
@@ -86,10 +100,11 @@ async fn version(upstream: &Upstream, subject: &Subject) -> Result<Option<String
     })
 }
 
-/// Returns the first line that a program prints.
+/// Returns the first line that a program prints, of those that are not empty.
 fn first_line(program: &str, arguments: &[&str]) -> io::Result<String> {
     let output = Command::new(program).args(arguments).output()?;
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text);
-    Ok(text.lines().next().unwrap_or_default().to_owned())
+    let mut lines = text.lines().filter(|it| !it.is_empty());
+    Ok(lines.next().unwrap_or_default().to_owned())
 }

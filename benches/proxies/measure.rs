@@ -15,16 +15,16 @@ use benches::{
 };
 use bytes::Bytes;
 use futures_util::future::try_join_all;
-use http::HeaderMap;
+use http::{HeaderMap, Response};
 use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::SendRequest;
+use hyper::{body::Incoming, client::conn::http1::SendRequest};
 use tokio::time::timeout;
 use tower_model_routing::BoxError;
 
 use crate::{
     subjects::{Kind, Subject},
     upstream::Upstream,
-    workload::{Scenario, Workload},
+    workload::{Pace, Scenario, Workload},
 };
 
 /// How long a subject runs in a round, at least. It begins with caches full of the others' code and
@@ -148,7 +148,7 @@ impl<'a> RunningSubject<'a> {
         if self.spent > MAX_SPENT {
             return Ok(());
         }
-        let (before, start) = (self.cpu_time()?, Instant::now());
+        let (before, start) = (cpu_time(self.process)?, Instant::now());
         let send = async |client: &mut Client| {
             let mut times = Vec::new();
             loop {
@@ -162,19 +162,11 @@ impl<'a> RunningSubject<'a> {
         };
         let times = try_join_all(self.clients.iter_mut().map(send)).await?;
         let times = times.concat();
-        let cpu = self.cpu_time()? - before;
+        let cpu = cpu_time(self.process)? - before;
         self.spent += start.elapsed();
         self.cpu.push(micros(cpu) / times.len() as f64);
         self.times.extend(times);
         Ok(())
-    }
-
-    fn cpu_time(&self) -> Result<Duration, BoxError> {
-        Ok(self
-            .process
-            .map(Process::cpu_time)
-            .transpose()?
-            .unwrap_or_default())
     }
 
     fn figures(self) -> Result<(Kind, Figures), BoxError> {
@@ -189,7 +181,13 @@ impl<'a> RunningSubject<'a> {
     }
 }
 
-fn micros(time: Duration) -> f64 {
+/// Returns the CPU time of a process so far.
+pub(crate) fn cpu_time(process: Option<&Process>) -> Result<Duration, BoxError> {
+    let time = process.map(Process::cpu_time).transpose()?;
+    Ok(time.unwrap_or_default())
+}
+
+pub(crate) fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
@@ -201,25 +199,33 @@ impl Client {
         connect(address).await.map(Self)
     }
 
+    /// Sends a request, and returns the response, which must be a success.
+    pub(crate) async fn request(
+        &mut self,
+        workload: &Workload,
+    ) -> Result<Response<Incoming>, BoxError> {
+        self.0.ready().await?;
+        let request = sdk_request(Full::new(workload.request.clone()));
+        let response = self.0.send_request(request).await?;
+        match response.status().is_success() {
+            true => Ok(response),
+            false => Err(format!("{response:?}").into()),
+        }
+    }
+
     /// Sends a request, reads the response to its end, and returns its headers.
     pub(crate) async fn send(
         &mut self,
         upstream: &Upstream,
         workload: &Workload,
     ) -> Result<HeaderMap, BoxError> {
-        self.0.ready().await?;
-        let request = sdk_request(Full::new(workload.request.clone()));
-        let response = self.0.send_request(request).await?;
-        if !response.status().is_success() {
-            return Err(format!("{response:?}").into());
-        }
-        let (head, mut body) = response.into_parts();
+        let (head, mut body) = self.request(workload).await?.into_parts();
         let mut length = 0;
         while let Some(frame) = body.frame().await {
             let frame = frame?;
             let data = frame.data_ref().map_or(&[][..], |data| data);
             length += data.len();
-            if workload.one_by_one {
+            if workload.pace == Pace::OneByOne {
                 upstream.received(data);
             }
         }

@@ -126,6 +126,10 @@ impl Probe {
             return "not JSON".to_owned();
         };
         match self.part {
+            // A script that fails may let the request pass.
+            Part::Bytes | Part::Order | Part::Text(_) if !is_routed(&received_members) => {
+                "not routed".to_owned()
+            }
             Part::Bytes => self.bytes(text),
             Part::Order => {
                 let received = keys(&received_members);
@@ -158,6 +162,12 @@ impl Probe {
             _ => format!("{} bytes become {}", expected.len(), text.len()),
         }
     }
+}
+
+/// Returns whether the model was replaced by its ID.
+fn is_routed(received: &[(String, String)]) -> bool {
+    let id = format!("\"{}\"", MODELS[0].1);
+    received.contains(&("model".to_owned(), id))
 }
 
 /// Describes the top-level models that were received.

@@ -2,6 +2,7 @@
 
 use crate::{
     measure::{Figures, Row},
+    streams::{self, Streams},
     subjects::{Kind, Subject},
 };
 
@@ -37,15 +38,43 @@ fn table(
     for row in rows {
         let cells = subjects
             .iter()
-            .map(|it| match (it.address, row.of(it.kind)) {
-                (_, Some(figures)) => cell(figures),
-                (None, None) => "not installed".to_owned(),
-                (Some(_), None) => "fails".to_owned(),
-            });
+            .map(|it| row.of(it.kind).map_or(absence(it).to_owned(), cell));
         let cells: Vec<String> = cells.chain(more_cells(row)).collect();
         println!("| {} | {} |", row.scenario.name, cells.join(" | "));
     }
     println!();
+}
+
+pub(crate) fn print_streams(subjects: &[Subject], streams: &Streams) {
+    println!("### {}\n", streams::NAME);
+    println!(
+        "| | CPU time per event, µs | added latency per event, µs: median / 99th percentile | \
+         memory per stream, KiB |\n|---|---|---|---|"
+    );
+    for subject in subjects.iter().filter(|it| it.kind != Kind::Direct) {
+        let cells = match streams.of(subject.kind) {
+            Some(it) => [
+                number(it.cpu),
+                format!("{} / {}", number(it.added_median), number(it.added_p99)),
+                number(it.kib_per_stream),
+            ],
+            None => [(); 3].map(|()| absence(subject).to_owned()),
+        };
+        println!("| {} | {} |", subject.kind.name(), cells.join(" | "));
+    }
+    println!(
+        "\nWithout a proxy an event takes {} µs in the median, and {} in the 99th percentile.\n",
+        number(streams.direct_median),
+        number(streams.direct_p99)
+    );
+}
+
+/// Returns why a subject has no figures.
+fn absence(subject: &Subject) -> &'static str {
+    match subject.address {
+        Some(_) => "fails",
+        None => "not installed",
+    }
 }
 
 /// Returns this proxy's CPU time as a multiple of another's, with its target.
@@ -62,6 +91,9 @@ fn ratio(row: &Row, kind: Kind) -> String {
 
 /// Returns two or more digits, with commas between thousands.
 fn number(value: f64) -> String {
+    if value < 0.0 {
+        return format!("−{}", number(-value));
+    }
     if value < 10.0 {
         return format!("{value:.1}");
     }

@@ -4,6 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use benches::{http::serve, openai};
@@ -13,18 +14,21 @@ use http::{Request, Response, header::CONTENT_LENGTH};
 use http_body::Frame;
 use http_body_util::{BodyExt, Either, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{net::TcpListener, sync::Semaphore, time::sleep_until};
 use tower_model_routing::BoxError;
 
-use crate::workload::Workload;
+use crate::{
+    streams::write_at,
+    workload::{Pace, Workload},
+};
 
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     state: Arc<State>,
 }
 
-#[derive(Default)]
 struct State {
+    started: Instant,
     current: Mutex<Option<Arc<Current>>>,
     /// The last request, where requests are kept.
     received: Mutex<Option<Received>>,
@@ -50,7 +54,11 @@ impl Upstream {
     pub(crate) async fn start() -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let state = Arc::new(State::default());
+        let state = Arc::new(State {
+            started: Instant::now(),
+            current: Mutex::default(),
+            received: Mutex::default(),
+        });
         let this = Self {
             address,
             state: Arc::clone(&state),
@@ -84,6 +92,11 @@ impl Upstream {
         if let Some(current) = &*lock(&self.state.current) {
             current.events.add_permits(events);
         }
+    }
+
+    /// Returns the time that paced events have in them if they are written now.
+    pub(crate) fn clock(&self) -> Duration {
+        self.state.started.elapsed()
     }
 
     /// Takes the last complete request.
@@ -121,28 +134,33 @@ impl State {
             .header("x-request-id", "req_0123456789abcdef");
         Ok(response.body(match workload.has_length {
             true => Either::Left(Full::from(workload.frames[0].clone())),
-            false => Either::Right(StreamBody::new(current.frames()).boxed_unsync()),
+            false => Either::Right(StreamBody::new(current.frames(self.started)).boxed_unsync()),
         })?)
     }
 }
 
 impl Current {
-    fn frames(self: Arc<Self>) -> impl stream::Stream<Item = Result<Frame<Bytes>, BoxError>> {
+    fn frames(
+        self: Arc<Self>,
+        clock: Instant,
+    ) -> impl stream::Stream<Item = Result<Frame<Bytes>, BoxError>> {
+        let first = tokio::time::Instant::now();
         let count = self.workload.frames.len();
         stream::iter(0..=count).filter_map(move |index| {
             let this = Arc::clone(&self);
             async move {
-                if this.workload.one_by_one && index > 0 {
+                if this.workload.pace == Pace::OneByOne && index > 0 {
                     match this.events.acquire().await {
                         Ok(permit) => permit.forget(),
                         Err(closed) => return Some(Err(closed.into())),
                     }
                 }
-                this.workload
-                    .frames
-                    .get(index)
-                    .cloned()
-                    .map(|data| Ok(Frame::data(data)))
+                let mut data = this.workload.frames.get(index).cloned()?;
+                if let Pace::Every(pause) = this.workload.pace {
+                    sleep_until(first + pause * index as u32).await;
+                    data = write_at(&data, clock.elapsed()).into();
+                }
+                Some(Ok(Frame::data(data)))
             }
         })
     }

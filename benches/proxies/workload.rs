@@ -1,9 +1,11 @@
 //! Requests and their responses.
 
-use benches::openai::{chat, completion, events};
+use std::time::Duration;
+
+use benches::openai::{DONE, chat, completion, event, events};
 use bytes::Bytes;
 
-use crate::subjects::Kind;
+use crate::{streams::UNWRITTEN, subjects::Kind};
 
 /// A request and its response.
 pub(crate) struct Scenario {
@@ -73,8 +75,17 @@ pub(crate) struct Workload {
     pub(crate) frames: Vec<Bytes>,
     /// Whether the length of the response is known.
     pub(crate) has_length: bool,
-    /// Whether each frame waits until the client has received the one before.
-    pub(crate) one_by_one: bool,
+    pub(crate) pace: Pace,
+}
+
+/// When the upstream writes the frames of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    AtOnce,
+    /// Each once the client has received the one before.
+    OneByOne,
+    /// Each this time after the one before, with the time in it.
+    Every(Duration),
 }
 
 impl Scenario {
@@ -93,7 +104,10 @@ impl Scenario {
             },
             frames: frames.into_iter().map(Bytes::from).collect(),
             has_length: !is_stream,
-            one_by_one: self.response == Format::OneByOne,
+            pace: match self.response {
+                Format::OneByOne => Pace::OneByOne,
+                _ => Pace::AtOnce,
+            },
         }
     }
 }
@@ -102,5 +116,18 @@ impl Workload {
     /// Returns one with a short request and response.
     pub(crate) fn short() -> Self {
         request("short", 300, 1).workload()
+    }
+
+    /// Returns one with a response of events that say when they were written.
+    pub(crate) fn paced(events: usize, pause: Duration) -> Self {
+        let mut frames = vec![event(UNWRITTEN); events];
+        if let Some(last) = frames.last_mut() {
+            *last += DONE;
+        }
+        Self {
+            frames: frames.into_iter().map(Bytes::from).collect(),
+            pace: Pace::Every(pause),
+            ..response("", Format::Chunks).workload()
+        }
     }
 }

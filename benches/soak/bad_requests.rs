@@ -69,7 +69,7 @@ const fn json(body: &'static str, code: &'static str) -> Invalid {
 pub(crate) fn make_invalid(plan: &mut Plan, rng: &mut fastrand::Rng) {
     plan.may_be_complete = false;
     plan.routed = None;
-    plan.path = "/v1/chat/completions";
+    plan.path = "/v1/chat/completions".into();
     // The proxy may close a connection after a rejection, while it is used again.
     if plan.connection == Connection::Pooled {
         plan.connection = Connection::Own;
@@ -91,7 +91,7 @@ pub(crate) fn make_invalid(plan: &mut Plan, rng: &mut fastrand::Rng) {
         }
         1 => {
             plan.reject(FORM, (400, "invalid_multipart"));
-            plan.path = "/v1/audio/transcriptions";
+            plan.path = "/v1/audio/transcriptions".into();
             plan.body = MODEL_PART.into();
         }
         other => {

@@ -26,6 +26,9 @@ pub(crate) struct Model {
     pub(crate) is_temporary: bool,
 }
 
+/// The operator's aliases and the models that they name.
+pub(crate) const ALIASES: [(&str, &str); 2] = [("gpt-4o", "glm-4.6"), ("claude-*", "kimi-k2")];
+
 /// A model in a catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Served {
@@ -83,10 +86,11 @@ impl Model {
 
     /// Returns one of the names that resolve to it.
     pub(crate) fn any_name(&self, rng: &mut fastrand::Rng) -> String {
-        match (rng.u8(..6), self.alias) {
+        let alias = ALIASES.iter().find(|alias| alias.1 == self.name);
+        match (rng.u8(..6), self.alias.or(alias.map(|alias| alias.0))) {
             (0, _) => self.name.to_uppercase(),
             (1, _) => self.name.to_lowercase().replace(' ', "-"),
-            (2 | 3, Some(alias)) => alias.to_owned(),
+            (2 | 3, Some(alias)) => alias.replace('*', &rng.u16(..).to_string()),
             _ => self.name.to_owned(),
         }
     }

@@ -12,9 +12,13 @@ const MAX_DETAILS: usize = 5;
 pub(crate) enum Check {
     Id,
     Bytes,
+    IdHeaders,
     Once,
     Incomplete,
     Response,
+    Compression,
+    Headers,
+    WebSocket,
     Status,
     Error5xx,
     Cold,
@@ -22,6 +26,8 @@ pub(crate) enum Check {
     Recovery,
     Health,
     Models,
+    PublicHealth,
+    AccessLog,
     Memory,
     Files,
     Tasks,
@@ -36,9 +42,15 @@ impl Check {
         match self {
             Self::Id => "each ID at the upstream is that of the name, in a recent catalog",
             Self::Bytes => "no other byte of a request changes",
+            Self::IdHeaders => "the upstream gets the ID and the name in headers, and no client's",
             Self::Once => "each request arrives at most once",
             Self::Incomplete => "rejected and aborted requests never arrive complete",
             Self::Response => "each client gets the response to its request, byte for byte",
+            Self::Compression => {
+                "responses are compressed for clients that accept it, but no events"
+            }
+            Self::Headers => "each response has its request's ID and the CORS headers",
+            Self::WebSocket => "WebSockets echo each message, byte for byte, and close cleanly",
             Self::Status => "each status is the expected one",
             Self::Error5xx => "each 5xx is due to a failure of the upstream",
             Self::Cold => "before the first catalog, requests and /health get 503 at once",
@@ -46,6 +58,10 @@ impl Check {
             Self::Recovery => "once the registry is back, its catalog is fetched",
             Self::Health => "/health reports the actual state",
             Self::Models => "/v1/models is one catalog that was served",
+            Self::PublicHealth => "/health has no details on the address for clients",
+            Self::AccessLog => {
+                "each response has one line in the access log, with status and model"
+            }
             Self::Memory => "memory is flat",
             Self::Files => "open files and threads are flat",
             Self::Tasks => "no task is left",

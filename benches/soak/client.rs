@@ -1,8 +1,7 @@
-//! Clients that send requests, and check the responses.
+//! Clients that send requests and read the responses.
 
 use std::{
     net::SocketAddr,
-    ops::Range,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -13,27 +12,28 @@ use std::{
 use benches::http::get;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use http::{HeaderMap, Request, StatusCode, Uri, header::CONTENT_LENGTH};
+use http::{Request, StatusCode, Uri, header::CONTENT_LENGTH};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use serde_json::Value;
 use tokio::time::{sleep, timeout};
 use tower_model_routing::BoxError;
 
 use crate::{
     checks::Check,
     misbehaving_clients::disconnect,
-    plan::{Action, Connection, Delivery, End, NONCE, Plan, Stage, document, event},
+    plan::{Action, Connection, Delivery, End, NONCE, Plan, Stage},
     request_log::RequestLog,
+    responses::{Response, check_headers, has_model},
     upstream::Body,
+    websocket,
 };
 
 /// Longer than any response takes.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How many requests share a connection of HTTP/2 before the next one is opened.
 const HTTP2_REQUESTS: u64 = 500;
 
@@ -47,14 +47,6 @@ pub(crate) struct Clients {
     http2_requests: AtomicU64,
     /// The times of plain requests, in seconds.
     timings: Mutex<Vec<f64>>,
-}
-
-/// A response.
-struct Response {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Vec<u8>,
-    is_complete: bool,
 }
 
 impl Clients {
@@ -109,18 +101,44 @@ impl Clients {
             }
             _ => {}
         }
+        if let Action::Echo(messages) = plan.action {
+            return self.open_websocket(plan, messages).await;
+        }
         let response = self.exchange(plan).await?;
+        self.log.responded(plan, response.status.as_u16());
+        check_headers(&self.log, plan, &response.headers);
         match (plan.end, plan.action) {
-            (End::Stall(_), _) => self.check_rejection(plan, &response, 408, "request_timeout"),
+            (End::Preflight, _) => {
+                response.check_status(&self.log, plan, 200);
+            }
+            (End::Stall(_), _) => response.check_rejection(&self.log, plan, 408, "request_timeout"),
             (End::Rejected(status, code), _) => {
-                self.check_rejection(plan, &response, status, code);
+                response.check_rejection(&self.log, plan, status, code);
             }
             (_, Action::Close) => {
-                self.check_rejection(plan, &response, 502, "upstream_unavailable");
+                response.check_rejection(&self.log, plan, 502, "upstream_unavailable");
             }
-            (_, Action::Silent) => self.check_rejection(plan, &response, 504, "upstream_timeout"),
-            _ => self.check_response(plan, &response),
+            (_, Action::Silent) => {
+                response.check_rejection(&self.log, plan, 504, "upstream_timeout")
+            }
+            _ => response.check(&self.log, plan),
         }
+        Ok(())
+    }
+
+    async fn open_websocket(&self, plan: &Plan, messages: usize) -> Result<(), BoxError> {
+        let (headers, are_echoed) = websocket::talk(self.proxy, plan, messages).await?;
+        self.log
+            .responded(plan, StatusCode::SWITCHING_PROTOCOLS.as_u16());
+        check_headers(&self.log, plan, &headers);
+        let served = self.log.served(plan);
+        let holds = are_echoed && has_model(plan, served, &headers);
+        self.log.checks.check(Check::WebSocket, holds, || {
+            format!(
+                "request {} got {headers:?} for {served:?}, echoed: {are_echoed}",
+                plan.nonce
+            )
+        });
         Ok(())
     }
 
@@ -131,26 +149,7 @@ impl Clients {
             Connection::Own => pool(false).request(request).await?,
             Connection::Http2 => self.http2().request(request).await?,
         };
-        let (head, mut incoming) = response.into_parts();
-        let mut response = Response {
-            status: head.status,
-            headers: head.headers,
-            body: Vec::new(),
-            is_complete: true,
-        };
-        while let Some(frame) = incoming.frame().await {
-            match frame {
-                Ok(frame) => {
-                    let data = frame.data_ref().map_or(&[][..], |data| data);
-                    response.body.extend_from_slice(data);
-                }
-                Err(_) => {
-                    response.is_complete = false;
-                    break;
-                }
-            }
-        }
-        Ok(response)
+        Ok(Response::read(response).await)
     }
 
     fn request(&self, plan: &Plan) -> Result<Request<Body>, BoxError> {
@@ -158,7 +157,8 @@ impl Clients {
         let mut request = Request::builder()
             .method(plan.method)
             .uri(uri)
-            .header(NONCE, plan.nonce);
+            .header(NONCE, plan.nonce)
+            .header("x-request-id", plan.request_id());
         for (name, value) in &plan.headers {
             request = request.header(*name, value);
         }
@@ -190,82 +190,6 @@ impl Clients {
             *http2 = pool(true);
         }
         http2.clone()
-    }
-
-    /// Checks for the upstream's response, with the model's name in place of the ID.
-    fn check_response(&self, plan: &Plan, response: &Response) {
-        let status = match plan.action {
-            Action::Fail => 500,
-            _ => 200,
-        };
-        if !self.check_status(plan, response, status) {
-            return;
-        }
-        let served = self.log.served(plan);
-        let name = served.map_or("", |served| served.name());
-        let expected = match plan.action {
-            Action::Respond(len) => document(plan.nonce, name, len),
-            Action::Events(count, _) => events(plan.nonce, name, 0..count, count),
-            Action::Abort => events(plan.nonce, name, 0..4, 8),
-            // An error names the model, too.
-            Action::Fail | Action::Late(_) | Action::Close | Action::Silent => {
-                document(plan.nonce, name, 0)
-            }
-        };
-        let header = |name| response.headers.get(name).map(|value| value.as_bytes());
-        let has_headers = match (served, &plan.routed) {
-            (Some(served), Some(routed)) => {
-                let is_fallback = routed.requested != Some(served.model);
-                header("x-model-id") == Some(served.id().as_bytes())
-                    && header("x-model-name") == Some(served.name().as_bytes())
-                    && header("x-model-fallback") == is_fallback.then_some(&b"true"[..])
-            }
-            (None, None) => header("x-model-id").is_none(),
-            _ => false,
-        };
-        let has_body = match plan.action {
-            // It ends after one of the events.
-            Action::Abort => {
-                expected.as_bytes().starts_with(&response.body) && !response.is_complete
-            }
-            _ => response.body == expected.as_bytes() && response.is_complete,
-        };
-        self.log
-            .checks
-            .check(Check::Response, has_headers && has_body, || {
-                let body = String::from_utf8_lossy(&response.body);
-                let body: String = body.chars().take(300).collect();
-                format!(
-                    "request {} ({}) got {:?} {body:?} for {served:?}, complete: {}",
-                    plan.nonce, plan.category, response.headers, response.is_complete
-                )
-            });
-    }
-
-    /// Checks for a response of the proxy's own.
-    fn check_rejection(&self, plan: &Plan, response: &Response, status: u16, code: &str) {
-        if self.check_status(plan, response, status) {
-            let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
-            let holds = body["error"]["code"] == code && response.is_complete;
-            self.log.checks.check(Check::Response, holds, || {
-                format!("request {} ({}) got {body}", plan.nonce, plan.category)
-            });
-        }
-    }
-
-    fn check_status(&self, plan: &Plan, response: &Response, expected: u16) -> bool {
-        let check = match response.status.is_server_error() {
-            true => Check::Error5xx,
-            false => Check::Status,
-        };
-        let holds = response.status == expected;
-        self.log.checks.check(check, holds, || {
-            let body = String::from_utf8_lossy(&response.body);
-            format!(
-                "request {} ({}, {:?}, {:?}) got {} {body}",
-                plan.nonce, plan.category, plan.action, plan.end, response.status
-            )
-        })
     }
 }
 
@@ -308,13 +232,6 @@ fn body(plan: &Plan) -> Body {
         Some((Ok::<_, BoxError>(Frame::data(piece)), remaining))
     });
     StreamBody::new(pieces).boxed_unsync()
-}
-
-fn events(nonce: u64, name: &str, range: Range<usize>, count: usize) -> String {
-    range
-        .map(|index| event(nonce, name, index, count))
-        .collect::<Vec<_>>()
-        .concat()
 }
 
 /// Gets one of the proxy's own pages.

@@ -4,6 +4,7 @@
 //! is checked, and the program fails when a rule is violated. It prints tables and draws
 //! `soak/figure.svg`. Without `--seconds` it only checks that it runs.
 
+mod access_log;
 mod bad_requests;
 mod catalogs;
 mod checks;
@@ -15,9 +16,12 @@ mod plot;
 mod registry;
 mod report;
 mod request_log;
+mod requests;
+mod responses;
 mod traffic;
 mod upstream;
 mod watch;
+mod websocket;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -31,10 +35,11 @@ use tokio::{
 use tower_model_routing::BoxError;
 
 use crate::{
+    catalogs::ALIASES,
     checks::{Check, Checks},
     client::Clients,
     history::{FETCH_TIMEOUT, History, MISS_REFRESH, TTL},
-    plan::{Action, Connection, Delivery, End, Plan},
+    plan::{Action, Connection, Delivery, End, ID_HEADER, NAME_HEADER, ORIGIN, Plan},
     registry::Registry,
     report::Report,
     request_log::RequestLog,
@@ -47,10 +52,14 @@ use crate::{
 /// requests pass through to tell whether the machine is busy.
 const LONG: Duration = Duration::from_secs(120);
 
+/// On a machine that is too busy for the rate, further requests wait for one to end, so that none
+/// is late.
+const MAX_IN_FLIGHT: usize = 400;
+
 /// Mixed traffic through the proxy, whose registry fails now and then.
 #[derive(Debug, Parser)]
 struct Settings {
-    /// How long the traffic lasts [default: 8, slower, and without a figure].
+    /// How long the traffic lasts [default: 5, slower, and without a figure].
     #[arg(long)]
     seconds: Option<u64>,
 
@@ -90,7 +99,7 @@ fn main() -> Result<ExitCode, BoxError> {
 async fn run(settings: &Settings, binary: &str) -> Result<Report, BoxError> {
     let (seconds, rate, pace) = match settings.seconds {
         Some(seconds) => (seconds, 300.0, Duration::from_secs(2)),
-        None => (8, 60.0, Duration::from_millis(700)),
+        None => (5, 60.0, Duration::from_millis(700)),
     };
     let time = Duration::from_secs(seconds);
     let rate = settings.rate.unwrap_or(rate);
@@ -100,10 +109,14 @@ async fn run(settings: &Settings, binary: &str) -> Result<Report, BoxError> {
 
     let mut registry = Registry::start(Arc::clone(&history), rng.fork()).await;
     let upstream = Upstream::start(Arc::clone(&log)).await?;
-    let process = start(binary, &registry, &upstream).await;
+    let mut process = start(binary, &registry, &upstream).await;
     let address = process.address();
+    let line = process.next_line().await;
+    let admin = line
+        .strip_prefix("admin on http://")
+        .ok_or("no admin address")?;
     let clients = Arc::new(Clients::new(address, Arc::clone(&log)));
-    let watch = Watch::new(address, process.id(), Arc::clone(&log));
+    let watch = Watch::new(address, admin.parse()?, process.id(), Arc::clone(&log));
     let mut traffic = Traffic::new(rng.fork());
 
     watch.check_cold().await?;
@@ -142,7 +155,9 @@ async fn run(settings: &Settings, binary: &str) -> Result<Report, BoxError> {
     }
     // Only a request retries a fetch that failed last.
     watch.wait_for(registry.recover()).await?;
-    let stopped_after = stop_under_load(process, &clients, &mut traffic, &checks).await?;
+    let dropped = watch.dropped_lines().await?;
+    let (stopped_after, stderr) = stop_under_load(process, &clients, &mut traffic, &checks).await?;
+    access_log::check(&stderr, log.take_lines(), dropped, &checks);
     Ok(Report {
         started,
         ended,
@@ -167,8 +182,13 @@ async fn start(binary: &str, registry: &Registry, upstream: &Upstream) -> Proces
         .env("LISTEN_ADDR", "127.0.0.1:0")
         .env("UPSTREAM_URL", format!("http://{}", upstream.address))
         .env("ACTIVE_MODELS_URL", registry.url())
-        .args(["--held-timeout", "3", "--client-idle-timeout", "4"])
-        .args(["--upstream-first-byte-timeout", "5"])
+        .args(["--admin-listen", "127.0.0.1:0"])
+        .args(["--access-log", "--log-format", "json"])
+        .args(["--id-header", ID_HEADER, "--name-header", NAME_HEADER])
+        .args(["--cors-origin", ORIGIN])
+        // So long that no client of a busy machine is late.
+        .args(["--held-timeout", "8", "--client-idle-timeout", "9"])
+        .args(["--upstream-first-byte-timeout", "9"])
         // What a response names, and where a name that is not in the catalog goes, follows from the
         // catalog alone.
         .args(["--response-model", "served", "--unknown-model", "fallback"]);
@@ -178,6 +198,9 @@ async fn start(binary: &str, registry: &Registry, upstream: &Upstream) -> Proces
         ("MODELS_MISS_REFRESH_SECONDS", MISS_REFRESH),
     ] {
         proxy.env(variable, time.as_secs_f64().to_string());
+    }
+    for (alias, model) in ALIASES {
+        proxy.arg("--alias").arg(format!("{alias}={model}"));
     }
     Process::start(&mut proxy).await
 }
@@ -195,10 +218,14 @@ async fn drive(
     let mut due = Duration::ZERO;
     while due < time {
         sleep_until(start + due).await;
-        spawn(&mut requests, clients, traffic.next().await);
         while let Some(ended) = requests.try_join_next() {
             ended.expect("no client panics");
         }
+        if requests.len() == MAX_IN_FLIGHT {
+            requests.join_next().await;
+            due = due.max(start.elapsed());
+        }
+        spawn(&mut requests, clients, traffic.next().await);
         // A Poisson process, as of independent clients.
         due += Duration::from_secs_f64(-(1.0 - rng.f64()).ln() / rate);
     }
@@ -210,13 +237,13 @@ fn spawn(requests: &mut JoinSet<()>, clients: &Arc<Clients>, plan: Plan) {
     requests.spawn(async move { clients.perform(plan).await });
 }
 
-/// Sends SIGTERM while requests are in flight, and returns the time until the proxy exits.
+/// Sends SIGTERM while requests are in flight. Returns the time until the proxy exits, and its log.
 async fn stop_under_load(
     process: Process,
     clients: &Arc<Clients>,
     traffic: &mut Traffic,
     checks: &Checks,
-) -> Result<Duration, BoxError> {
+) -> Result<(Duration, String), BoxError> {
     const EACH: usize = 30;
 
     let violations_before = checks.violations();
@@ -251,5 +278,5 @@ async fn stop_under_load(
     checks.check(Check::Log, panic.is_none(), || {
         panic.unwrap_or_default().to_owned()
     });
-    Ok(stopped_after)
+    Ok((stopped_after, output.stderr))
 }

@@ -1,6 +1,6 @@
 //! One request: what the client sends, what must arrive, and how it ends.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 
@@ -8,18 +8,23 @@ use crate::catalogs::{Kind, MODELS, Served};
 
 /// The header that identifies a request.
 pub(crate) const NONCE: &str = "x-soak-nonce";
+/// The origin whose pages may read responses.
+pub(crate) const ORIGIN: &str = "https://app.example";
+/// The headers by which the upstream gets the model's ID and its name.
+pub(crate) const ID_HEADER: &str = "model_id";
+pub(crate) const NAME_HEADER: &str = "x-model";
 
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) nonce: u64,
     pub(crate) category: &'static str,
     pub(crate) method: &'static str,
-    pub(crate) path: &'static str,
+    pub(crate) path: Cow<'static, str>,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Bytes,
     pub(crate) delivery: Delivery,
     pub(crate) connection: Connection,
-    /// The bytes around the expected ID. `None` without a model.
+    /// The bytes around the expected ID, in the body or in the target. `None` without a model.
     pub(crate) routed: Option<Routed>,
     /// Whether the complete body may arrive.
     pub(crate) may_be_complete: bool,
@@ -73,6 +78,8 @@ pub(crate) enum Action {
     Silent,
     /// Aborts the response in the middle of its events.
     Abort,
+    /// Opens a WebSocket, and echoes messages, of which the client sends this number.
+    Echo(usize),
 }
 
 /// The client's last action, and its response.
@@ -82,6 +89,8 @@ pub(crate) enum End {
     Responded,
     /// A response of the proxy's own.
     Rejected(u16, &'static str),
+    /// The proxy's permission for a browser.
+    Preflight,
     /// The client disconnects, by a reset if so said.
     Disconnect(Stage, bool),
     /// The client stops sending, and gets a 408.
@@ -114,6 +123,17 @@ impl Plan {
             && is_small
             && self.end == End::Responded
             && self.delivery == Delivery::AtOnce
+    }
+
+    /// Returns the request's ID in the proxy's log.
+    pub(crate) fn request_id(&self) -> String {
+        format!("soak-{}", self.nonce)
+    }
+
+    pub(crate) fn accepts_gzip(&self) -> bool {
+        self.headers
+            .iter()
+            .any(|(name, _)| *name == "accept-encoding")
     }
 
     /// Returns the part of the body sent at this stage.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    access_log::Line,
     catalogs::Served,
     checks::{Check, Checks},
     history::History,
@@ -33,6 +34,8 @@ struct Inner {
     categories: BTreeMap<&'static str, u64>,
     /// The number of slow requests that may be slow.
     slow: u64,
+    /// The lines that the access log must have, by nonce.
+    lines: HashMap<u64, Line>,
 }
 
 struct Entry {
@@ -205,6 +208,19 @@ impl RequestLog {
     /// Returns the model whose ID has arrived with a request.
     pub(crate) fn served(&self, plan: &Plan) -> Option<Served> {
         self.inner().entries.get(&plan.nonce)?.served
+    }
+
+    /// Records that the client has got a response.
+    pub(crate) fn responded(&self, plan: &Plan, status: u16) {
+        let served = self.served(plan).map(|served| served.name().to_owned());
+        self.inner()
+            .lines
+            .insert(plan.nonce, Line { status, served });
+    }
+
+    /// Takes the lines that the access log must have, by nonce.
+    pub(crate) fn take_lines(&self) -> HashMap<u64, Line> {
+        std::mem::take(&mut self.inner().lines)
     }
 
     /// Returns the newest catalog that was used so far.

@@ -1,23 +1,20 @@
 //! Mixed traffic, the same for the same seed.
 
-use std::{fmt::Write, time::Duration};
-
-use test_support::encoding::compress;
+use std::time::Duration;
 
 use crate::{
     bad_requests::make_invalid,
     catalogs::{Kind, MODELS},
-    plan::{Action, Connection, Delivery, End, Plan, Routed, Stage, filler},
+    plan::{Action, Connection, Delivery, End, Plan, Stage},
 };
 
 /// For this number of requests some names may be missing in the catalog, for the next ones none.
 const PHASE: u64 = 2_048;
-const BOUNDARY: &str = "soak-boundary";
 
 /// The categories and their percentages.
-const MIX: [(u32, Category); 14] = [
+const MIX: [(u32, Category); 16] = [
     (5, Category::Passed),
-    (28, Category::Plain),
+    (23, Category::Plain),
     (8, Category::Chunked),
     (15, Category::Events),
     (8, Category::Form),
@@ -30,6 +27,8 @@ const MIX: [(u32, Category); 14] = [
     (5, Category::Disconnect),
     (2, Category::UpstreamFailure),
     (2, Category::Slow),
+    (3, Category::WebSocket),
+    (2, Category::Preflight),
 ];
 
 #[derive(Clone, Copy, Debug)]
@@ -51,18 +50,14 @@ enum Category {
     Disconnect,
     UpstreamFailure,
     Slow,
+    WebSocket,
+    /// Asks for a browser whether it may send a request.
+    Preflight,
 }
 
 pub(crate) struct Traffic {
-    rng: fastrand::Rng,
-    nonce: u64,
-}
-
-/// A request's body, and where its model is.
-struct Body {
-    before: String,
-    name: String,
-    after: String,
+    pub(crate) rng: fastrand::Rng,
+    pub(crate) nonce: u64,
 }
 
 impl Traffic {
@@ -95,7 +90,7 @@ impl Traffic {
             Category::Chunked => {
                 let len = self.rng.usize(..20_000);
                 let mut plan = self.request("chunked", len);
-                plan.delivery = self.chunks(plan.connection);
+                plan.delivery = self.chunks(&plan);
                 plan
             }
             Category::Events => self.events("events"),
@@ -139,6 +134,8 @@ impl Traffic {
                 plan
             }
             Category::Slow => self.slow(),
+            Category::WebSocket => self.websocket(),
+            Category::Preflight => self.preflight(),
         }
     }
 
@@ -161,189 +158,6 @@ impl Traffic {
             _ => Duration::from_millis(self.rng.u64(1..30)),
         };
         plan.action = Action::Events(self.rng.usize(2..25), pause);
-        plan
-    }
-
-    /// Returns a request that names a model of all catalogs.
-    fn request(&mut self, category: &'static str, len: usize) -> Plan {
-        let model = self.model(|model| !model.is_temporary && model.kind != Kind::Stt);
-        let name = MODELS[model].any_name(&mut self.rng);
-        self.json(category, Some(model), MODELS[model].kind, &name, len)
-    }
-
-    fn model(&mut self, is_eligible: fn(&crate::catalogs::Model) -> bool) -> usize {
-        loop {
-            let model = self.rng.usize(..MODELS.len());
-            if is_eligible(&MODELS[model]) {
-                return model;
-            }
-        }
-    }
-
-    fn json(
-        &mut self,
-        category: &'static str,
-        requested: Option<usize>,
-        kind: Kind,
-        name: &str,
-        len: usize,
-    ) -> Plan {
-        let name = match self.rng.u8(..8) {
-            0 => name.replace('-', "\\u002d"),
-            1 => format!(" {name}\\t"),
-            _ => name.to_owned(),
-        };
-        let user = format!(
-            r#""user":"{}","n":[1e400,-0.0E-0,1234567890123456789012345]"#,
-            self.nonce
-        );
-        let text = format!(
-            r#""messages":[{{"role":"user","content":"{}"}}]"#,
-            filler(len)
-        );
-        let (before, after) = match self.rng.u8(..3) {
-            0 => (
-                "{\"model\": \"".to_owned(),
-                format!("\", {user},\n{text} }}"),
-            ),
-            1 => (
-                format!("{{ {user} ,\"model\"\t:\""),
-                format!("\",{text}}}\r\n"),
-            ),
-            _ => (format!("{{{text},\n{user},\"model\":\""), "\"}".to_owned()),
-        };
-        let path = match kind {
-            Kind::Llm => {
-                const PATHS: [&str; 5] = [
-                    "/v1/chat/completions",
-                    "/api/v1/chat/completions",
-                    "/v1/completions",
-                    "/v1/responses",
-                    "/v1/messages?beta=true",
-                ];
-                PATHS[self.rng.usize(..PATHS.len())]
-            }
-            Kind::Embedding => "/v1/embeddings",
-            Kind::Tts => "/v1/audio/speech",
-            Kind::Stt => "/v1/audio/transcriptions",
-        };
-        let body = Body {
-            before,
-            name,
-            after,
-        };
-        let mut plan = self.routed(category, path, requested, kind, body);
-        plan.headers
-            .push(("content-type", "application/json".to_owned()));
-        plan
-    }
-
-    fn routed(
-        &mut self,
-        category: &'static str,
-        path: &'static str,
-        requested: Option<usize>,
-        kind: Kind,
-        body: Body,
-    ) -> Plan {
-        let sent = [&*body.before, &body.name, &body.after].concat();
-        let mut plan = self.plan(category, path, sent);
-        plan.routed = Some(Routed {
-            requested,
-            kind,
-            before: body.before.into(),
-            after: body.after.into(),
-        });
-        plan
-    }
-
-    fn plan(&mut self, category: &'static str, path: &'static str, body: String) -> Plan {
-        let nonce = self.nonce;
-        self.nonce += 1;
-        Plan {
-            nonce,
-            category,
-            method: "POST",
-            path,
-            headers: Vec::new(),
-            body: body.into(),
-            delivery: Delivery::AtOnce,
-            connection: match self.rng.u8(..10) {
-                0 => Connection::Own,
-                1 => Connection::Http2,
-                _ => Connection::Pooled,
-            },
-            routed: None,
-            may_be_complete: true,
-            action: Action::Respond(self.rng.usize(..3_000)),
-            end: End::Responded,
-        }
-    }
-
-    fn form(&mut self) -> Plan {
-        let model = self.model(|model| !model.is_temporary && model.kind == Kind::Stt);
-        let head = |name: &str| {
-            format!("--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n")
-        };
-        let mut file = format!(
-            "--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"file\"; \
-             filename=\"a.wav\"\r\ncontent-type: audio/wav\r\n\r\n"
-        );
-        let sound = "\0RIFF--\r\n--soak \r\n";
-        let _ = write!(file, "{}\r\n", sound.repeat(self.rng.usize(..2_000)));
-        let user = format!("{}{}\r\n", head("user"), self.nonce);
-        let close = format!("--{BOUNDARY}--\r\n");
-        let (before, after) = match self.rng.bool() {
-            true => (head("model"), format!("\r\n{user}{file}{close}")),
-            false => (
-                format!("{file}{}", head("model")),
-                format!("\r\n{user}{close}"),
-            ),
-        };
-        let body = Body {
-            before,
-            name: MODELS[model].any_name(&mut self.rng),
-            after,
-        };
-        let path = "/v1/audio/transcriptions";
-        let mut plan = self.routed("form", path, Some(model), Kind::Stt, body);
-        let form = format!("multipart/form-data; boundary={BOUNDARY}");
-        plan.headers.push(("content-type", form));
-        if self.rng.bool() {
-            plan.delivery = self.chunks(plan.connection);
-        }
-        plan
-    }
-
-    fn chunks(&mut self, connection: Connection) -> Delivery {
-        // The h2 crate takes 2,000 unread frames of a few bytes for an attack, and closes the
-        // connection.
-        Delivery::Chunks(match connection {
-            Connection::Http2 => self.rng.usize(256..4_000),
-            _ => self.rng.usize(1..4_000),
-        })
-    }
-
-    async fn compressed(&mut self) -> Plan {
-        let len = self.rng.usize(100..50_000);
-        let mut plan = self.request("compressed", len);
-        let encoding = ["gzip", "br", "zstd", "deflate"][self.rng.usize(..4)];
-        plan.body = compress(encoding, plan.body).await;
-        plan.headers.push(("content-encoding", encoding.to_owned()));
-        plan
-    }
-
-    fn no_model(&mut self) -> Plan {
-        let rest = format!(r#""user":"{}"}}"#, self.nonce);
-        let body = Body {
-            before: r#"{"model":""#.to_owned(),
-            name: String::new(),
-            after: format!(r#"",{rest}"#),
-        };
-        let mut plan = self.routed("no model", "/v1/completions", None, Kind::Llm, body);
-        plan.body = format!("{{{rest}").into();
-        plan.headers
-            .push(("content-type", "application/json".to_owned()));
         plan
     }
 

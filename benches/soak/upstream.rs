@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -23,8 +23,10 @@ use tokio::{net::TcpListener, sync::Notify, task::JoinSet, time::sleep};
 use tower_model_routing::BoxError;
 
 use crate::{
-    plan::{Action, NONCE, Plan, document, event},
+    checks::Check,
+    plan::{Action, ID_HEADER, NAME_HEADER, NONCE, Plan, document, event},
     request_log::RequestLog,
+    websocket,
 };
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
@@ -75,6 +77,7 @@ impl Upstream {
                     let _ = stream.set_nodelay(true);
                     let _ = http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
+                        .with_upgrades()
                         .await;
                 });
             }
@@ -97,7 +100,7 @@ impl Upstream {
 }
 
 /// Increments a counter until it is dropped.
-struct Counted(Arc<AtomicUsize>);
+pub(crate) struct Counted(Arc<AtomicUsize>);
 
 impl Counted {
     fn new(count: &Arc<AtomicUsize>) -> Self {
@@ -122,8 +125,14 @@ async fn respond(
     let Some(plan) = nonce.and_then(|nonce| log.arrived(nonce)) else {
         return Ok(response(StatusCode::BAD_REQUEST, "text/plain", "unknown"));
     };
+    if let Action::Echo(_) = plan.action {
+        log.received(&plan, request.uri().to_string().as_bytes(), true);
+        check_headers(log, &plan, request.headers());
+        let accepted = websocket::accept(request, counted);
+        return accepted.ok_or(io::Error::other("no handshake of a WebSocket"));
+    }
     let (mut body, mut is_complete) = (Vec::new(), true);
-    let mut incoming = request.into_body();
+    let (head, mut incoming) = request.into_parts();
     while let Some(frame) = incoming.frame().await {
         match frame {
             Ok(frame) => body.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data)),
@@ -138,9 +147,31 @@ async fn respond(
     if !is_complete {
         return Err(io::Error::other("the request is incomplete"));
     }
+    check_headers(log, &plan, &head.headers);
     let served = log.served(&plan);
     let id = served.map_or_else(String::new, |served| served.id());
     perform(&plan, id, counted).await
+}
+
+/// Checks the headers with the model that has arrived.
+fn check_headers(log: &RequestLog, plan: &Plan, headers: &HeaderMap) {
+    let served = log.served(plan);
+    let expected = served.map(|served| (served.id(), served.name().to_owned()));
+    let values = [ID_HEADER, NAME_HEADER].map(|name| {
+        let values = headers.get_all(name).iter();
+        let values: Vec<_> = values
+            .map(|it| String::from_utf8_lossy(it.as_bytes()))
+            .collect();
+        values.join(", ")
+    });
+    let [id, name] = &values;
+    let holds = expected.unwrap_or_default() == (id.clone(), name.clone());
+    log.checks.check(Check::IdHeaders, holds, || {
+        format!(
+            "request {} ({}) got {values:?} for {served:?}",
+            plan.nonce, plan.category
+        )
+    });
 }
 
 async fn perform(plan: &Plan, id: String, counted: Counted) -> io::Result<Response<Body>> {
@@ -164,6 +195,7 @@ async fn perform(plan: &Plan, id: String, counted: Counted) -> io::Result<Respon
             let pause = Duration::from_millis(5);
             Ok(events(nonce, id, 8, pause, true, counted))
         }
+        Action::Echo(_) => Err(io::Error::other("a WebSocket has no document")),
     }
 }
 

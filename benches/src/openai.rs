@@ -55,18 +55,23 @@ pub fn completion(len: usize) -> String {
     document(&start, end, len)
 }
 
+/// The last event of a stream.
+pub const DONE: &str = "data: [DONE]\n\n";
+
 /// Returns the 50 events of a chat response.
 pub fn events() -> Vec<String> {
+    let words = (0..49).map(|index| event(&format!(" word{index}")));
+    words.chain([DONE.to_owned()]).collect()
+}
+
+/// Returns an event of a chat response with this content, escaped for a JSON string.
+pub fn event(content: &str) -> String {
     let id = MODELS[0].1;
-    let event = |index: usize| {
-        format!(
-            "data: {{\"id\":\"chatcmpl-CkZ2mQxT0b9yVn4LwR7sJd1aPe\",\"object\":\"chat.completion.chunk\",\
-             \"created\":1764201600,\"model\":\"{id}\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\
-             \" word{index}\"}},\"logprobs\":null,\"finish_reason\":null}}]}}\n\n"
-        )
-    };
-    let done = "data: [DONE]\n\n".to_owned();
-    (0..49).map(event).chain([done]).collect()
+    format!(
+        "data: {{\"id\":\"chatcmpl-CkZ2mQxT0b9yVn4LwR7sJd1aPe\",\"object\":\"chat.completion.chunk\",\
+         \"created\":1764201600,\"model\":\"{id}\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\
+         \"{content}\"}},\"logprobs\":null,\"finish_reason\":null}}]}}\n\n"
+    )
 }
 
 fn document(start: &str, end: &str, len: usize) -> String {
