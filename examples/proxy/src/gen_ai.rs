@@ -21,10 +21,6 @@ const FIRST_BYTE_BUCKETS: [f64; 16] = [
 const UNKNOWN: &str = "unknown";
 
 /// Sets the buckets of the histograms.
-///
-/// # Errors
-///
-/// Never: there are buckets.
 pub(crate) fn set_buckets(builder: PrometheusBuilder) -> Result<PrometheusBuilder, BuildError> {
     builder
         .set_buckets_for_metric(Matcher::Full(DURATION.into()), &DURATION_BUCKETS)?

@@ -50,6 +50,7 @@ use std::{
 };
 
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use metrics_util::MetricKindMask;
 use mimalloc::MiMalloc;
 use tokio::{net::TcpListener, runtime::Handle, sync::Semaphore, time::interval};
 use tower_model_routing::{BoxError, ModelRoutingLayer};
@@ -232,7 +233,12 @@ fn install_metrics() -> Result<PrometheusHandle, BuildError> {
     // From a lookup in the catalog to the wait for a registry without one.
     const SECONDS: [f64; 9] = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 2.0, 10.0];
 
-    let builder = PrometheusBuilder::new().set_buckets(&SECONDS)?;
+    // A client may ask for each model of a large catalog.
+    const IDLE: Duration = Duration::from_secs(3600);
+
+    let builder = PrometheusBuilder::new()
+        .set_buckets(&SECONDS)?
+        .idle_timeout(MetricKindMask::HISTOGRAM, Some(IDLE));
     let recorder = gen_ai::set_buckets(builder)?.install_recorder()?;
     gen_ai::describe();
     Ok(recorder)

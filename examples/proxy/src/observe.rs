@@ -57,7 +57,7 @@ pub(crate) fn observe(
 /// What was observed of a response.
 #[derive(Debug)]
 pub(crate) struct Observed {
-    /// Of the request.
+    /// When the request came.
     pub(crate) start: Instant,
     pub(crate) status: StatusCode,
     pub(crate) routed: Option<RoutedModel>,
@@ -98,8 +98,9 @@ impl Observed {
 struct ObservedBody {
     body: Body,
     observed: Observed,
-    /// Of the request.
+    /// The request's span in the log.
     span: Span,
+    /// The request's span in its trace.
     trace: Span,
     access_log: bool,
 }
@@ -161,7 +162,10 @@ fn record_trace(trace: &Span, observed: &Observed) {
         return;
     }
     trace.record("http.response.status_code", observed.status.as_u16());
-    if let Some(routed) = &observed.routed {
+    // An error response comes from no model.
+    if observed.status.is_success()
+        && let Some(routed) = &observed.routed
+    {
         trace.record("gen_ai.response.model", routed.name());
     }
     if let Some(error_type) = observed.error_type() {

@@ -35,6 +35,16 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 const PROTOCOL: &str = "http/protobuf";
 
+/// The samplers of the SDK, which takes another name for the default.
+const SAMPLERS: [&str; 6] = [
+    "always_on",
+    "always_off",
+    "traceidratio",
+    "parentbased_always_on",
+    "parentbased_always_off",
+    "parentbased_traceidratio",
+];
+
 /// How long the spans in the queue may delay the end of the process.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -76,6 +86,7 @@ impl Traces {
                 ));
             }
         }
+        check_sampler()?;
         let traces = Self::start().map_err(|error| format!("OTLP: {error}"))?;
         Ok(Some(traces))
     }
@@ -166,6 +177,27 @@ pub(crate) fn start_span<B>(request: &mut Request<B>, id: &HeaderValue) -> Span 
         headers.remove(TRACESTATE);
     }
     span
+}
+
+fn check_sampler() -> Result<(), String> {
+    const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
+    const ARGUMENT: &str = "OTEL_TRACES_SAMPLER_ARG";
+
+    let value = |name| env::var(name).unwrap_or_default();
+    let (sampler, argument) = (value(SAMPLER), value(ARGUMENT));
+    if !sampler.is_empty() && !SAMPLERS.contains(&&*sampler) {
+        let known = SAMPLERS.join(", ");
+        return Err(format!(
+            "{SAMPLER} is {sampler:?}; it must be one of {known}"
+        ));
+    }
+    let is_ratio = |ratio: f64| (0.0..=1.0).contains(&ratio);
+    if !argument.is_empty() && !argument.parse().is_ok_and(is_ratio) {
+        return Err(format!(
+            "{ARGUMENT} is {argument:?}; it must be a number from 0 to 1"
+        ));
+    }
+    Ok(())
 }
 
 fn check_endpoint(url: &str) -> Result<(), &'static str> {

@@ -48,6 +48,9 @@ fn labels(operation: &str, requested: &str, served: &str, status: u16) -> String
 async fn responses_are_counted_by_model_and_status() {
     let setup = Setup::new().await;
     setup.warm_up().await;
+    // Without a model: rejected, or the upstream's matter.
+    assert_eq!(post(setup.address(), CHAT, "no JSON").await.status(), 400);
+    get(setup.address(), "/v1/files/find-me").await;
     for (path, model, status, operation, requested, served) in [
         (CHAT, "CODE", 200, "chat", "code", "code"),
         (
@@ -82,9 +85,6 @@ async fn responses_are_counted_by_model_and_status() {
         let buckets = format!("{DURATION}_bucket");
         assert_eq!(sample(&setup, &buckets, &infinity).await, Some(1.0));
     }
-    // Without a model: rejected, or the upstream's matter.
-    assert_eq!(post(setup.address(), CHAT, "no JSON").await.status(), 400);
-    get(setup.address(), "/v1/files/find-me").await;
     let page = get(setup.address(), "/metrics").await.text();
     let count = |text: &str| page.matches(text).count();
     assert_eq!(count(&format!("{DURATION}_count")), 4, "{page}");

@@ -146,7 +146,8 @@ pub(super) fn may_go_on(document: &[u8]) -> bool {
         Ok(Object) => true,
         Err(error) => error.is_eof(),
     };
-    // It does not check the digits of an escape that is cut. Behind a backslash `\u` is none.
+    // It does not check the digits of an escape that is cut. An escaped backslash and a `u` are no
+    // escape of this kind.
     let missing = text
         .rfind("\\u")
         .filter(|&at| {
