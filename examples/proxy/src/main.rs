@@ -22,6 +22,7 @@ mod error;
 mod forward;
 mod gen_ai;
 mod half_close;
+mod head_errors;
 mod headers;
 mod hop_by_hop;
 mod log;

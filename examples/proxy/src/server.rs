@@ -35,6 +35,7 @@ use tower_model_routing::BoxError;
 use crate::{
     coalesce::CoalescingWriter,
     half_close::HalfCloseStream,
+    head_errors::HeadErrorStream,
     headers::ClientIp,
     stream_timeout::{StreamBody, StreamExecutor},
     websocket::Tunnel,
@@ -196,7 +197,8 @@ impl Connection {
         stream.set_write_timeout(Some(limits.write_timeout));
         let in_flight = Arc::new(());
         let stream = HalfCloseStream::new(Box::pin(stream), &in_flight);
-        let stream = TokioIo::new(CoalescingWriter::new(stream));
+        let stream = HeadErrorStream::new(CoalescingWriter::new(stream), &in_flight);
+        let stream = TokioIo::new(stream);
         let has_request = AtomicBool::new(false);
         let tunnel = Arc::new(OnceLock::new());
         let client_ip = ClientIp::new(client.ip());

@@ -85,6 +85,21 @@ async fn heads_are_limited() {
         let request = format!("GET /health HTTP/1.1\r\nhost: test\r\nx-large: {large}\r\n\r\n");
         assert_eq!(send(setup.address(), request).await.status(), status);
     }
+    let many = "x-header: 1\r\n".repeat(101);
+    let long = "x".repeat(70_000);
+    for (request, status, code) in [
+        ("no HTTP\r\n\r\n".to_owned(), 400, "invalid_request_head"),
+        (format!("GET /{long} HTTP/1.1\r\n\r\n"), 414, "uri_too_long"),
+        (
+            format!("GET / HTTP/1.1\r\n{many}\r\n"),
+            431,
+            "request_head_too_large",
+        ),
+    ] {
+        let response = send(setup.address(), request).await;
+        assert_eq!(response.status(), status);
+        assert_eq!(response.json()["error"]["code"], code);
+    }
     let mut client = h2_client(&setup).await;
     for (len, status) in [(63 * 1024, 200), (65 * 1024, 431)] {
         let request = Request::get("http://gateway.example/health")

@@ -40,7 +40,7 @@ enum End {
     DisconnectInResponse,
 }
 
-const BAD_REQUEST: &str = "400";
+const BAD_REQUEST: &str = "400 `invalid_request_head`";
 const TIMED_OUT: &str = "408 `request_timeout`";
 const INVALID_BODY: &str = "400 `invalid_request_body`";
 const DISCONNECTED: &str = "(disconnected)";
@@ -242,7 +242,7 @@ pub(super) fn rows() -> Vec<Row> {
         row(
             "sends a head that is too large",
             with(&format!("x-large: {}", "x".repeat(600 * 1024))),
-            "431",
+            "431 `request_head_too_large`",
             nothing,
         ),
         row(
