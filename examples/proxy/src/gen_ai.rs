@@ -60,8 +60,8 @@ pub(crate) fn record_duration(observed: &Observed) {
 
 /// Returns the labels, or `None` for WebSockets and for requests without a model.
 fn labels(observed: &Observed) -> Option<Vec<Label>> {
-    let routed = observed.routed.as_ref()?;
-    if observed.status == StatusCode::SWITCHING_PROTOCOLS {
+    let (routed, status) = (observed.routed.as_ref()?, observed.status?);
+    if status == StatusCode::SWITCHING_PROTOCOLS {
         return None;
     }
     let requested = match routed.is_fallback() {
@@ -73,10 +73,7 @@ fn labels(observed: &Observed) -> Option<Vec<Label>> {
         Label::new("gen_ai_operation_name", operation),
         Label::new("gen_ai_request_model", requested.to_owned()),
         Label::new("gen_ai_response_model", routed.name().to_owned()),
-        Label::new(
-            "http_response_status_code",
-            observed.status.as_str().to_owned(),
-        ),
+        Label::new("http_response_status_code", status.as_str().to_owned()),
     ])
 }
 
@@ -92,7 +89,7 @@ mod tests {
     fn observed(status: StatusCode, routed: Option<RoutedModel>) -> Observed {
         Observed {
             start: Instant::now(),
-            status,
+            status: Some(status),
             routed,
             rejection: None,
             first_byte: None,

@@ -15,51 +15,81 @@ use tracing::Span;
 
 use crate::{access_log, body::Body, gen_ai, websocket::Tunnel};
 
-/// Observes the response to a request that came at `start`, in the current span, until the body
-/// ends or is dropped.
-///
-/// `trace` is the request's span in its trace. `access_log` is whether a line is logged.
-pub(crate) fn observe(
-    mut response: Response<Body>,
-    start: Instant,
+/// The observation of a request from its arrival until its response has ended.
+pub(crate) struct Observation {
+    observed: Observed,
+    /// The request's span in the log.
+    span: Span,
+    /// The request's span in its trace.
     trace: Span,
     access_log: bool,
-) -> Response<Body> {
-    let routed = response.extensions().get::<RoutedModel>().cloned();
-    if routed.is_none() && trace.is_disabled() && !access_log {
-        return response;
-    }
-    if let Some(tunnel) = response.extensions_mut().get_mut::<Tunnel>() {
-        tunnel.set_trace(trace.clone());
-    }
-    let (head, body) = response.into_parts();
-    let body = ObservedBody {
-        observed: Observed {
-            start,
-            status: head.status,
-            routed,
-            rejection: head.extensions.get().cloned(),
-            first_byte: None,
-            bytes: 0,
-            end: match body.is_end_stream() {
-                true => End::Complete,
-                false => End::Canceled,
-            },
-        },
-        body,
-        span: Span::current(),
-        trace,
-        access_log,
-    };
-    Response::from_parts(head, body.boxed_unsync())
 }
 
-/// What was observed of a response.
+impl Observation {
+    /// Observes a request that came at `start`, in the current span, until this is dropped.
+    ///
+    /// `trace` is the request's span in its trace. `access_log` is whether a line is logged.
+    pub(crate) fn new(start: Instant, trace: Span, access_log: bool) -> Self {
+        Self {
+            observed: Observed {
+                start,
+                status: None,
+                routed: None,
+                rejection: None,
+                first_byte: None,
+                bytes: 0,
+                end: End::Canceled,
+            },
+            span: Span::current(),
+            trace,
+            access_log,
+        }
+    }
+
+    /// Goes on with the response, until its body ends or is dropped.
+    pub(crate) fn observe(mut self, mut response: Response<Body>) -> Response<Body> {
+        let routed = response.extensions().get::<RoutedModel>().cloned();
+        if routed.is_none() && self.trace.is_disabled() && !self.access_log {
+            return response;
+        }
+        if let Some(tunnel) = response.extensions_mut().get_mut::<Tunnel>() {
+            tunnel.set_trace(self.trace.clone());
+        }
+        let (head, body) = response.into_parts();
+        let observed = &mut self.observed;
+        observed.status = Some(head.status);
+        observed.routed = routed;
+        observed.rejection = head.extensions.get().cloned();
+        if body.is_end_stream() {
+            observed.end = End::Complete;
+        }
+        let body = ObservedBody {
+            body,
+            observation: self,
+        };
+        Response::from_parts(head, body.boxed_unsync())
+    }
+}
+
+impl Drop for Observation {
+    fn drop(&mut self) {
+        let observed = &self.observed;
+        gen_ai::record_duration(observed);
+        if self.access_log {
+            self.span.in_scope(|| access_log::log(observed));
+        }
+        // The span's end is the last time that it was left.
+        self.trace.in_scope(|| record_trace(&self.trace, observed));
+    }
+}
+
+/// What was observed of a request and its response.
 #[derive(Debug)]
 pub(crate) struct Observed {
     /// When the request came.
     pub(crate) start: Instant,
-    pub(crate) status: StatusCode,
+    /// `None` if the client disconnected before there was a response.
+    pub(crate) status: Option<StatusCode>,
     pub(crate) routed: Option<RoutedModel>,
     pub(crate) rejection: Option<Rejection>,
     /// The time from the start to the body's first byte.
@@ -83,8 +113,10 @@ pub(crate) enum End {
 impl Observed {
     /// Returns the type of the error if the response did not end well: the status or the end.
     pub(crate) fn error_type(&self) -> Option<&str> {
-        if self.status.is_client_error() || self.status.is_server_error() {
-            return Some(self.status.as_str());
+        let status = self.status.as_ref();
+        let is_error = |status: &&StatusCode| status.is_client_error() || status.is_server_error();
+        if let Some(status) = status.filter(is_error) {
+            return Some(status.as_str());
         }
         match self.end {
             End::Complete => None,
@@ -94,15 +126,10 @@ impl Observed {
     }
 }
 
-/// A body that reports its response when it is dropped.
+/// The body of a response that is observed.
 struct ObservedBody {
     body: Body,
-    observed: Observed,
-    /// The request's span in the log.
-    span: Span,
-    /// The request's span in its trace.
-    trace: Span,
-    access_log: bool,
+    observation: Observation,
 }
 
 impl HttpBody for ObservedBody {
@@ -115,7 +142,7 @@ impl HttpBody for ObservedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
         let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
-        let observed = &mut this.observed;
+        let observed = &mut this.observation.observed;
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
@@ -144,26 +171,17 @@ impl HttpBody for ObservedBody {
     }
 }
 
-impl Drop for ObservedBody {
-    fn drop(&mut self) {
-        let observed = &self.observed;
-        gen_ai::record_duration(observed);
-        if self.access_log {
-            self.span.in_scope(|| access_log::log(observed));
-        }
-        // The span's end is the last time that it was left.
-        self.trace.in_scope(|| record_trace(&self.trace, observed));
-    }
-}
-
 /// Records attributes of the HTTP and GenAI conventions.
 fn record_trace(trace: &Span, observed: &Observed) {
     if trace.is_disabled() {
         return;
     }
-    trace.record("http.response.status_code", observed.status.as_u16());
+    if let Some(status) = observed.status {
+        trace.record("http.response.status_code", status.as_u16());
+    }
+    let is = |class: fn(&StatusCode) -> bool| observed.status.as_ref().is_some_and(class);
     // An error response comes from no model.
-    if observed.status.is_success()
+    if is(StatusCode::is_success)
         && let Some(routed) = &observed.routed
     {
         trace.record("gen_ai.response.model", routed.name());
@@ -172,7 +190,7 @@ fn record_trace(trace: &Span, observed: &Observed) {
         trace.record("error.type", error_type);
     }
     // The server's errors only, and not the client's, as the conventions say.
-    if observed.status.is_server_error() || observed.end == End::Failed {
+    if is(StatusCode::is_server_error) || observed.end == End::Failed {
         trace.record("otel.status_code", "ERROR");
     }
 }
@@ -187,18 +205,7 @@ mod tests {
     fn observed(body: Body) -> ObservedBody {
         ObservedBody {
             body,
-            observed: Observed {
-                start: Instant::now(),
-                status: StatusCode::OK,
-                routed: None,
-                rejection: None,
-                first_byte: None,
-                bytes: 0,
-                end: End::Canceled,
-            },
-            span: Span::none(),
-            trace: Span::none(),
-            access_log: false,
+            observation: Observation::new(Instant::now(), Span::none(), false),
         }
     }
 
@@ -207,8 +214,9 @@ mod tests {
         let mut body = observed(boxed(Full::from("12345")));
         assert_eq!(body.size_hint().exact(), Some(5));
         body.frame().await.unwrap().unwrap();
-        assert_eq!((body.observed.bytes, body.observed.end), (5, End::Complete));
-        assert!(body.observed.first_byte.is_some());
+        let observed = &body.observation.observed;
+        assert_eq!((observed.bytes, observed.end), (5, End::Complete));
+        assert!(observed.first_byte.is_some());
     }
 
     #[tokio::test]
@@ -217,9 +225,9 @@ mod tests {
         let body = StreamBody::new(futures_util::stream::iter(frames));
         let mut body = observed(body.boxed_unsync());
         body.frame().await.unwrap().unwrap();
-        assert_eq!(body.observed.error_type(), Some("canceled"));
+        assert_eq!(body.observation.observed.error_type(), Some("canceled"));
         body.frame().await.unwrap().unwrap_err();
-        assert_eq!(body.observed.error_type(), Some("body_error"));
-        assert_eq!(body.observed.bytes, 1);
+        assert_eq!(body.observation.observed.error_type(), Some("body_error"));
+        assert_eq!(body.observation.observed.bytes, 1);
     }
 }

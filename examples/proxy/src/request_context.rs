@@ -8,7 +8,7 @@ use tracing::{Instrument, Span};
 
 #[cfg(feature = "otlp")]
 use crate::otlp;
-use crate::{body::Body, observe::observe, response};
+use crate::{body::Body, observe::Observation, response};
 
 /// The span of a request in the log, in its extensions. Inside the routing layer it is not the
 /// current span.
@@ -40,6 +40,7 @@ where
     request.extensions_mut().insert(RequestSpan(span.clone()));
     let observed_trace = trace.clone();
     let handled = async move {
+        let observation = Observation::new(start, observed_trace, access_log);
         let mut response = handler(request).await;
         response.headers_mut().entry(REQUEST_ID).or_insert(id);
         tracing::debug!(
@@ -47,7 +48,7 @@ where
             seconds = start.elapsed().as_secs_f64(),
             "response"
         );
-        observe(response, start, observed_trace, access_log)
+        observation.observe(response)
     };
     handled.instrument(span).instrument(trace)
 }

@@ -157,3 +157,27 @@ async fn access_log_has_a_line_per_response() {
     }
     assert!(!setup.proxy.log().contains("secret"));
 }
+
+#[tokio::test]
+async fn access_log_has_clients_that_disconnect_before_the_response() {
+    let mut setup = Setup::with(|proxy| {
+        proxy.args(["--log-format", "json", "--access-log"]);
+    })
+    .await;
+    setup.warm_up().await;
+    setup.upstream.script(vec![Step::WaitForDisconnect]);
+    let mut client = TcpStream::connect(setup.address()).await.unwrap();
+    let request = format!(
+        "POST {CHAT} HTTP/1.1\r\nhost: test\r\nx-request-id: gone\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{BODY}",
+        BODY.len()
+    );
+    client.write_all(request.as_bytes()).await.unwrap();
+    setup.upstream.request().await;
+    drop(client);
+    let line = setup.proxy.wait_for_log(&["\"access\"", "gone"]).await;
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["complete"], false, "{line}");
+    assert_eq!(line["status"], Value::Null, "{line}");
+    assert_eq!(line["spans"][0]["request_id"], "gone");
+}
