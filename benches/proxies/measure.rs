@@ -33,8 +33,8 @@ const MOMENT: Duration = Duration::from_millis(100);
 const ROUNDS: usize = 21;
 /// The limit of a subject's time. A slow one takes part in fewer rounds.
 const MAX_SPENT: Duration = Duration::from_secs(4);
-/// How long the first requests may take, before a subject is left out.
-const FIRST_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the first requests, or a round, may take before a subject is left out.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The figures of one subject in a scenario.
 pub(crate) struct Figures {
@@ -75,12 +75,9 @@ pub(crate) async fn measure(
         // One that still waits for events must not get those of another.
         upstream.set(Arc::clone(&workload), false);
         let started = RunningSubject::start(subject, upstream, &workload, clients);
-        match timeout(FIRST_TIMEOUT, started).await {
-            Ok(Ok(started)) => running.extend(started),
-            Ok(Err(error)) => {
-                eprintln!("{} / {}: {error}", scenario.name, subject.kind.name());
-            }
-            Err(_) => eprintln!("{} / {}: no response", scenario.name, subject.kind.name()),
+        match within(TIMEOUT, started).await {
+            Ok(started) => running.extend(started),
+            Err(error) => eprintln!("{} / {}: {error}", scenario.name, subject.kind.name()),
         }
     }
     upstream.set(Arc::clone(&workload), false);
@@ -88,9 +85,16 @@ pub(crate) async fn measure(
     for round in 0..rounds {
         // None always follows the same one.
         for index in (0..count).map(|index| (index + round) % count) {
-            running[index].run(upstream, &workload, moment).await?;
+            let subject = &mut running[index];
+            let ran = subject.run(upstream, &workload, moment);
+            if let Err(error) = within(TIMEOUT, ran).await {
+                eprintln!("{} / {}: {error}", scenario.name, subject.kind.name());
+                subject.has_failed = true;
+                upstream.set(Arc::clone(&workload), false);
+            }
         }
     }
+    running.retain(|it| !it.has_failed);
     let figures = running.into_iter().map(RunningSubject::figures);
     Ok(Row {
         scenario,
@@ -98,11 +102,21 @@ pub(crate) async fn measure(
     })
 }
 
+/// Returns the result, or an error if it takes longer than `limit`.
+pub(crate) async fn within<T>(
+    limit: Duration,
+    result: impl Future<Output = Result<T, BoxError>>,
+) -> Result<T, BoxError> {
+    let result = timeout(limit, result).await;
+    result.unwrap_or_else(|_| Err("it does not end".into()))
+}
+
 /// A subject with open connections.
 struct RunningSubject<'a> {
     kind: Kind,
     process: Option<&'a Process>,
     clients: Vec<Client>,
+    has_failed: bool,
     spent: Duration,
     /// µs per request, by round.
     cpu: Vec<f64>,
@@ -132,6 +146,7 @@ impl<'a> RunningSubject<'a> {
             kind: subject.kind,
             process,
             clients: try_join_all((0..clients).map(|_| connect())).await?,
+            has_failed: false,
             spent: Duration::ZERO,
             cpu: Vec::new(),
             times: Vec::new(),
@@ -145,7 +160,7 @@ impl<'a> RunningSubject<'a> {
         workload: &Workload,
         moment: Duration,
     ) -> Result<(), BoxError> {
-        if self.spent > MAX_SPENT {
+        if self.has_failed || self.spent > MAX_SPENT {
             return Ok(());
         }
         let (before, start) = (cpu_time(self.process)?, Instant::now());

@@ -14,11 +14,11 @@ use benches::{
 use futures_util::future::try_join_all;
 use http_body_util::BodyExt;
 use memchr::memmem;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tower_model_routing::BoxError;
 
 use crate::{
-    measure::{Client, cpu_time, micros},
+    measure::{Client, cpu_time, micros, within},
     subjects::{Kind, Subject},
     upstream::Upstream,
     workload::Workload,
@@ -77,7 +77,7 @@ pub(crate) async fn measure(
     let mut running = Vec::new();
     for subject in subjects {
         let started = RunningSubject::start(subject, upstream, &workload);
-        match within_limit(started).await {
+        match within(ROUND_TIMEOUT, started).await {
             Ok(started) => running.extend(started),
             Err(error) => eprintln!("{NAME} / {}: {error}", subject.kind.name()),
         }
@@ -88,7 +88,7 @@ pub(crate) async fn measure(
         for index in (0..count).map(|index| (index + round) % count) {
             let subject = &mut running[index];
             let ran = subject.run(upstream, &workload, streams);
-            if let Err(error) = within_limit(ran).await {
+            if let Err(error) = within(ROUND_TIMEOUT, ran).await {
                 eprintln!("{NAME} / {}: {error}", subject.kind.name());
                 subject.has_failed = true;
                 // Ends the streams that have not.
@@ -115,11 +115,6 @@ pub(crate) async fn measure(
         direct_p99,
         figures: figures.collect::<Result<_, BoxError>>()?,
     })
-}
-
-async fn within_limit<T>(result: impl Future<Output = Result<T, BoxError>>) -> Result<T, BoxError> {
-    let result = timeout(ROUND_TIMEOUT, result).await;
-    result.unwrap_or_else(|_| Err("it does not end".into()))
 }
 
 struct RunningSubject<'a> {

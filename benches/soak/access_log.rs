@@ -1,6 +1,6 @@
 //! Compares the proxy's access log with the responses that clients have got.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -15,7 +15,11 @@ pub(crate) struct Line {
 
 /// Checks that each response has one line, but for `dropped` ones.
 pub(crate) fn check(log: &str, mut expected: HashMap<u64, Line>, dropped: u64, checks: &Checks) {
+    let mut seen = HashSet::new();
     for (nonce, line) in log.lines().filter_map(parse) {
+        checks.check(Check::AccessLog, seen.insert(nonce), || {
+            format!("request {nonce} has a second line: {line:?}")
+        });
         // Clients that disconnect have not seen theirs.
         let Some(expected) = expected.remove(&nonce) else {
             continue;

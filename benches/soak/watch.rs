@@ -278,31 +278,46 @@ impl Watch {
 
 /// Returns the medians of the second and the last fifth of the time.
 pub(crate) fn levels(samples: &[Sample], of: impl Fn(&Sample) -> f64) -> (f64, f64) {
-    let fifth = samples.len() / 5;
-    let median = |samples: &[Sample]| quantile(samples.iter().map(&of), 0.5);
-    (
-        median(&samples[fifth..2 * fifth]),
-        median(&samples[samples.len() - fifth..]),
-    )
+    let [early, late] = fifths(samples);
+    (median(early, &of), median(late, &of))
 }
 
-/// Checks that memory, files and tasks do not grow under load, in the half of the samples with the
-/// fewest tasks: while the machine is busy with something else, more requests are in flight.
+/// Returns the samples of the second and the last fifth of the time.
+fn fifths(samples: &[Sample]) -> [&[Sample]; 2] {
+    let fifth = samples.len() / 5;
+    [
+        &samples[fifth..2 * fifth],
+        &samples[samples.len() - fifth..],
+    ]
+}
+
+fn median(samples: &[Sample], of: impl Fn(&Sample) -> f64) -> f64 {
+    quantile(samples.iter().map(of), 0.5)
+}
+
+/// Returns the half of the samples with the fewest tasks: while the machine is busy with something
+/// else, more requests are in flight.
+fn calm(samples: &[Sample]) -> Vec<Sample> {
+    let usual = median(samples, |sample| sample.tasks as f64);
+    let is_calm = |sample: &&Sample| sample.tasks as f64 <= usual;
+    samples.iter().filter(is_calm).cloned().collect()
+}
+
+/// Checks that memory, files and tasks do not grow under load, from one calm time to another.
 pub(crate) fn check_flat(samples: &[Sample], checks: &Checks) {
     const MIB: f64 = 1024.0 * 1024.0;
 
-    let usual = quantile(samples.iter().map(|sample| sample.tasks as f64), 0.5);
-    let mut samples = samples.to_vec();
-    samples.retain(|sample| sample.tasks as f64 <= usual);
-    let (before, after) = levels(&samples, |sample| sample.memory as f64);
+    let [early, late] = fifths(samples).map(calm);
+    let levels = |of: fn(&Sample) -> f64| (median(&early, of), median(&late, of));
+    let (before, after) = levels(|sample| sample.memory as f64);
     checks.check(Check::Memory, after <= before * 1.1 + 2.0 * MIB, || {
         format!("{:.1} MiB, then {:.1}", before / MIB, after / MIB)
     });
-    let (before, after) = levels(&samples, |sample| sample.files as f64);
+    let (before, after) = levels(|sample| sample.files as f64);
     checks.check(Check::Files, after <= before * 1.25 + 10.0, || {
         format!("{before} files, then {after}")
     });
-    let (before, after) = levels(&samples, |sample| sample.tasks as f64);
+    let (before, after) = levels(|sample| sample.tasks as f64);
     checks.check(Check::Tasks, after <= before * 1.25 + 10.0, || {
         format!("{before} tasks, then {after}")
     });
