@@ -81,17 +81,13 @@ pub(crate) async fn measure(
         }
     }
     upstream.set(Arc::clone(&workload), false);
-    let count = running.len();
-    for round in 0..rounds {
-        // None always follows the same one.
-        for index in (0..count).map(|index| (index + round) % count) {
-            let subject = &mut running[index];
-            let ran = subject.run(upstream, &workload, moment);
-            if let Err(error) = within(TIMEOUT, ran).await {
-                eprintln!("{} / {}: {error}", scenario.name, subject.kind.name());
-                subject.has_failed = true;
-                upstream.set(Arc::clone(&workload), false);
-            }
+    for index in turns(rounds, running.len()) {
+        let subject = &mut running[index];
+        let ran = subject.run(upstream, &workload, moment);
+        if let Err(error) = within(TIMEOUT, ran).await {
+            eprintln!("{} / {}: {error}", scenario.name, subject.kind.name());
+            subject.has_failed = true;
+            upstream.set(Arc::clone(&workload), false);
         }
     }
     running.retain(|it| !it.has_failed);
@@ -100,6 +96,12 @@ pub(crate) async fn measure(
         scenario,
         figures: figures.collect::<Result<_, _>>()?,
     })
+}
+
+/// Returns whose turn it is: each of `count` subjects has one in each round, and none always follows
+/// the same one.
+pub(crate) fn turns(rounds: usize, count: usize) -> impl Iterator<Item = usize> {
+    (0..rounds).flat_map(move |round| (0..count).map(move |index| (index + round) % count))
 }
 
 /// Returns the result, or an error if it takes longer than `limit`.
@@ -185,12 +187,11 @@ impl<'a> RunningSubject<'a> {
     }
 
     fn figures(self) -> Result<(Kind, Figures), BoxError> {
-        let peak = self.process.map(|process| status(process.id(), "VmHWM"));
         let figures = Figures {
             cpu: quantile(self.cpu, 0.1),
             median: quantile(self.times.iter().copied(), 0.5),
             p99: quantile(self.times, 0.99),
-            peak_mib: peak.transpose()?.unwrap_or_default() as f64 / (1024.0 * 1024.0),
+            peak_mib: peak_memory(self.process)? as f64 / (1024.0 * 1024.0),
         };
         Ok((self.kind, figures))
     }
@@ -200,6 +201,12 @@ impl<'a> RunningSubject<'a> {
 pub(crate) fn cpu_time(process: Option<&Process>) -> Result<Duration, BoxError> {
     let time = process.map(Process::cpu_time).transpose()?;
     Ok(time.unwrap_or_default())
+}
+
+/// Returns the peak of a process's memory in bytes.
+pub(crate) fn peak_memory(process: Option<&Process>) -> Result<u64, BoxError> {
+    let peak = process.map(|process| status(process.id(), "VmHWM"));
+    Ok(peak.transpose()?.unwrap_or_default())
 }
 
 pub(crate) fn micros(time: Duration) -> f64 {

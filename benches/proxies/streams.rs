@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use tower_model_routing::BoxError;
 
 use crate::{
-    measure::{Client, cpu_time, micros, within},
+    measure::{Client, cpu_time, micros, peak_memory, turns, within},
     subjects::{Kind, Subject},
     upstream::Upstream,
     workload::Workload,
@@ -82,18 +82,14 @@ pub(crate) async fn measure(
             Err(error) => eprintln!("{NAME} / {}: {error}", subject.kind.name()),
         }
     }
-    for round in 0..rounds {
-        let count = running.len();
-        // None always follows the same one.
-        for index in (0..count).map(|index| (index + round) % count) {
-            let subject = &mut running[index];
-            let ran = subject.run(upstream, &workload, streams);
-            if let Err(error) = within(ROUND_TIMEOUT, ran).await {
-                eprintln!("{NAME} / {}: {error}", subject.kind.name());
-                subject.has_failed = true;
-                // Ends the streams that have not.
-                upstream.set(Arc::clone(&workload), false);
-            }
+    for index in turns(rounds, running.len()) {
+        let subject = &mut running[index];
+        let ran = subject.run(upstream, &workload, streams);
+        if let Err(error) = within(ROUND_TIMEOUT, ran).await {
+            eprintln!("{NAME} / {}: {error}", subject.kind.name());
+            subject.has_failed = true;
+            // Ends the streams that have not.
+            upstream.set(Arc::clone(&workload), false);
         }
     }
     running.retain(|it| !it.has_failed);
@@ -101,7 +97,7 @@ pub(crate) async fn measure(
     let direct = direct.ok_or("no figures without a proxy")?;
     let (direct_median, direct_p99) = (direct.time(0.5), direct.time(0.99));
     let figures = running.iter().map(|it| {
-        let used = it.peak()?.saturating_sub(it.at_rest) as f64;
+        let used = peak_memory(it.process)?.saturating_sub(it.at_rest) as f64;
         let figures = Figures {
             cpu: quantile(it.cpu.iter().copied(), 0.0),
             added_median: it.time(0.5) - direct_median,
@@ -183,11 +179,6 @@ impl<'a> RunningSubject<'a> {
 
     fn time(&self, share: f64) -> f64 {
         quantile(self.times.iter().copied(), share)
-    }
-
-    fn peak(&self) -> Result<u64, BoxError> {
-        let peak = self.process.map(|process| status(process.id(), "VmHWM"));
-        Ok(peak.transpose()?.unwrap_or_default())
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) struct Line {
     pub(crate) served: Option<String>,
 }
 
-/// Checks that each response has one line, but for `dropped` ones.
+/// Checks that each response has one line, except `dropped` ones.
 pub(crate) fn check(log: &str, mut expected: HashMap<u64, Line>, dropped: u64, checks: &Checks) {
     let mut seen = HashSet::new();
     for (nonce, line) in log.lines().filter_map(parse) {
