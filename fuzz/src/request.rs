@@ -16,6 +16,7 @@ use tower_model_routing::{RoutedModel, RoutingConfigBuilder, UnknownModel};
 use crate::{
     gateway::{Gateway, Hint, IDS, MODELS, Received, Script, Seen, Source, Step, paused_runtime},
     input::{Lengths, cut},
+    uri,
 };
 
 /// Sends the request that an input spells, and asserts that nothing hangs, that the response is
@@ -211,11 +212,12 @@ impl<'a> Message<'a> {
         multer::parse_boundary(value).map_or(Kind::Other, Kind::Form)
     }
 
-    /// Whether the path is that of an inference endpoint for every server, and a request without a
-    /// model gets the fallback.
+    /// Whether the path is that of an inference endpoint for every server, and a body without a
+    /// model gets the fallback's.
     fn is_inference(&self) -> bool {
         let path = self.uri.path();
-        !path.ends_with("/agents/completions")
+        !uri::names_model(&self.uri)
+            && !path.ends_with("/agents/completions")
             && [
                 "/chat/completions",
                 "/completions",

@@ -278,6 +278,11 @@ fn body(model: Option<&str>) -> String {
     }
 }
 
+/// Whether a template fits the URI of a request with a body, which then needs no model itself.
+pub(crate) fn names_model(uri: &Uri) -> bool {
+    find(uri, true).is_some()
+}
+
 /// Returns the model of the first template that fits, or the code of the rejection.
 fn find(uri: &Uri, has_body: bool) -> Option<Result<Found, &'static str>> {
     TEMPLATES

@@ -73,6 +73,8 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
         "/v1/images/edits",
         "/v1/responses",
         "/v1/chat/completions?model=b",
+        "/v1/engines/m/completions",
+        "/openai/deployments/0xb603/audio/transcriptions",
         "//v1/./chat//%63ompletions;x/",
     ]);
     let headers = some_of(
