@@ -7,8 +7,8 @@ use percent_encoding::percent_decode_str;
 /// Returns the path without the file extension of its last segment, if that has one: Rails routes
 /// `/v1/embeddings.json` like `/v1/embeddings`.
 pub(crate) fn without_extension(path: &str) -> Option<&str> {
-    let last = path.rfind('/')? + 1;
-    let dot = path[last..].rfind('.')?;
+    let last = path.bytes().rposition(|byte| byte == b'/')? + 1;
+    let dot = path.bytes().skip(last).rposition(|byte| byte == b'.')?;
     (dot > 0).then(|| &path[..last + dot])
 }
 
@@ -32,12 +32,13 @@ pub(crate) fn normalize(path: &str) -> Cow<'_, str> {
     Cow::Owned(format!("/{}", segments.join("/")))
 }
 
-/// Returns `true` if [`normalize`] has nothing to do, in one pass.
+/// Returns `true` if [`normalize`] has nothing to do.
 fn is_normal(path: &str) -> bool {
-    let mut last = 0;
-    path.bytes().all(|byte| {
-        let is_special = matches!((last, byte), (_, b'%' | b';' | b'\\') | (b'/', b'/' | b'.'));
-        last = byte;
-        !is_special
-    })
+    let mut pairs = path.as_bytes().windows(2);
+    is_plain(path) && !pairs.any(|pair| matches!(pair, b"//" | b"/."))
+}
+
+/// Returns `true` if no escape, parameter or backslash hides how a server splits the path.
+pub(crate) fn is_plain(path: &str) -> bool {
+    !path.bytes().any(|byte| matches!(byte, b'%' | b';' | b'\\'))
 }

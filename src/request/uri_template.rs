@@ -7,7 +7,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use smallvec::SmallVec;
 
 use super::Target;
-use crate::endpoint::{Endpoint, MODEL_VERBS};
+use crate::{
+    endpoint::{Endpoint, MODEL_VERBS},
+    path::is_plain,
+};
 
 /// The placeholder of the model's name in a template.
 const MODEL: &str = "{model}";
@@ -35,8 +38,8 @@ impl UriTemplates {
     /// a body names one.
     pub(crate) fn find(&self, uri: &Uri, has_body: bool) -> Option<(&UriTemplate, UriMatch)> {
         let (path, query) = (uri.path(), uri.query());
-        // An escape, a parameter or a backslash may hide a literal or a colon.
-        let is_plain = !path.bytes().any(|byte| matches!(byte, b'%' | b';' | b'\\'));
+        // What is not plain may hide a literal or a colon.
+        let is_plain = is_plain(path);
         let has_colon = !is_plain || path.contains(':');
         let mut templates = self
             .0

@@ -44,21 +44,22 @@ impl Dialect {
             return Self::Anthropic;
         }
         let mut has_models = false;
-        let mut previous = "";
-        for segment in path.split('/') {
-            if previous.eq_ignore_ascii_case("v1") && segment.eq_ignore_ascii_case("messages") {
+        let mut previous = &b""[..];
+        for segment in path.as_bytes().split(|&byte| byte == b'/') {
+            if previous.eq_ignore_ascii_case(b"v1") && segment.eq_ignore_ascii_case(b"messages") {
                 return Self::Anthropic;
             }
-            has_models |= previous.eq_ignore_ascii_case("models");
+            has_models |= previous.eq_ignore_ascii_case(b"models");
             previous = segment;
         }
         // A colon alone is no sign of them: it occurs in names of models.
-        let is_verb = |verb: &str| {
+        let is_verb = |verb: &[u8]| {
             let mut verbs = MODEL_VERBS.iter();
-            verbs.any(|(known, _)| known.eq_ignore_ascii_case(verb))
+            verbs.any(|(known, _)| known.as_bytes().eq_ignore_ascii_case(verb))
         };
-        match previous.rsplit_once(':') {
-            Some((_, verb)) if has_models && is_verb(verb) => Self::Gemini,
+        let mut parts = previous.rsplit(|&byte| byte == b':');
+        match (has_models, parts.next(), parts.next()) {
+            (true, Some(verb), Some(_)) if is_verb(verb) => Self::Gemini,
             _ => Self::OpenAi,
         }
     }
