@@ -196,7 +196,10 @@ where
     /// Returns `false` if the body names another entry of the catalog than the URI, or another name
     /// that the catalog does not have.
     fn agrees(&self, catalog: &Catalog, requested: &Requested) -> Result<bool, Rejection> {
-        let (Some(of_uri), Some(in_body)) = (&self.uri_model, self.name_in_body(requested)?) else {
+        let Some(of_uri) = &self.uri_model else {
+            return Ok(true);
+        };
+        let Some(in_body) = self.name_in_body(requested)? else {
             return Ok(true);
         };
         Ok(
