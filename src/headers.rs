@@ -23,13 +23,11 @@ pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
 pub(crate) fn update_length_and_digests(headers: &mut HeaderMap, delta: i64) {
     // One allocation less than `HeaderValue::from(u64)`.
     let text = content_length(headers).map(|old| old.saturating_add_signed(delta).to_string());
-    match text.and_then(|text| HeaderValue::try_from(text).ok()) {
-        Some(length) => {
-            headers.insert(CONTENT_LENGTH, length);
-        }
-        None => {
-            headers.remove(CONTENT_LENGTH);
-        }
+    let length = text.and_then(|text| HeaderValue::try_from(text).ok());
+    // In place, because `insert` may grow the map.
+    match (headers.get_mut(CONTENT_LENGTH), length) {
+        (Some(value), Some(length)) => *value = length,
+        _ => drop(headers.remove(CONTENT_LENGTH)),
     }
     strip_stale_digests(headers);
 }
