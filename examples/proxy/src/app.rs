@@ -24,7 +24,8 @@ use crate::{
     cors,
     forward::Forward,
     headers::{self, ClientIp},
-    request_context, response, validate,
+    request_context::{self, Records},
+    response, validate,
     websocket::Tunnel,
 };
 
@@ -68,7 +69,12 @@ impl App {
         request: Request<Incoming>,
         client: ClientIp,
     ) -> impl Future<Output = Response<Body>> + Send {
-        request_context::handle(request, self.settings.access_log, |request| {
+        let records = Records {
+            access_log: self.settings.access_log,
+            // As the proxy's own routes are no part of its service.
+            trace: self.own_route(&request).is_none(),
+        };
+        request_context::handle(request, records, |request| {
             cors::handle(self.settings.cors.clone(), request, move |request| {
                 let this = Arc::clone(&self);
                 let client = client.clone();
@@ -87,11 +93,7 @@ impl App {
         if let Some(response) = validate::rejection(&request) {
             return self.reject(request, response);
         }
-        let mut route = Route::new(request.method(), request.uri().path());
-        if self.settings.has_admin_listener {
-            route = route.and_then(Route::public);
-        }
-        if let Some(route) = route {
+        if let Some(route) = self.own_route(&request) {
             return Box::pin(async move { self.admin.handle(route, request).await });
         }
         let Ok(permit) = Arc::clone(&self.settings.requests).try_acquire_owned() else {
@@ -110,6 +112,15 @@ impl App {
             }
             response.map(|body| until_end(permit, body))
         }))
+    }
+
+    /// Returns the route if it is one of the proxy's own.
+    fn own_route(&self, request: &Request<Incoming>) -> Option<Route> {
+        let route = Route::new(request.method(), request.uri().path())?;
+        match self.settings.has_admin_listener {
+            true => route.public(),
+            false => Some(route),
+        }
     }
 
     /// Responds to a request that is not forwarded, and drains its body.

@@ -64,6 +64,7 @@ use crate::{
     error::ErrorChain,
     forward::Forward,
     log::Log,
+    request_context::Records,
     server::Limits,
     signals::{Hangup, ShutdownSignals},
     tasks::TaskGauge,
@@ -220,7 +221,7 @@ async fn serve_admin(listener: Option<TcpListener>, admin: Arc<AdminRoutes>, lim
     };
     let handler = move |request, _client| {
         let admin = Arc::clone(&admin);
-        request_context::handle(request, false, |request| {
+        request_context::handle(request, Records::default(), |request| {
             request_context::catch_panics(request.uri().clone(), async move || {
                 admin.handle_all(request).await
             })

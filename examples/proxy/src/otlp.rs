@@ -24,7 +24,7 @@ use tracing::{Span, Subscriber, field::Empty, level_filters::LevelFilter};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{Layer, filter::FilterFn, registry::LookupSpan};
 
-use crate::{admin::Route, headers::join_lines, request_context::path_excerpt};
+use crate::{headers::join_lines, request_context::path_excerpt};
 
 /// The target of the spans of requests, which are in traces only and not in the log.
 pub(crate) const TARGET: &str = "proxy::trace";
@@ -131,11 +131,8 @@ impl Drop for Traces {
 }
 
 /// Starts the span of a request in the client's trace, and makes it the parent of the upstream's.
-/// Returns a disabled span without export, and for the proxy's own routes.
+/// Returns a disabled span without export.
 pub(crate) fn start_span<B>(request: &mut Request<B>, id: &HeaderValue) -> Span {
-    if Route::new(request.method(), request.uri().path()).is_some() {
-        return Span::none();
-    }
     // As the conventions name methods that they do not know.
     let (method, name) = match *request.method() {
         Method::GET

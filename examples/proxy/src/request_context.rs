@@ -15,16 +15,26 @@ use crate::{body::Body, observe::Observation, response};
 #[derive(Clone, Debug)]
 pub(crate) struct RequestSpan(pub(crate) Span);
 
+/// The records that are kept of a request, besides those of the log and the metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Records {
+    /// Whether a line is logged for the response.
+    pub(crate) access_log: bool,
+    /// Whether it is in a trace, if traces are exported.
+    #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "they are not"))]
+    pub(crate) trace: bool,
+}
+
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Handles a request with `handler`.
 ///
 /// A request without a usable `x-request-id` gets a random one. The ID goes upstream,
 /// is in every log line about the request, and in the response, unless the upstream
-/// set another one there. `access_log` is whether a line is logged for the response.
+/// set another one there.
 pub(crate) fn handle<A, F>(
     mut request: Request<A>,
-    access_log: bool,
+    records: Records,
     handler: impl FnOnce(Request<A>) -> F,
 ) -> impl Future<Output = Response<Body>>
 where
@@ -33,14 +43,17 @@ where
     let start = Instant::now();
     let id = request_id(request.headers_mut());
     #[cfg(feature = "otlp")]
-    let trace = otlp::start_span(&mut request, &id);
+    let trace = match records.trace {
+        true => otlp::start_span(&mut request, &id),
+        false => Span::none(),
+    };
     #[cfg(not(feature = "otlp"))]
     let trace = Span::none();
     let span = trace.in_scope(|| span(&request, &id));
     request.extensions_mut().insert(RequestSpan(span.clone()));
     let observed_trace = trace.clone();
     let handled = async move {
-        let observation = Observation::new(start, observed_trace, access_log);
+        let observation = Observation::new(start, observed_trace, records.access_log);
         let mut response = handler(request).await;
         response.headers_mut().entry(REQUEST_ID).or_insert(id);
         tracing::debug!(
@@ -137,10 +150,10 @@ mod tests {
 
     #[tokio::test]
     async fn panics_become_errors_with_request_id() {
-        let later = handle(Request::new(()), false, |it| {
+        let later = handle(Request::new(()), Records::default(), |it| {
             catch_panics(Uri::default(), || panics_later(it))
         });
-        let at_once = handle(Request::new(()), false, |it| {
+        let at_once = handle(Request::new(()), Records::default(), |it| {
             catch_panics(Uri::default(), || panics_at_once(it))
         });
         let (later, at_once) = (later.await, at_once.await);
@@ -173,7 +186,7 @@ mod tests {
             let mut request = Request::new(());
             let value = HeaderValue::from_bytes(sent.as_bytes()).unwrap();
             request.headers_mut().insert(REQUEST_ID, value);
-            let response = handle(request, false, echoes_id).await;
+            let response = handle(request, Records::default(), echoes_id).await;
             let id = response.headers()[REQUEST_ID].clone();
             assert_eq!(id == sent, is_kept, "{sent:?} became {id:?}");
             let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -188,7 +201,7 @@ mod tests {
             let id = HeaderValue::from_static(id);
             request.headers_mut().append(REQUEST_ID, id);
         }
-        let response = handle(request, false, echoes_id).await;
+        let response = handle(request, Records::default(), echoes_id).await;
         assert_eq!(response.headers()[REQUEST_ID].len(), 32);
     }
 }

@@ -295,9 +295,15 @@ pub(super) async fn with_admin_listener() -> (Setup, SocketAddr) {
         proxy.args(["--admin-listen", "127.0.0.1:0"]);
     })
     .await;
+    let admin = admin_address(&mut setup).await;
+    (setup, admin)
+}
+
+/// Reads the address of the admin listener from the proxy's output.
+pub(super) async fn admin_address(setup: &mut Setup) -> SocketAddr {
     let line = setup.proxy.next_line().await;
     let address = line.strip_prefix("admin on http://").unwrap();
-    (setup, address.parse().unwrap())
+    address.parse().unwrap()
 }
 
 #[tokio::test]

@@ -20,7 +20,9 @@ use tokio::{
 };
 
 use super::{
-    CHAT, Setup, VENICE, proxy,
+    CHAT, Setup, VENICE,
+    admin::admin_address,
+    proxy,
     websocket::{ACCEPT, open},
 };
 use test_support::{
@@ -202,6 +204,37 @@ async fn requests_without_a_valid_trace_get_one_of_their_own() {
     let status = servers[1].status.as_ref().unwrap();
     assert_eq!(status.code(), StatusCode::Error);
     assert_eq!(attributes(&servers[1].attributes)["error.type"], "502");
+}
+
+#[tokio::test]
+async fn admin_routes_have_no_span_wherever_they_are() {
+    let collector = collector().await;
+    let mut setup = exporting(&collector.url(), |proxy| {
+        proxy.args(["--admin-listen", "127.0.0.1:0"]);
+    })
+    .await;
+    let admin = admin_address(&mut setup).await;
+    get(setup.address(), "/health").await;
+    for path in ["/metrics", "/nowhere"] {
+        get(admin, path).await;
+    }
+    // Beside an admin listener, this goes upstream.
+    get(setup.address(), "/metrics").await;
+    assert!(
+        setup
+            .upstream
+            .request()
+            .await
+            .header("traceparent")
+            .is_some()
+    );
+    stop(setup).await;
+
+    let (_, export) = export(&collector).await;
+    let [server] = spans(&export)[..] else {
+        panic!("{export:?}");
+    };
+    assert_eq!(attributes(&server.attributes)["url.path"], "/metrics");
 }
 
 #[tokio::test]
