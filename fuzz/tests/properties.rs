@@ -59,7 +59,8 @@ fn body() -> impl Strategy<Value = String> {
     let object = member.prop_map(|(front, back)| {
         format!("{{\"a\":\"{{\",{front}\"model\":\"Venice_Uncensored\"{back}}}")
     });
-    prop_oneof![some_of(JSON, 12), some_of(FORM, 8), object]
+    let without_model = Just(String::from("{\"a\":1}"));
+    prop_oneof![some_of(JSON, 12), some_of(FORM, 8), object, without_model]
 }
 
 fn message() -> impl Strategy<Value = Vec<u8>> {
@@ -220,6 +221,11 @@ proptest! {
         let lines = models.iter().map(|(name, id)| format!("\n{name}\t{id}"));
         names(format!("{tag}\n{error}{}", lines.collect::<String>()).as_bytes());
     }
+}
+
+#[test]
+fn a_body_needs_no_model_where_the_uri_names_it() {
+    request(b"\0\0\0\0\0POST /v1/engines/m/completions\n\n{\"a\":1}");
 }
 
 #[test]
