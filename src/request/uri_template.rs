@@ -309,19 +309,21 @@ impl<'a> Path<'a> {
         let mut start = 0;
         for raw in path.split(['/', '\\']) {
             let end = start + raw.find(';').unwrap_or(raw.len());
-            let mut push = |text: Cow<'a, str>| match &*text {
+            let mut push = |text: Cow<'a, str>, piece| match &*text {
                 "" | "." => {}
                 ".." => drop(segments.pop()),
-                _ => segments.push(Segment {
-                    text,
-                    piece: start..end,
-                }),
+                _ => segments.push(Segment { text, piece }),
             };
-            match decoded(raw) {
-                Cow::Borrowed(text) => push(without_parameters(text).into()),
+            let (own, parameters) = raw.split_at(end - start);
+            match decoded(own) {
+                Cow::Borrowed(text) => push(text.into(), start..end),
                 Cow::Owned(text) => text
                     .split(['/', '\\'])
-                    .for_each(|text| push(without_parameters(text).to_owned().into())),
+                    .for_each(|text| push(without_parameters(text).to_owned().into(), start..end)),
+            }
+            // An encoded slash ends the parameters where the path is decoded first.
+            for text in decoded(parameters).split(['/', '\\']).skip(1) {
+                push(without_parameters(text).to_owned().into(), end..end);
             }
             start += raw.len() + 1;
         }
@@ -459,6 +461,12 @@ mod tests {
             ),
             (
                 AZURE,
+                "/openai/deployments/m;p%2Fq/y",
+                "m",
+                "/openai/deployments/ID;p%2Fq/y",
+            ),
+            (
+                AZURE,
                 "/openai/x/../deployments/m%20n/y",
                 "m n",
                 "/openai/x/../deployments/ID/y",
@@ -531,6 +539,9 @@ mod tests {
                 "/openai/deployments/a%2Fb/../y",
             ),
             ("/engines/{model}/{*rest}", "/engines/x/..%2Fm/y"),
+            ("/engines/{model}/{*rest}", "/engines/x;p%2F../y"),
+            // It is in the parameters of another segment.
+            ("/engines/{model}/{*rest}", "/engines/;p%2Fm/y"),
             ("/models/{model}:generateContent", "/v1/models/m"),
             (
                 "/models/{model}:generateContent",
