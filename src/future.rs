@@ -92,7 +92,7 @@ impl RequestContext {
                 target.gen_ai_operation(),
                 Arc::clone(&shared.fallback_warnings),
             ),
-            dialect: Dialect::of(head.uri.path()),
+            dialect: target.dialect,
             hook: hook.map(|hook| Box::new((hook, head.uri.clone()))),
         }
     }

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use crate::{
     endpoint::Endpoint,
     path::{normalize, without_extension},
+    response::Dialect,
 };
 
 /// A table of paths and path endings, of which the longest match decides the endpoint.
@@ -33,6 +34,8 @@ pub(crate) struct Target {
     pub(crate) operation: &'static str,
     /// The key of the object that has the `model` in a response event, besides the top level.
     pub(crate) event_model_parent: Option<&'static str>,
+    /// The form of errors, which follows from the request's path alone.
+    pub(crate) dialect: Dialect,
 }
 
 /// The default rows: an ending or, behind `=`, a whole path; its endpoint; and whether a missing
@@ -87,6 +90,7 @@ impl Target {
         has_default_model: false,
         operation: "other",
         event_model_parent: None,
+        dialect: Dialect::OpenAi,
     };
 
     /// Returns the target of a path that asks for this kind of endpoint.
@@ -109,6 +113,7 @@ impl Target {
             event_model_parent: [("/responses", "response"), ("/messages", "message")]
                 .into_iter()
                 .find_map(|(ending, parent)| ends_with(path, ending).then_some(parent)),
+            ..Self::OTHER
         }
     }
 
@@ -136,13 +141,18 @@ impl EndpointTable {
     pub(crate) fn find(&self, path: &str) -> Target {
         let path = normalize(path);
         let stem = without_extension(&path);
-        self.0
+        let target = self
+            .0
             .iter()
             .find(|row| row.matches(&path) || stem.is_some_and(|stem| row.matches(stem)))
             .map_or_else(
                 || Target::new(stem.unwrap_or(&path), Endpoint::Other),
                 |row| row.target,
-            )
+            );
+        Target {
+            dialect: Dialect::of_normal(&path, stem),
+            ..target
+        }
     }
 }
 
@@ -251,6 +261,7 @@ mod tests {
                 has_default_model,
                 operation,
                 event_model_parent: parent,
+                dialect: Dialect::of(path),
             };
             assert_eq!(table.find(path), expected, "{path}");
         }
@@ -284,7 +295,11 @@ mod tests {
                 event_model_parent: None,
                 ..table.find(path)
             };
-            assert_eq!(target, Target::OTHER, "{path}");
+            let expected = Target {
+                dialect: Dialect::of(path),
+                ..Target::OTHER
+            };
+            assert_eq!(target, expected, "{path}");
         }
         let behind_a_prefix = table.find("/x/responses").event_model_parent;
         assert_eq!(behind_a_prefix, Some("response"));

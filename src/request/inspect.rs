@@ -100,6 +100,7 @@ fn inspect_named(
     let target = Target {
         is_strict: row.is_strict || target.is_strict,
         event_model_parent: row.event_model_parent,
+        dialect: row.dialect,
         ..target
     };
     let model = match found {

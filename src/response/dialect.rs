@@ -32,14 +32,19 @@ impl Dialect {
     /// Gemini's at `/models/{model}:{verb}`, otherwise OpenAI's. It is read like that of an endpoint.
     pub(crate) fn of(path: &str) -> Self {
         let path = normalize(path);
+        Self::of_normal(&path, without_extension(&path))
+    }
+
+    /// Does the same as [`of`](Self::of), for a normalized path and the one without its extension.
+    pub(crate) fn of_normal(path: &str, stem: Option<&str>) -> Self {
         // The dot of a model's name is no sign of an extension.
-        match (Self::of_normal(&path), without_extension(&path)) {
-            (Self::OpenAi, Some(stem)) => Self::of_normal(stem),
+        match (Self::of_whole(path), stem) {
+            (Self::OpenAi, Some(stem)) => Self::of_whole(stem),
             (dialect, _) => dialect,
         }
     }
 
-    fn of_normal(path: &str) -> Self {
+    fn of_whole(path: &str) -> Self {
         if path.eq_ignore_ascii_case("/messages") {
             return Self::Anthropic;
         }
