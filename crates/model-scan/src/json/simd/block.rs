@@ -64,10 +64,22 @@ impl<S: Simd> Block<S> {
         self.simd.cvt_from_bytes_i8x64(self.bytes).simd_lt(than)
     }
 
-    /// Returns the control characters, and the bytes beyond ASCII.
+    /// Returns the quotes, the control characters, and unless `is_utf8` the bytes beyond ASCII.
     #[inline(always)]
-    pub(super) fn controls_and_not_ascii(&self) -> u64 {
-        self.bits(self.less_signed(0x20))
+    pub(super) fn special_and_quotes(&self, is_utf8: bool) -> u64 {
+        // With the sign flipped, the bytes beyond ASCII are greater than all others.
+        let sign = u8::from(is_utf8) << 7;
+        let signed = self.simd.cvt_from_bytes_i8x64(self.bytes ^ sign);
+        let special = signed.simd_lt((sign | 0x20) as i8);
+        self.bits(special | self.bytes.simd_eq(b'"'))
+    }
+
+    /// Returns quotes, backslashes, and the letters of line breaks and tabs.
+    #[inline(always)]
+    pub(super) fn usually_escaped(&self) -> u64 {
+        let bytes = self.bytes;
+        let letters = bytes.simd_eq(b'n') | bytes.simd_eq(b't');
+        self.bits(bytes.simd_eq(b'"') | bytes.simd_eq(b'\\') | letters)
     }
 
     #[inline(always)]
@@ -185,16 +197,17 @@ mod tests {
     /// Returns the masks of a block of this byte only.
     // In the loop of the test it takes LLVM six minutes to optimize.
     #[inline(never)]
-    fn masks_of(byte: u8) -> [u64; 11] {
+    fn masks_of(byte: u8) -> [u64; 13] {
         dispatch!(Level::new(), simd => masks(simd, byte))
     }
 
     #[inline(always)]
-    fn masks<S: Simd>(simd: S, byte: u8) -> [u64; 11] {
+    fn masks<S: Simd>(simd: S, byte: u8) -> [u64; 13] {
         let block = Block::load(simd, &[byte; BLOCK], 0);
         let (opening, closing) = block.brackets();
         [
-            block.controls_and_not_ascii(),
+            block.special_and_quotes(false),
+            block.special_and_quotes(true),
             block.not_ascii(),
             block.special(),
             block.breaks(),
@@ -203,6 +216,7 @@ mod tests {
             block.curly(),
             block.digits(),
             block.exponent_marks(),
+            block.usually_escaped(),
             block.escapable(),
             block.hex_digits(),
         ]
@@ -213,7 +227,8 @@ mod tests {
         for byte in 0..=u8::MAX {
             let is_bracket = matches!(byte, b'[' | b']' | b'{' | b'}');
             let expected = [
-                !(0x20..0x80).contains(&byte),
+                !(0x20..0x80).contains(&byte) || byte == b'"',
+                byte < 0x20 || byte == b'"',
                 byte >= 0x80,
                 !(0x20..0x80).contains(&byte) || byte == b'\\',
                 b"\t\r\n".contains(&byte),
@@ -222,6 +237,7 @@ mod tests {
                 matches!(byte, b'{' | b'}'),
                 byte.is_ascii_digit(),
                 matches!(byte, b'e' | b'E'),
+                b"\"\\nt".contains(&byte),
                 b"/bfnrt".contains(&byte),
                 byte.is_ascii_hexdigit(),
             ]
@@ -229,7 +245,7 @@ mod tests {
             let mut found = masks_of(byte);
             if !is_bracket {
                 // The mask is used for brackets only.
-                found[6] = 0;
+                found[7] = 0;
             }
             assert_eq!(found, expected, "{byte:#x}");
         }

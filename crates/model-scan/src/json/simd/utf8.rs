@@ -20,9 +20,15 @@ impl Utf8 {
         }
     }
 
+    /// Returns how many bytes from index `at` on are known to be UTF-8, or the beginning of it.
+    #[inline(always)]
+    pub(super) fn known_len(&self, at: usize) -> usize {
+        self.end.saturating_sub(at)
+    }
+
     /// Returns whether the bytes up to index `end` are known to be UTF-8, or the beginning of it.
     #[inline(always)]
-    pub(super) fn covers(&self, end: usize) -> bool {
+    fn covers(&self, end: usize) -> bool {
         self.end >= end
     }
 
