@@ -138,15 +138,20 @@ impl<S: Simd> Blocks<'_, S> {
     /// known to be UTF-8.
     #[inline(always)]
     fn skip_text(&mut self) -> Option<(Block<S>, Marks)> {
-        let mut escaped = self.carry.escaped;
         if self.carry.in_string == 0 || self.carry.hex_digits != 0 {
             let block = Block::whole(self.simd, self.bytes[self.at..].first_chunk()?);
-            return Some((block, Marks::of(block, escaped, false)));
+            return Some((block, Marks::of(block, self.carry.escaped, false)));
         }
-        // Where all is known to be UTF-8, bytes beyond ASCII do not matter.
-        let known = self.utf8.known_len(self.at);
-        let is_utf8 = known >= BLOCK;
-        let len = if is_utf8 { SECTION.min(known) } else { SECTION };
+        match self.utf8.known_len(self.at) {
+            ..BLOCK => self.skip_section(SECTION, false),
+            known => self.skip_section(SECTION.min(known), true),
+        }
+    }
+
+    /// Does the same for the next `len` bytes, all of them in a string at first.
+    #[inline(always)]
+    fn skip_section(&mut self, len: usize, is_utf8: bool) -> Option<(Block<S>, Marks)> {
+        let mut escaped = self.carry.escaped;
         let end = self.bytes.len().min(self.at + len);
         let mut rest = &self.bytes[self.at..end];
         let mut next = None;
