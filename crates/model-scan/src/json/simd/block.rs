@@ -179,12 +179,20 @@ pub(super) fn prefix_xor(mut bits: u64) -> u64 {
     bits
 }
 
-/// Moves each marker to the first place, from its own on, that is not in `class`, and returns
-/// whether one moves past the last place. The place before a marker must not be in `class`.
+/// Moves each marker to the first place, from its own on, that is not in `class`. The place before a
+/// marker must not be in `class`.
 #[inline(always)]
-pub(super) fn skip_runs(markers: u64, class: u64) -> (u64, u64) {
-    let (moved, overflows) = markers.overflowing_add(class);
-    (moved & !class, u64::from(overflows))
+pub(super) fn skip_runs(markers: u64, class: u64) -> u64 {
+    markers.wrapping_add(class) & !class
+}
+
+/// Returns the first place after each token that is not in `class`, and whether one is past the last
+/// place. `first` is set if there is a token before the first place. No token may be in `class`.
+#[inline(always)]
+pub(super) fn next_places(tokens: u64, class: u64, first: u64) -> (u64, u64) {
+    // Each token carries into the next place, and from there through the run of `class`.
+    let sum = u128::from(tokens) + u128::from(tokens | class) + u128::from(first);
+    (sum as u64 & !class, (sum >> 64) as u64)
 }
 
 #[cfg(test)]
@@ -286,16 +294,31 @@ mod tests {
         #[test]
         fn markers_skip_the_runs_that_they_are_at(class in any::<u64>(), wanted in any::<u64>()) {
             let markers = wanted & !(class << 1);
-            let mut expected = (0, 0);
-            for place in 0..BLOCK {
-                if markers >> place & 1 == 1 {
-                    match (place..BLOCK).find(|at| class >> at & 1 == 0) {
-                        Some(at) => expected.0 |= 1 << at,
-                        None => expected.1 = 1,
-                    }
+            let mut expected = 0;
+            for place in (0..BLOCK).filter(|place| markers >> place & 1 == 1) {
+                if let Some(at) = (place..BLOCK).find(|at| class >> at & 1 == 0) {
+                    expected |= 1 << at;
                 }
             }
             prop_assert_eq!(skip_runs(markers, class), expected);
+        }
+
+        #[test]
+        fn places_after_tokens_skip_the_runs_that_follow(
+            class in any::<u64>(),
+            wanted in any::<u64>(),
+            first in 0_u64..2,
+        ) {
+            let tokens = wanted & !class;
+            let mut expected = (0, 0);
+            let mut follows = first == 1;
+            for place in 0..BLOCK {
+                let is_in = |mask: u64| mask >> place & 1 == 1;
+                expected.0 |= u64::from(follows && !is_in(class)) << place;
+                follows = is_in(tokens) || follows && is_in(class);
+            }
+            expected.1 = u64::from(follows);
+            prop_assert_eq!(next_places(tokens, class, first), expected);
         }
     }
 }
