@@ -179,15 +179,16 @@ pub(super) fn prefix_xor(mut bits: u64) -> u64 {
     bits
 }
 
-/// Moves each marker to the first place, from its own on, that is not in `class`. The place before a
-/// marker must not be in `class`.
+/// Moves each marker to the first place, from its own on, that is not in `class`. The place before
+/// a marker must not be in `class`.
 #[inline(always)]
 pub(super) fn skip_runs(markers: u64, class: u64) -> u64 {
     markers.wrapping_add(class) & !class
 }
 
-/// Returns the first place after each token that is not in `class`, and whether one is past the last
-/// place. `first` is set if there is a token before the first place. No token may be in `class`.
+/// Returns the first place after each token that is not in `class`, and whether one is past the
+/// last place. `first` is set if there is a token before the first place. No token may be in
+/// `class`.
 #[inline(always)]
 pub(super) fn next_places(tokens: u64, class: u64, first: u64) -> (u64, u64) {
     // Each token carries into the next place, and from there through the run of `class`.

@@ -18,8 +18,8 @@ struct Marks {
     /// The quotes, the control characters, and unless they are known to be UTF-8 the bytes beyond
     /// ASCII.
     special: u64,
-    /// The quotes, and what else usually follows a backslash. Nothing else is in both masks.
-    escapable: u64,
+    /// The quotes, and what else usually follows a backslash. Of these, only quotes are `special`.
+    usual: u64,
     /// The bytes after an escaping backslash.
     escaped: u64,
     /// The backslashes that escape the next byte.
@@ -33,7 +33,7 @@ impl Marks {
         let (escaped, escaping) = escapes(block.equal(b'\\'), escaped);
         Self {
             special: block.special_and_quotes(is_utf8),
-            escapable: block.usually_escaped(),
+            usual: block.usually_escaped(),
             escaped,
             escaping,
         }
@@ -44,7 +44,7 @@ impl Marks {
     /// There is no branch on the usual escapes, because it could not be predicted.
     #[inline(always)]
     fn not_text(&self) -> u64 {
-        self.special & !self.escaped | self.escaped & !self.escapable
+        self.special & !self.escaped | self.escaped & !self.usual
     }
 }
 
@@ -135,7 +135,7 @@ impl<S: Simd> Blocks<'_, S> {
 
     /// Skips blocks of a string that are text with usual escapes, and returns the first other one;
     /// `None` after a section, or if less than a block is left. The text must be ASCII, or already
-    /// known to be UTF-8.
+    /// known to be UTF-8. Skips nothing unless a character of a string comes next.
     #[inline(always)]
     fn skip_text(&mut self) -> Option<(Block<S>, Marks)> {
         if self.carry.in_string == 0 || self.carry.hex_digits != 0 {
@@ -188,14 +188,14 @@ impl<S: Simd> Blocks<'_, S> {
     #[inline(always)]
     fn text(&mut self, block: Block<S>, marks: Marks) -> Option<Text> {
         let Marks {
-            escapable,
+            usual,
             escaped,
             escaping,
             ..
         } = marks;
-        let quotes = marks.special & escapable & !escaped;
-        let special = marks.special & !escapable;
-        let unusual = escaped & !escapable & block.within();
+        let quotes = marks.special & usual & !escaped;
+        let special = marks.special & !usual;
+        let unusual = escaped & !usual & block.within();
         let strings = match quotes {
             0 => self.carry.in_string,
             _ => prefix_xor(quotes) ^ self.carry.in_string,
