@@ -64,10 +64,22 @@ impl<S: Simd> Block<S> {
         self.simd.cvt_from_bytes_i8x64(self.bytes).simd_lt(than)
     }
 
-    /// Returns the control characters, and the bytes beyond ASCII.
+    /// Returns the quotes, the control characters, and unless `is_utf8` the bytes beyond ASCII.
     #[inline(always)]
-    pub(super) fn controls_and_not_ascii(&self) -> u64 {
-        self.bits(self.less_signed(0x20))
+    pub(super) fn special_and_quotes(&self, is_utf8: bool) -> u64 {
+        // With the sign flipped, the bytes beyond ASCII are greater than all others.
+        let sign = u8::from(is_utf8) << 7;
+        let signed = self.simd.cvt_from_bytes_i8x64(self.bytes ^ sign);
+        let special = signed.simd_lt((sign | 0x20) as i8);
+        self.bits(special | self.bytes.simd_eq(b'"'))
+    }
+
+    /// Returns quotes, backslashes, and the letters of line breaks and tabs.
+    #[inline(always)]
+    pub(super) fn usually_escaped(&self) -> u64 {
+        let bytes = self.bytes;
+        let letters = bytes.simd_eq(b'n') | bytes.simd_eq(b't');
+        self.bits(bytes.simd_eq(b'"') | bytes.simd_eq(b'\\') | letters)
     }
 
     #[inline(always)]
@@ -167,12 +179,21 @@ pub(super) fn prefix_xor(mut bits: u64) -> u64 {
     bits
 }
 
-/// Moves each marker to the first place, from its own on, that is not in `class`, and returns
-/// whether one moves past the last place. The place before a marker must not be in `class`.
+/// Moves each marker to the first place, from its own on, that is not in `class`. The place before
+/// a marker must not be in `class`.
 #[inline(always)]
-pub(super) fn skip_runs(markers: u64, class: u64) -> (u64, u64) {
-    let (moved, overflows) = markers.overflowing_add(class);
-    (moved & !class, u64::from(overflows))
+pub(super) fn skip_runs(markers: u64, class: u64) -> u64 {
+    markers.wrapping_add(class) & !class
+}
+
+/// Returns the first place after each token that is not in `class`, and whether one is past the
+/// last place. `first` is set if there is a token before the first place. No token may be in
+/// `class`.
+#[inline(always)]
+pub(super) fn next_places(tokens: u64, class: u64, first: u64) -> (u64, u64) {
+    // Each token carries into the next place, and from there through the run of `class`.
+    let sum = u128::from(tokens) + u128::from(tokens | class) + u128::from(first);
+    (sum as u64 & !class, (sum >> 64) as u64)
 }
 
 #[cfg(test)]
@@ -185,16 +206,17 @@ mod tests {
     /// Returns the masks of a block of this byte only.
     // In the loop of the test it takes LLVM six minutes to optimize.
     #[inline(never)]
-    fn masks_of(byte: u8) -> [u64; 11] {
+    fn masks_of(byte: u8) -> [u64; 13] {
         dispatch!(Level::new(), simd => masks(simd, byte))
     }
 
     #[inline(always)]
-    fn masks<S: Simd>(simd: S, byte: u8) -> [u64; 11] {
+    fn masks<S: Simd>(simd: S, byte: u8) -> [u64; 13] {
         let block = Block::load(simd, &[byte; BLOCK], 0);
         let (opening, closing) = block.brackets();
         [
-            block.controls_and_not_ascii(),
+            block.special_and_quotes(false),
+            block.special_and_quotes(true),
             block.not_ascii(),
             block.special(),
             block.breaks(),
@@ -203,6 +225,7 @@ mod tests {
             block.curly(),
             block.digits(),
             block.exponent_marks(),
+            block.usually_escaped(),
             block.escapable(),
             block.hex_digits(),
         ]
@@ -213,7 +236,8 @@ mod tests {
         for byte in 0..=u8::MAX {
             let is_bracket = matches!(byte, b'[' | b']' | b'{' | b'}');
             let expected = [
-                !(0x20..0x80).contains(&byte),
+                !(0x20..0x80).contains(&byte) || byte == b'"',
+                byte < 0x20 || byte == b'"',
                 byte >= 0x80,
                 !(0x20..0x80).contains(&byte) || byte == b'\\',
                 b"\t\r\n".contains(&byte),
@@ -222,6 +246,7 @@ mod tests {
                 matches!(byte, b'{' | b'}'),
                 byte.is_ascii_digit(),
                 matches!(byte, b'e' | b'E'),
+                b"\"\\nt".contains(&byte),
                 b"/bfnrt".contains(&byte),
                 byte.is_ascii_hexdigit(),
             ]
@@ -229,7 +254,7 @@ mod tests {
             let mut found = masks_of(byte);
             if !is_bracket {
                 // The mask is used for brackets only.
-                found[6] = 0;
+                found[7] = 0;
             }
             assert_eq!(found, expected, "{byte:#x}");
         }
@@ -270,16 +295,31 @@ mod tests {
         #[test]
         fn markers_skip_the_runs_that_they_are_at(class in any::<u64>(), wanted in any::<u64>()) {
             let markers = wanted & !(class << 1);
-            let mut expected = (0, 0);
-            for place in 0..BLOCK {
-                if markers >> place & 1 == 1 {
-                    match (place..BLOCK).find(|at| class >> at & 1 == 0) {
-                        Some(at) => expected.0 |= 1 << at,
-                        None => expected.1 = 1,
-                    }
+            let mut expected = 0;
+            for place in (0..BLOCK).filter(|place| markers >> place & 1 == 1) {
+                if let Some(at) = (place..BLOCK).find(|at| class >> at & 1 == 0) {
+                    expected |= 1 << at;
                 }
             }
             prop_assert_eq!(skip_runs(markers, class), expected);
+        }
+
+        #[test]
+        fn places_after_tokens_skip_the_runs_that_follow(
+            class in any::<u64>(),
+            wanted in any::<u64>(),
+            first in 0_u64..2,
+        ) {
+            let tokens = wanted & !class;
+            let mut expected = (0, 0);
+            let mut follows = first == 1;
+            for place in 0..BLOCK {
+                let is_in = |mask: u64| mask >> place & 1 == 1;
+                expected.0 |= u64::from(follows && !is_in(class)) << place;
+                follows = is_in(tokens) || follows && is_in(class);
+            }
+            expected.1 = u64::from(follows);
+            prop_assert_eq!(next_places(tokens, class, first), expected);
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{
         scanner::{State, TextState},
         string::JsonString,
     },
-    block::{Block, skip_runs},
+    block::{Block, next_places, skip_runs},
 };
 
 /// The state between two blocks. Each field is a bit for the byte that comes next, except for two.
@@ -116,31 +116,28 @@ impl Tokens {
     /// past the last place are carried.
     #[inline(always)]
     pub(super) fn check(&self, carry: Carry) -> Option<Carry> {
-        let next = |tokens: u64, first: u64, skipped: u64| {
-            let (markers, carried) = skip_runs(tokens << 1 | first, skipped);
-            (markers, carried | tokens >> 63)
-        };
-        let (after_open, carried_open) = next(self.opening, carry.after_open, self.white_space);
+        let (after_open, carried_open) =
+            next_places(self.opening, self.white_space, carry.after_open);
         let empty = after_open & self.closing;
 
         // Exactly the items are followed by a comma, a colon or a closing bracket, so that the two
         // alternate; an empty pair of brackets has none.
         let closing_quotes = self.quotes & !self.strings;
-        let scalar_ends = self.scalars << 1 & !self.scalars;
-        let (after_item, carried_item) = next(
-            closing_quotes | self.closing,
-            scalar_ends | carry.after_item,
+        let scalar_ends = self.scalars & !(self.scalars >> 1);
+        let (after_item, carried_item) = next_places(
+            closing_quotes | scalar_ends | self.closing,
             self.white_space,
+            carry.after_item,
         );
         let separators = self.commas | self.colons | self.closing;
 
         // Exactly the first item after an object's opening bracket or comma is followed by a colon,
         // and is a string.
         let key_begins = self.commas & self.objects | self.opening_objects;
-        let (after_key, carried_key) = next(
+        let (after_key, carried_key) = next_places(
             key_begins,
-            carry.before_colon,
             self.white_space | self.strings | self.quotes,
+            carry.before_colon,
         );
 
         let wrong = (after_item ^ separators ^ empty) | (after_key & !empty ^ self.colons);
@@ -175,8 +172,8 @@ pub(super) fn are_scalars<S: Simd>(scalars: u64, block: Block<S>, bytes: &[u8]) 
     let leading_minus = minus & starts;
     let after_exponent = exponents << 1;
     let integers = digits & starts | leading_minus << 1;
-    let (integer_ends, _) = skip_runs(integers & digits, digits);
-    let (fraction_ends, _) = skip_runs(points << 1 & digits, digits);
+    let integer_ends = skip_runs(integers & digits, digits);
+    let fraction_ends = skip_runs(points << 1 & digits, digits);
     let wrong = (minus & !starts | plus) & !after_exponent
         | (minus | plus | points) << 1 & !digits
         | after_exponent & !(digits | minus | plus)

@@ -15,13 +15,13 @@ const SECTION: usize = 16 * BLOCK;
 /// The bytes of a block that have a meaning in strings.
 #[derive(Clone, Copy)]
 struct Marks {
-    /// The quotes that are not escaped.
-    quotes: u64,
-    /// The control characters, and the bytes beyond ASCII.
+    /// The quotes, the control characters, and unless they are known to be UTF-8 the bytes beyond
+    /// ASCII.
     special: u64,
-    /// The bytes after a backslash, without those of the usual escapes. Few blocks have any: there
-    /// is no branch on the usual ones, because it could not be predicted.
-    unusual: u64,
+    /// The quotes, and what else usually follows a backslash. Of these, only quotes are `special`.
+    usual: u64,
+    /// The bytes after an escaping backslash.
+    escaped: u64,
     /// The backslashes that escape the next byte.
     escaping: u64,
 }
@@ -29,17 +29,22 @@ struct Marks {
 impl Marks {
     /// Finds the marks of a block. `escaped` is set if its first byte is escaped.
     #[inline(always)]
-    fn of<S: Simd>(block: Block<S>, escaped: u64) -> Self {
-        let backslashes = block.equal(b'\\');
-        let quotes = block.equal(b'"');
-        let (after, escaping) = escapes(backslashes, escaped);
-        let usual = quotes | backslashes | block.equal(b'n') | block.equal(b't');
+    fn of<S: Simd>(block: Block<S>, escaped: u64, is_utf8: bool) -> Self {
+        let (escaped, escaping) = escapes(block.equal(b'\\'), escaped);
         Self {
-            quotes: quotes & !after,
-            special: block.controls_and_not_ascii(),
-            unusual: after & !usual & block.within(),
+            special: block.special_and_quotes(is_utf8),
+            usual: block.usually_escaped(),
+            escaped,
             escaping,
         }
+    }
+
+    /// Returns the bytes that do not belong to a string of ASCII characters and usual escapes.
+    ///
+    /// There is no branch on the usual escapes, because it could not be predicted.
+    #[inline(always)]
+    fn not_text(&self) -> u64 {
+        self.special & !self.escaped | self.escaped & !self.usual
     }
 }
 
@@ -114,7 +119,7 @@ impl<S: Simd> Blocks<'_, S> {
                 None if self.at == self.bytes.len() => return,
                 None => {
                     let block = Block::load(self.simd, self.bytes, self.at);
-                    self.block(brackets, block, Marks::of(block, self.carry.escaped))
+                    self.block(brackets, block, Marks::of(block, self.carry.escaped, false))
                 }
             };
             match outcome {
@@ -130,27 +135,32 @@ impl<S: Simd> Blocks<'_, S> {
 
     /// Skips blocks of a string that are text with usual escapes, and returns the first other one;
     /// `None` after a section, or if less than a block is left. The text must be ASCII, or already
-    /// known to be UTF-8.
+    /// known to be UTF-8. Skips nothing unless a character of a string comes next.
     #[inline(always)]
     fn skip_text(&mut self) -> Option<(Block<S>, Marks)> {
-        // Set unless a character of a string comes next.
-        let outside = !self.carry.in_string | self.carry.hex_digits;
+        if self.carry.in_string == 0 || self.carry.hex_digits != 0 {
+            let block = Block::whole(self.simd, self.bytes[self.at..].first_chunk()?);
+            return Some((block, Marks::of(block, self.carry.escaped, false)));
+        }
+        match self.utf8.known_len(self.at) {
+            ..BLOCK => self.skip_section(SECTION, false),
+            known => self.skip_section(SECTION.min(known), true),
+        }
+    }
+
+    /// Does the same for the next `len` bytes, all of them in a string at first.
+    #[inline(always)]
+    fn skip_section(&mut self, len: usize, is_utf8: bool) -> Option<(Block<S>, Marks)> {
         let mut escaped = self.carry.escaped;
-        let end = self.bytes.len().min(self.at + SECTION);
+        let end = self.bytes.len().min(self.at + len);
         let mut rest = &self.bytes[self.at..end];
         let mut next = None;
         while let Some((whole, after)) = rest.split_first_chunk() {
             let block = Block::whole(self.simd, whole);
-            let marks = Marks::of(block, escaped);
-            let other = outside | marks.quotes | marks.unusual;
-            if other | marks.special != 0 {
-                let is_text = other == 0
-                    && marks.special == block.not_ascii()
-                    && self.utf8.covers(end - after.len());
-                if !is_text {
-                    next = Some((block, marks));
-                    break;
-                }
+            let marks = Marks::of(block, escaped, is_utf8);
+            if marks.not_text() != 0 {
+                next = Some((block, marks));
+                break;
             }
             escaped = marks.escaping >> (BLOCK - 1);
             rest = after;
@@ -178,11 +188,14 @@ impl<S: Simd> Blocks<'_, S> {
     #[inline(always)]
     fn text(&mut self, block: Block<S>, marks: Marks) -> Option<Text> {
         let Marks {
-            quotes,
-            special,
-            unusual,
+            usual,
+            escaped,
             escaping,
+            ..
         } = marks;
+        let quotes = marks.special & usual & !escaped;
+        let special = marks.special & !usual;
+        let unusual = escaped & !usual & block.within();
         let strings = match quotes {
             0 => self.carry.in_string,
             _ => prefix_xor(quotes) ^ self.carry.in_string,

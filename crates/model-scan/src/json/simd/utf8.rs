@@ -6,6 +6,7 @@ const MIN_CHUNK: usize = 256;
 const MAX_CHUNK: usize = 16 * 1024;
 
 /// The place up to which a frame is known to be UTF-8.
+#[derive(Clone, Copy)]
 pub(super) struct Utf8 {
     end: usize,
     chunk: usize,
@@ -20,9 +21,15 @@ impl Utf8 {
         }
     }
 
+    /// Returns how many bytes from index `at` on are known to be UTF-8, or the beginning of it.
+    #[inline(always)]
+    pub(super) fn known_len(&self, at: usize) -> usize {
+        self.end.saturating_sub(at)
+    }
+
     /// Returns whether the bytes up to index `end` are known to be UTF-8, or the beginning of it.
     #[inline(always)]
-    pub(super) fn covers(&self, end: usize) -> bool {
+    fn covers(&self, end: usize) -> bool {
         self.end >= end
     }
 
@@ -31,21 +38,26 @@ impl Utf8 {
     /// been checked.
     #[inline(always)]
     pub(super) fn check(&mut self, bytes: &[u8], at: usize, end: usize) -> bool {
-        self.covers(end) || self.advance(bytes, at, end)
+        if !self.covers(end) {
+            // By value, so that the state of the blocks can be in registers.
+            *self = self.advance(bytes, at);
+        }
+        self.covers(end)
     }
 
     #[inline(never)]
-    fn advance(&mut self, bytes: &[u8], at: usize, end: usize) -> bool {
+    fn advance(self, bytes: &[u8], at: usize) -> Self {
         let start = self.end.max(at);
         let chunk = &bytes[start..bytes.len().min(start + self.chunk)];
         let chunk = &chunk[..chunk.len() - cut_len(chunk)];
-        self.chunk = MAX_CHUNK.min(self.chunk * 2);
         let valid = match simdutf8::basic::from_utf8(chunk) {
             Ok(_) => chunk.len(),
             Err(_) => str::from_utf8(chunk).map_or_else(|error| error.valid_up_to(), str::len),
         };
-        self.end = start + valid;
-        self.covers(end)
+        Self {
+            end: start + valid,
+            chunk: MAX_CHUNK.min(self.chunk * 2),
+        }
     }
 }
 
