@@ -1,6 +1,6 @@
 //! Any request at all through the middleware, and what the inner service receives of it.
 
-use std::{collections::VecDeque, convert::Infallible, fmt, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, fmt, ops::RangeInclusive, time::Duration};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -16,7 +16,7 @@ use tower_model_routing::{RoutedModel, RoutingConfigBuilder, UnknownModel};
 use crate::{
     gateway::{Gateway, Hint, IDS, MODELS, Received, Script, Seen, Source, Step, paused_runtime},
     input::{Lengths, cut},
-    uri,
+    uri::{self, MAX_PATH_LEN, ModelPlace},
 };
 
 /// Sends the request that an input spells, and asserts that nothing hangs, that the response is
@@ -98,15 +98,21 @@ impl Harness {
             None => check_untouched(message, &seen, body),
             Some(routed) => check_changed(message, &seen, body, routed.id()),
         }
+        let models = match uri::model_place(&message.uri) {
+            ModelPlace::Body if message.is_inference() => 1..=1,
+            ModelPlace::Both if message.is_inference() => 0..=1,
+            ModelPlace::Body | ModelPlace::Both => 0..=usize::MAX,
+            ModelPlace::Uri => return,
+        };
         match message.kind() {
             // Elsewhere a body passes that names no model of the catalog.
             Kind::Json if message.is_inference() || routed.is_some() => {
-                check_readers(body, message.is_inference());
+                check_readers(body, models);
             }
             Kind::Form(boundary) if message.is_inference() => {
-                self.runtime.block_on(check_form(body, boundary));
+                self.runtime.block_on(check_form(body, boundary, models));
             }
-            Kind::None if message.is_inference() => check_readers(body, true),
+            Kind::None if message.is_inference() => check_readers(body, models),
             _ => {}
         }
     }
@@ -150,7 +156,9 @@ impl<'a> Message<'a> {
             options,
             lengths,
             method: Method::from_bytes(method).ok()?,
-            uri: Uri::try_from(uri).ok()?,
+            uri: Uri::try_from(uri)
+                .ok()
+                .filter(|uri| uri.path().len() <= MAX_PATH_LEN)?,
             headers,
             body,
         })
@@ -212,12 +220,11 @@ impl<'a> Message<'a> {
         multer::parse_boundary(value).map_or(Kind::Other, Kind::Form)
     }
 
-    /// Whether the path is that of an inference endpoint for every server, and a body without a
-    /// model gets the fallback's.
+    /// Whether the path is that of an inference endpoint for every server, and a request without a
+    /// model gets the fallback.
     fn is_inference(&self) -> bool {
         let path = self.uri.path();
-        !uri::names_model(&self.uri)
-            && !path.ends_with("/agents/completions")
+        !path.ends_with("/agents/completions")
             && [
                 "/chat/completions",
                 "/completions",
@@ -246,7 +253,14 @@ fn split(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
 fn check_rejection(received: &Received) {
     assert!(received.head.status.as_u16() >= 400);
     let object: Value = serde_json::from_slice(&received.body).expect("an error is JSON");
-    assert_eq!(object["error"]["code"], received.code());
+    match &object["error"]["code"] {
+        // Gemini's and Anthropic's have no code of ours.
+        Value::Number(code) => {
+            assert_eq!(code.as_u64(), Some(received.head.status.as_u16().into()))
+        }
+        Value::Null => assert_eq!(object["type"], "error"),
+        code => assert_eq!(code, received.code()),
+    }
     assert!(object["error"]["message"].is_string());
 }
 
@@ -286,22 +300,21 @@ fn check_changed(message: &Message<'_>, seen: &Seen, body: &[u8], id: &str) {
     assert!(new.is_empty() || is_part, "{} is new", new.escape_ascii());
 }
 
-/// Asserts that readers as strict as `serde_json` and as lenient as JSON5 see models of the catalog
-/// and nothing else, if they can read the body at all.
-fn check_readers(body: &[u8], is_inference: bool) {
+/// Asserts that readers as strict as `serde_json` and as lenient as JSON5 see this many models, all
+/// of the catalog, and nothing else, if they can read the body at all. One that is blank or no
+/// string counts where there may be none.
+fn check_readers(body: &[u8], count: RangeInclusive<usize>) {
     let text = String::from_utf8_lossy(body);
     let readings = [
         serde_json::from_slice::<Models>(body).ok(),
         json5::from_str::<Models>(&text).ok(),
     ];
     for Models(models) in readings.into_iter().flatten() {
-        if is_inference {
-            assert_eq!(models.len(), 1, "{models:?}");
-        }
+        assert!(count.contains(&models.len()), "{models:?}");
         for (key, value) in models {
             assert_eq!(key, "model");
             match value.as_str().map(str::trim) {
-                Some("") | None => assert!(!is_inference, "{value}"),
+                Some("") | None => assert!(count.contains(&0), "{value}"),
                 Some(_) => assert!(
                     value.as_str().is_some_and(|id| IDS.contains(&id)),
                     "{value}"
@@ -311,8 +324,8 @@ fn check_readers(body: &[u8], is_inference: bool) {
     }
 }
 
-/// Asserts that another reader of forms sees one model, which is in the catalog.
-async fn check_form(body: &Bytes, boundary: String) {
+/// Asserts that another reader of forms sees this many models, all of the catalog.
+async fn check_form(body: &Bytes, boundary: String, count: RangeInclusive<usize>) {
     let body = stream::iter([Ok::<_, Infallible>(body.clone())]);
     let mut form = multer::Multipart::new(body, boundary);
     let mut models = Vec::new();
@@ -327,10 +340,14 @@ async fn check_form(body: &Bytes, boundary: String) {
             Err(_) => return,
         }
     }
-    assert!(
-        matches!(&models[..], [id] if IDS.contains(&&**id)),
-        "{models:?}"
-    );
+    assert!(count.contains(&models.len()), "{models:?}");
+    for model in models {
+        let is_blank = model.trim().is_empty();
+        assert!(
+            IDS.contains(&&*model) || is_blank && count.contains(&0),
+            "{model}"
+        );
+    }
 }
 
 /// The members of an object that some reader may take for the model.

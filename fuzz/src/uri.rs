@@ -72,6 +72,9 @@ const ROWS: [(&str, Endpoint); 24] = [
     ("=/responses", Endpoint::Llm),
 ];
 
+/// The most bytes of a path; the time of the naive reader grows with the square.
+pub(crate) const MAX_PATH_LEN: usize = 500;
+
 const POLICIES: [UnknownModel; 3] = [
     UnknownModel::Fallback,
     UnknownModel::Reject,
@@ -97,7 +100,9 @@ pub(crate) fn check(input: &[u8]) {
     let Some((method, uri)) = line.split_once(' ') else {
         return;
     };
-    if let (Ok(method), Ok(uri)) = (method.parse(), uri.parse()) {
+    if let (Ok(method), Ok(uri)) = (method.parse(), uri.parse::<Uri>())
+        && uri.path().len() <= MAX_PATH_LEN
+    {
         let policy = usize::from(policy) % POLICIES.len();
         HARNESS.with(|harness| harness.check(policy, &method, &uri, in_body));
     }
@@ -278,9 +283,23 @@ fn body(model: Option<&str>) -> String {
     }
 }
 
-/// Whether a template fits the URI of a request with a body, which then needs no model itself.
-pub(crate) fn names_model(uri: &Uri) -> bool {
-    find(uri, true).is_some()
+/// The place of the model of a request with a body.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum ModelPlace {
+    Body,
+    /// The URI, with which one in the body must agree.
+    Both,
+    /// The URI: the body is not read.
+    Uri,
+}
+
+/// Returns the place of the model by a URI with at most [`MAX_PATH_LEN`] bytes in its path.
+pub(crate) fn model_place(uri: &Uri) -> ModelPlace {
+    match find(uri, true) {
+        None => ModelPlace::Body,
+        Some(Ok(found)) if found.endpoint.is_some() && row(uri.path()).is_none() => ModelPlace::Uri,
+        Some(_) => ModelPlace::Both,
+    }
 }
 
 /// Returns the model of the first template that fits, or the code of the rejection.

@@ -73,9 +73,11 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
         "/v1/audio/transcriptions",
         "/v1/images/edits",
         "/v1/responses",
+        "/v1/messages",
         "/v1/chat/completions?model=b",
         "/v1/engines/m/completions",
         "/openai/deployments/0xb603/audio/transcriptions",
+        "/v1/models/m:generateContent",
         "//v1/./chat//%63ompletions;x/",
     ]);
     let headers = some_of(
@@ -225,7 +227,15 @@ proptest! {
 
 #[test]
 fn a_body_needs_no_model_where_the_uri_names_it() {
-    request(b"\0\0\0\0\0POST /v1/engines/m/completions\n\n{\"a\":1}");
+    for (path, body) in [
+        ("/v1/engines/m/completions", "{\"a\":1}"),
+        ("/v1/engines/m/completions", "{\"model\":null}"),
+        ("/models/m:generateContent", "{\"model\":\"x\"}"),
+        ("/v1/realtime?model=m", "{\"model\":\"x\"}"),
+    ] {
+        let head = format!("\0\0\0\0\0POST {path}\ncontent-type: application/json\n\n");
+        request(format!("{head}{body}").as_bytes());
+    }
 }
 
 #[test]
