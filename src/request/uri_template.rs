@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::Target;
 use crate::{
     endpoint::{Endpoint, MODEL_VERBS},
-    path::is_plain,
+    path,
 };
 
 /// The placeholder of the model's name in a template.
@@ -38,8 +38,8 @@ impl UriTemplates {
     /// a body names one.
     pub(crate) fn find(&self, uri: &Uri, has_body: bool) -> Option<(&UriTemplate, UriMatch)> {
         let (path, query) = (uri.path(), uri.query());
-        // What is not plain may hide a literal or a colon.
-        let is_plain = is_plain(path);
+        // Others may hide a literal or a colon.
+        let is_plain = path::is_plain(path);
         let has_colon = !is_plain || path.contains(':');
         let mut templates = self
             .0
@@ -299,7 +299,7 @@ struct Segment<'a> {
     /// Decoded, and without parameters.
     text: Cow<'a, str>,
     /// The text between two slashes of the path that it is in, without parameters. Segments that
-    /// an encoded slash separates share one.
+    /// an encoded slash separates share one; that of a segment in parameters is empty.
     piece: Range<usize>,
 }
 
@@ -308,13 +308,13 @@ impl<'a> Path<'a> {
         let mut segments = SmallVec::<[Segment<'a>; 8]>::new();
         let mut start = 0;
         for raw in path.split(['/', '\\']) {
-            let end = start + raw.find(';').unwrap_or(raw.len());
+            let (own, parameters) = raw.split_at(raw.find(';').unwrap_or(raw.len()));
+            let end = start + own.len();
             let mut push = |text: Cow<'a, str>, piece| match &*text {
                 "" | "." => {}
                 ".." => drop(segments.pop()),
                 _ => segments.push(Segment { text, piece }),
             };
-            let (own, parameters) = raw.split_at(end - start);
             match decoded(own) {
                 Cow::Borrowed(text) => push(text.into(), start..end),
                 Cow::Owned(text) => text

@@ -38,13 +38,14 @@ impl Dialect {
     /// Does the same as [`of`](Self::of), for a normalized path and the one without its extension.
     pub(crate) fn of_normal(path: &str, stem: Option<&str>) -> Self {
         // The dot of a model's name is no sign of an extension.
-        match (Self::of_whole(path), stem) {
-            (Self::OpenAi, Some(stem)) => Self::of_whole(stem),
+        match (Self::of_exact(path), stem) {
+            (Self::OpenAi, Some(stem)) => Self::of_exact(stem),
             (dialect, _) => dialect,
         }
     }
 
-    fn of_whole(path: &str) -> Self {
+    /// Returns the API of a path, taking an extension for a part of the last name.
+    fn of_exact(path: &str) -> Self {
         if path.eq_ignore_ascii_case("/messages") {
             return Self::Anthropic;
         }

@@ -71,7 +71,7 @@ impl App {
     ) -> impl Future<Output = Response<Body>> + Send {
         let records = Records {
             access_log: self.settings.access_log,
-            // As the proxy's own routes are no part of its service.
+            // The proxy's own routes have no spans.
             trace: self.own_route(&request).is_none(),
         };
         request_context::handle(request, records, |request| {
@@ -114,7 +114,7 @@ impl App {
         }))
     }
 
-    /// Returns the route if it is one of the proxy's own.
+    /// Returns the proxy's own route for the request, or `None` if it goes upstream.
     fn own_route(&self, request: &Request<Incoming>) -> Option<Route> {
         let route = Route::new(request.method(), request.uri().path())?;
         match self.settings.has_admin_listener {

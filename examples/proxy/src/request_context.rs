@@ -15,13 +15,16 @@ use crate::{body::Body, observe::Observation, response};
 #[derive(Clone, Debug)]
 pub(crate) struct RequestSpan(pub(crate) Span);
 
-/// The records that are kept of a request, besides those of the log and the metrics.
+/// What is recorded of a request besides its events and metrics.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Records {
-    /// Whether a line is logged for the response.
+    /// Whether the access log has a line for the response.
     pub(crate) access_log: bool,
-    /// Whether it is in a trace, if traces are exported.
-    #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "they are not"))]
+    /// Whether the request has a span, if traces are exported.
+    #[cfg_attr(
+        not(feature = "otlp"),
+        expect(dead_code, reason = "only that feature exports them")
+    )]
     pub(crate) trace: bool,
 }
 

@@ -53,7 +53,7 @@ struct Text {
     quotes: u64,
     /// Strings with their opening quotes. Past the end of the block, the last one goes on.
     strings: u64,
-    /// White space other than spaces; inside strings, bytes beyond ASCII.
+    /// White space other than spaces; inside strings, bytes beyond ASCII unless known to be UTF-8.
     breaks: u64,
     /// See [`Carry`].
     escaped: u64,
@@ -148,7 +148,7 @@ impl<S: Simd> Blocks<'_, S> {
         }
     }
 
-    /// Does the same for the next `len` bytes, all of them in a string at first.
+    /// Does the same in a string, for at most `len` bytes, which are known to be UTF-8 if `is_utf8`.
     #[inline(always)]
     fn skip_section(&mut self, len: usize, is_utf8: bool) -> Option<(Block<S>, Marks)> {
         let mut escaped = self.carry.escaped;
