@@ -302,17 +302,28 @@ pub(crate) fn model_place(uri: &Uri) -> ModelPlace {
     }
 }
 
-/// Returns the model of the first template that fits, or the code of the rejection.
+/// Returns the model of the first template that fits, or the code of the rejection. Where servers
+/// that decode the path first and those that split it first differ, there is none.
 fn find(uri: &Uri, has_body: bool) -> Option<Result<Found, &'static str>> {
-    TEMPLATES
+    // For those that split first, an encoded slash is like any other character.
+    let split_first = ["%2F", "%2f", "%5C", "%5c"]
         .into_iter()
-        .find_map(|(template, endpoint)| match template.split_once('?') {
-            Some((path, _)) if normalized(uri.path()).ends_with(path) => {
+        .fold(uri.path().to_owned(), |path, slash| {
+            path.replace(slash, "%01")
+        });
+    TEMPLATES.into_iter().find_map(|(template, endpoint)| {
+        let find = |path: &str| match template.split_once('?') {
+            Some((end, _)) if normalized(path).ends_with(end) => {
                 in_query(uri, endpoint).transpose()
             }
-            None if has_body => in_path(uri.path(), template, endpoint).map(Ok),
+            None if has_body => in_path(path, template, endpoint).map(Ok),
             _ => None,
-        })
+        };
+        match (find(uri.path()), find(&split_first)) {
+            (Some(Ok(found)), Some(Ok(other))) if found.span != other.span => None,
+            (found, _) => found,
+        }
+    })
 }
 
 fn in_query(uri: &Uri, endpoint: Option<Endpoint>) -> Result<Option<Found>, &'static str> {

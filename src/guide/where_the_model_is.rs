@@ -40,7 +40,9 @@
 //! | `/realtime?model={model}`, also of `GET` requests | other | passes unread |
 //!
 //! Methods are those of inference endpoints, and `{model}` is one segment: a slash in a name must be
-//! encoded, as `%2F`. Unknown names are subject to the [`UnknownModel`](crate::UnknownModel) policy,
+//! encoded, as `%2F`. A path of an inference endpoint whose encoded slashes or dot segments make
+//! servers differ in where the model is, such as `/engines/;x%2Fa/completions`, is a 400
+//! `ambiguous_model`. Unknown names are subject to the [`UnknownModel`](crate::UnknownModel) policy,
 //! and pass unchanged where the endpoint is other. A parameter of the query that names the model, too,
 //! is a 400 `ambiguous_model`.
 //!

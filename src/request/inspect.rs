@@ -58,8 +58,10 @@ pub(crate) fn inspect(
     if !has_body && head.method != Method::GET {
         return Inspection::Pass;
     }
-    if let Some((template, found)) = templates.find(&head.uri, has_body) {
-        return inspect_named(head, endpoints, template, found);
+    if let Some((template, found)) = templates.find(&head.uri, has_body)
+        && let Some(inspection) = inspect_named(head, endpoints, template, found)
+    {
+        return inspection;
     }
     if !has_body {
         return Inspection::Pass;
@@ -88,13 +90,14 @@ pub(crate) fn inspect(
 }
 
 /// Decides for a request whose URI fits a template: the template says which model and endpoint it
-/// asks for, and the table whether its body is read.
+/// asks for, and the table whether its body is read. Returns `None` where a hidden model does no
+/// harm.
 fn inspect_named(
     head: &Parts,
     endpoints: &EndpointTable,
     template: &UriTemplate,
     found: UriMatch,
-) -> Inspection {
+) -> Option<Inspection> {
     let row = endpoints.find(head.uri.path());
     let target = template.target.unwrap_or(row);
     let target = Target {
@@ -105,21 +108,26 @@ fn inspect_named(
     };
     let model = match found {
         UriMatch::Model(model) => model,
-        UriMatch::Ambiguous => return Inspection::Reject(target, Rejection::repeated_parameter()),
+        UriMatch::Repeated => {
+            return Some(Inspection::Reject(target, Rejection::repeated_parameter()));
+        }
+        UriMatch::Hidden => {
+            let rejection = || Inspection::Reject(target, Rejection::model_hidden_in_path());
+            return target.is_strict.then(rejection);
+        }
     };
     // Of a path that is in no row JSON names the model too, as that of Azure's images.
     let is_read = row.is_strict
         || template.target.is_none() && ContentType::parse(&head.headers) == ContentType::Json;
     if !is_read || names_no_model(&head.method) {
-        return inspect_as(head, target, Some(model), |_| {
-            Ok((BodyFormat::Unread, None))
-        });
+        let unread = |_: &Parts| Ok((BodyFormat::Unread, None));
+        return Some(inspect_as(head, target, Some(model), unread));
     }
     let target = Target {
         is_strict: true,
         ..target
     };
-    inspect_as(head, target, Some(model), strict_format)
+    Some(inspect_as(head, target, Some(model), strict_format))
 }
 
 /// Decides for a request that is rejected if servers may read it differently.
@@ -372,9 +380,20 @@ mod tests {
             ("post", "/v1beta/models/m:generateContent"),
             ("GET", "/v1/realtime?model=m&model=n"),
             ("GET", "/v1/realtime?model=m&Model=n"),
+            // Some servers read the model before or after the `%2F`.
+            ("POST", "/v1/engines/;p%2Fm/completions"),
+            ("POST", "/v1/models/m:generateContent;p%2Fq"),
         ] {
             let code = inspection(method, path, &JSON);
             assert_eq!(code, "ambiguous_model", "{method} {path}");
+        }
+        // Elsewhere that does no harm.
+        for (method, path, expected) in [
+            ("POST", "/files/engines%2Fm/x", "json"),
+            ("PUT", "/files/engines%2Fm/x", "pass"),
+            ("GET", "/realtime;p%2Fx?model=m", "pass"),
+        ] {
+            assert_eq!(inspection(method, path, &JSON), expected, "{path}");
         }
     }
 

@@ -52,8 +52,22 @@ impl UriTemplates {
             .peekable();
         // The segments are read for the few paths that a template may fit.
         templates.peek()?;
-        let path = Path::parse(path);
-        templates.find_map(|template| Some((template, template.find(&path, query)?)))
+        let decoded_first = Path::parse(path, Order::DecodeFirst);
+        let split_first = (!is_plain).then(|| Path::parse(path, Order::SplitFirst));
+        let mut hidden = None;
+        for template in templates {
+            let found = template.find(&decoded_first, query);
+            let found = match &split_first {
+                Some(path) => UriMatch::of_readings(found, template.find(path, query)),
+                None => found,
+            };
+            match found {
+                Some(UriMatch::Hidden) => hidden = hidden.or(Some((template, UriMatch::Hidden))),
+                Some(found) => return Some((template, found)),
+                None => {}
+            }
+        }
+        hidden
     }
 }
 
@@ -136,7 +150,24 @@ impl UriModel {
 pub(crate) enum UriMatch {
     Model(UriModel),
     /// The query has the parameter more than once, and servers differ in which one they read.
-    Ambiguous,
+    Repeated,
+    /// The path hides slashes, and servers differ in where they find the model.
+    Hidden,
+}
+
+impl UriMatch {
+    /// Returns the match on a path by what servers find that decode it first, and those that split
+    /// it first.
+    fn of_readings(decoded_first: Option<Self>, split_first: Option<Self>) -> Option<Self> {
+        match (decoded_first, split_first) {
+            (Some(Self::Model(model)), Some(Self::Model(other))) if model.span != other.span => {
+                Some(Self::Hidden)
+            }
+            (None, Some(_)) => Some(Self::Hidden),
+            // Servers that split first have no such path.
+            (found, _) => found,
+        }
+    }
 }
 
 impl UriTemplate {
@@ -225,10 +256,15 @@ impl UriTemplate {
         match &self.place {
             Place::Segment { suffix, after } => {
                 let starts = 0..path.segments.len().saturating_sub(self.before.len());
-                starts
-                    .rev()
-                    .find_map(|start| self.find_at(path, start, suffix, after))
-                    .map(UriMatch::Model)
+                let mut found = None;
+                for start in starts.rev() {
+                    match self.find_at(path, start, suffix, after) {
+                        Some(UriMatch::Hidden) => found = Some(UriMatch::Hidden),
+                        Some(model) => return Some(model),
+                        None => {}
+                    }
+                }
+                found
             }
             Place::Query { parameter } => {
                 let start = path.segments.len().checked_sub(self.before.len())?;
@@ -240,7 +276,7 @@ impl UriTemplate {
                     parameters(query).filter(|(name, _)| form_decoded(name) == parameter.as_str());
                 let (_, span) = values.next()?;
                 if values.next().is_some() {
-                    return Some(UriMatch::Ambiguous);
+                    return Some(UriMatch::Repeated);
                 }
                 let name = form_decoded(query.get(span.clone())?);
                 let offset = path.text.len() + 1;
@@ -260,10 +296,10 @@ impl UriTemplate {
         start: usize,
         suffix: &str,
         after: &After,
-    ) -> Option<UriModel> {
+    ) -> Option<UriMatch> {
         let (before, from_model) = path.segments[start..].split_at(self.before.len());
         let model = from_model.first()?;
-        if !equal(before, &self.before) || before.last()?.piece.start == model.piece.start {
+        if !equal(before, &self.before) {
             return None;
         }
         // An encoded slash may be part of a name.
@@ -275,16 +311,29 @@ impl UriTemplate {
             After::Segments(after) => equal(&from_model[len..], after),
             After::Rest => from_model.len() > len,
         };
-        if !fits || !is_whole(path.text.get(model.piece.clone())?, &from_model[..len]) {
+        if !fits {
             return None;
+        }
+        let is_own = before.last()?.piece.start != model.piece.start;
+        if !is_own || !is_whole(path.text.get(model.piece.clone())?, &from_model[..len]) {
+            return Some(UriMatch::Hidden);
         }
         let span = strip_suffix(path.text, model.piece.clone(), suffix)?;
         let name = decoded(path.text.get(span.clone())?);
-        (!name.trim().is_empty()).then(|| UriModel {
-            name: name.into_owned(),
-            span,
+        (!name.trim().is_empty()).then(|| {
+            UriMatch::Model(UriModel {
+                name: name.into_owned(),
+                span,
+            })
         })
     }
+}
+
+/// What a server does first with a path.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Order {
+    DecodeFirst,
+    SplitFirst,
 }
 
 /// A path, split into segments as the most lenient server would.
@@ -304,7 +353,7 @@ struct Segment<'a> {
 }
 
 impl<'a> Path<'a> {
-    fn parse(path: &'a str) -> Self {
+    fn parse(path: &'a str, order: Order) -> Self {
         let mut segments = SmallVec::<[Segment<'a>; 8]>::new();
         let mut start = 0;
         for raw in path.split(['/', '\\']) {
@@ -316,14 +365,15 @@ impl<'a> Path<'a> {
                 _ => segments.push(Segment { text, piece }),
             };
             match decoded(own) {
-                Cow::Borrowed(text) => push(text.into(), start..end),
-                Cow::Owned(text) => text
+                Cow::Owned(text) if order == Order::DecodeFirst => text
                     .split(['/', '\\'])
                     .for_each(|text| push(without_parameters(text).to_owned().into(), start..end)),
+                text => push(text, start..end),
             }
-            // An encoded slash ends the parameters where the path is decoded first.
-            for text in decoded(parameters).split(['/', '\\']).skip(1) {
-                push(without_parameters(text).to_owned().into(), end..end);
+            if order == Order::DecodeFirst {
+                for text in decoded(parameters).split(['/', '\\']).skip(1) {
+                    push(without_parameters(text).to_owned().into(), end..end);
+                }
             }
             start += raw.len() + 1;
         }
@@ -340,11 +390,14 @@ fn without_parameters(segment: &str) -> &str {
 
 /// Returns `false` if a dot segment has taken away a part of the piece that these segments are of.
 fn is_whole(piece: &str, segments: &[Segment<'_>]) -> bool {
-    decoded(piece)
-        .split(['/', '\\'])
-        .map(without_parameters)
-        .filter(|text| !matches!(*text, "" | "."))
-        .eq(segments.iter().map(|segment| &*segment.text))
+    let text = decoded(piece);
+    let is_one = matches!(segments, [segment] if segment.text == text);
+    is_one
+        || text
+            .split(['/', '\\'])
+            .map(without_parameters)
+            .filter(|text| !matches!(*text, "" | "."))
+            .eq(segments.iter().map(|segment| &*segment.text))
 }
 
 fn equal(segments: &[Segment<'_>], literals: &[String]) -> bool {
@@ -404,17 +457,15 @@ fn form_decoded(text: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
-    /// Returns the name and the URI with `ID` in the name's place.
+    /// Returns the name and the URI with `ID` in the name's place, or why there is none.
     fn replaced(template: &str, uri: &str) -> Option<(String, String)> {
-        let template = UriTemplate::parse(template, None).unwrap();
-        let (path, query) = match uri.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
-            None => (uri, None),
-        };
-        match template.find(&Path::parse(path), query)? {
-            UriMatch::Ambiguous => Some(("ambiguous".into(), String::new())),
+        let templates = UriTemplates(vec![UriTemplate::parse(template, None).unwrap()]);
+        let uri: Uri = uri.parse().unwrap();
+        match templates.find(&uri, true)?.1 {
+            UriMatch::Repeated => Some(("repeated".into(), String::new())),
+            UriMatch::Hidden => Some(("hidden".into(), String::new())),
             UriMatch::Model(model) => {
-                let replaced = model.replace(&uri.parse().unwrap(), "0x/ü~").unwrap();
+                let replaced = model.replace(&uri, "0x/ü~").unwrap();
                 let replaced = replaced.to_string().replace("0x%2F%C3%BC~", "ID");
                 Some((model.name, replaced))
             }
@@ -513,7 +564,30 @@ mod tests {
             assert_eq!(replaced(template, uri), expected, "{template} {uri}");
         }
         let twice = replaced(REALTIME, "/realtime?model=a&mod%65l=b").unwrap();
-        assert_eq!(twice.0, "ambiguous");
+        assert_eq!(twice.0, "repeated");
+    }
+
+    #[test]
+    fn model_that_only_some_servers_find_is_hidden() {
+        const ENGINES: &str = "/engines/{model}/{*rest}";
+        const GEMINI: &str = "/models/{model}:generateContent";
+
+        for (template, uri) in [
+            // Those that decode first.
+            (ENGINES, "/v1/engines%2Fm/completions"),
+            (ENGINES, "/v1/engines;p%2Fm/completions"),
+            (ENGINES, "/v1/engines/;p%2Fm/completions"),
+            (ENGINES, "/v1/engines/x%5C..%5Cm/completions"),
+            (GEMINI, "/v1/models/;p%2Fm:generateContent"),
+            // Those that split first.
+            (ENGINES, "/v1/engines/m;p%2F../completions"),
+            (GEMINI, "/v1/models/m:generateContent;p%2Fq"),
+            // Either, but another one.
+            (ENGINES, "/v1/engines/m/..%2Fz/completions"),
+        ] {
+            let found = replaced(template, uri).map(|found| found.0);
+            assert_eq!(found.as_deref(), Some("hidden"), "{uri}");
+        }
     }
 
     #[test]
@@ -528,20 +602,6 @@ mod tests {
                 "/openai/deployments/{model}/{*rest}",
                 "/deployments/m/chat/completions",
             ),
-            // Its model begins within a segment.
-            (
-                "/openai/deployments/{model}/{*rest}",
-                "/openai/deployments%2Fm/y",
-            ),
-            // A dot segment takes away a part of the name, or of what is before it.
-            (
-                "/openai/deployments/{model}/{*rest}",
-                "/openai/deployments/a%2Fb/../y",
-            ),
-            ("/engines/{model}/{*rest}", "/engines/x/..%2Fm/y"),
-            ("/engines/{model}/{*rest}", "/engines/x;p%2F../y"),
-            // It is in the parameters of another segment.
-            ("/engines/{model}/{*rest}", "/engines/;p%2Fm/y"),
             ("/models/{model}:generateContent", "/v1/models/m"),
             (
                 "/models/{model}:generateContent",
@@ -561,7 +621,7 @@ mod tests {
             ("/realtime?model={model}", "/v1/realtime?models=m"),
             ("/realtime?model={model}", "/v1/realtime/x?model=m"),
             ("/model/{model}/converse", "/model/m/converse-stream"),
-            ("/model/{model}/converse", ""),
+            ("/model/{model}/converse", "/"),
         ] {
             assert_eq!(replaced(template, uri), None, "{template} {uri}");
         }

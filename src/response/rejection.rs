@@ -238,6 +238,14 @@ impl Rejection {
         )
     }
 
+    pub(crate) fn model_hidden_in_path() -> Self {
+        Self::new(
+            RejectionCode::AmbiguousModel,
+            "The path has encoded slashes or dot segments, and servers differ in which model it \
+             names. Send it without them; only those in the name of a model are encoded.",
+        )
+    }
+
     pub(crate) fn models_disagree() -> Self {
         Self::new(
             RejectionCode::AmbiguousModel,
