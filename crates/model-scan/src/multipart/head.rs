@@ -73,6 +73,10 @@ impl Head {
         }
         let (name, value) = (&text[..colon], &text[colon + 1..]);
         if name.as_bytes().eq_ignore_ascii_case(DISPOSITION) {
+            // Perl's CGI and HTTP::Body find no other spellings.
+            if has_inner_capital(name) {
+                return Err(MultipartError::invalid(Reason::DispositionSyntax, at));
+            }
             let disposition = Disposition::parse(value, at + colon as u64 + 1)?;
             return set(&mut self.disposition, disposition, repeated(at));
         }
@@ -170,6 +174,12 @@ impl Head {
             None => Ok(()),
         }
     }
+}
+
+/// Returns `true` if a letter within a word of a header's name is in upper case.
+fn has_inner_capital(name: &str) -> bool {
+    name.split('-')
+        .any(|word| word.bytes().skip(1).any(|byte| byte.is_ascii_uppercase()))
 }
 
 impl Disposition {

@@ -96,7 +96,14 @@ fn part<'a>(piece: &'a [u8], boundary: &[u8]) -> Option<(bool, &'a [u8], Option<
         {
             return None;
         }
+        let has_capital = name.split('-').any(|word| {
+            let mut rest = word.chars().skip(1);
+            rest.any(|c| c.is_ascii_uppercase())
+        });
         let name = name.to_ascii_lowercase();
+        if name == "content-disposition" && has_capital {
+            return None;
+        }
         let value = match name.as_str() {
             "content-disposition" => value,
             "content-length" => value.trim_start_matches([' ', '\t']),

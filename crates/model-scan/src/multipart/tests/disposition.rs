@@ -62,10 +62,21 @@ fn name_comes_first() {
 }
 
 #[test]
-fn header_name_is_case_insensitive() {
-    for name in ["content-disposition", "CONTENT-DISPOSITION"] {
-        let head = format!("{name}: form-data; name=\"model\"");
-        assert_model(form(&[(&head, "whisper-1")]), "whisper-1");
+fn words_of_the_header_name_may_be_capitalized() {
+    let form = |name| form(&[(&format!("{name}: form-data; name=\"model\""), "whisper-1")]);
+    for name in [
+        "content-disposition",
+        "Content-disposition",
+        "content-Disposition",
+    ] {
+        assert_model(form(name), "whisper-1");
+    }
+    for name in [
+        "CONTENT-DISPOSITION",
+        "ConTent-Disposition",
+        "Content-DispositioN",
+    ] {
+        assert_invalid_at(form(name), Reason::DispositionSyntax, name);
     }
 }
 
