@@ -242,7 +242,7 @@ impl Rejection {
         Self::new(
             RejectionCode::AmbiguousModel,
             "The path has encoded slashes or dot segments, and servers differ in which model it \
-             names. Send it without them; only those in the name of a model are encoded.",
+             names. Encode no slashes but those in the model's name.",
         )
     }
 
