@@ -54,20 +54,16 @@ impl UriTemplates {
         templates.peek()?;
         let decoded_first = Path::parse(path, Order::DecodeFirst);
         let split_first = (!is_plain).then(|| Path::parse(path, Order::SplitFirst));
-        let mut hidden = None;
-        for template in templates {
-            let found = template.find(&decoded_first, query);
-            let found = match &split_first {
-                Some(path) => UriMatch::of_readings(found, template.find(path, query)),
-                None => found,
-            };
-            match found {
-                Some(UriMatch::Hidden) => hidden = hidden.or(Some((template, UriMatch::Hidden))),
-                Some(found) => return Some((template, found)),
-                None => {}
-            }
-        }
-        hidden
+        templates
+            .filter_map(|template| {
+                let found = template.find(&decoded_first, query);
+                let found = match &split_first {
+                    Some(path) => UriMatch::of_readings(found, template.find(path, query)),
+                    None => found,
+                };
+                Some((template, found?))
+            })
+            .min_by_key(|(_, found)| found.is_hidden())
     }
 }
 
@@ -156,6 +152,11 @@ pub(crate) enum UriMatch {
 }
 
 impl UriMatch {
+    /// Returns `true` for the last choice of several.
+    fn is_hidden(&self) -> bool {
+        matches!(self, Self::Hidden)
+    }
+
     /// Returns the match on a path by what servers find that decode it first, and those that split
     /// it first.
     fn of_readings(decoded_first: Option<Self>, split_first: Option<Self>) -> Option<Self> {
@@ -256,15 +257,10 @@ impl UriTemplate {
         match &self.place {
             Place::Segment { suffix, after } => {
                 let starts = 0..path.segments.len().saturating_sub(self.before.len());
-                let mut found = None;
-                for start in starts.rev() {
-                    match self.find_at(path, start, suffix, after) {
-                        Some(UriMatch::Hidden) => found = Some(UriMatch::Hidden),
-                        Some(model) => return Some(model),
-                        None => {}
-                    }
-                }
-                found
+                starts
+                    .rev()
+                    .filter_map(|start| self.find_at(path, start, suffix, after))
+                    .min_by_key(UriMatch::is_hidden)
             }
             Place::Query { parameter } => {
                 let start = path.segments.len().checked_sub(self.before.len())?;
@@ -584,6 +580,7 @@ mod tests {
             (GEMINI, "/v1/models/m:generateContent;p%2Fq"),
             // Either, but another one.
             (ENGINES, "/v1/engines/m/..%2Fz/completions"),
+            (ENGINES, "/v1/engines/a%2Fb/../y"),
         ] {
             let found = replaced(template, uri).map(|found| found.0);
             assert_eq!(found.as_deref(), Some("hidden"), "{uri}");
