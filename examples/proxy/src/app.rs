@@ -69,17 +69,18 @@ impl App {
         request: Request<Incoming>,
         client: ClientIp,
     ) -> impl Future<Output = Response<Body>> + Send {
+        let own_route = self.own_route(&request);
         let records = Records {
             access_log: self.settings.access_log,
             // The proxy's own routes have no spans.
-            trace: self.own_route(&request).is_none(),
+            trace: own_route.is_none(),
         };
-        request_context::handle(request, records, |request| {
+        request_context::handle(request, records, move |request| {
             cors::handle(self.settings.cors.clone(), request, move |request| {
                 let this = Arc::clone(&self);
                 let client = client.clone();
                 let uri = request.uri().clone();
-                request_context::catch_panics(uri, || this.route(request, client))
+                request_context::catch_panics(uri, move || this.route(request, own_route, client))
             })
         })
     }
@@ -88,12 +89,13 @@ impl App {
     fn route(
         self: Arc<Self>,
         request: Request<Incoming>,
+        own_route: Option<Route>,
         client: ClientIp,
     ) -> BoxFuture<'static, Response<Body>> {
         if let Some(response) = validate::rejection(&request) {
             return self.reject(request, response);
         }
-        if let Some(route) = self.own_route(&request) {
+        if let Some(route) = own_route {
             return Box::pin(async move { self.admin.handle(route, request).await });
         }
         let Ok(permit) = Arc::clone(&self.settings.requests).try_acquire_owned() else {
