@@ -19,6 +19,8 @@ pub(super) struct Head {
     transfer_encoding: Option<Identity>,
     /// The offset of a header by which some server would decode the content.
     encoding_at: Option<u64>,
+    /// The offset of a header other than these that mentions a file name.
+    file_name_at: Option<u64>,
     content_length: Option<ContentLength>,
 }
 
@@ -124,6 +126,10 @@ impl Head {
                 // aiohttp decodes by the former.
                 self.encoding_at.get_or_insert(value_at);
             }
+            // Rack takes the parameters of all headers for those of Content-Disposition.
+            if contains_ignoring_case(value, "filename") {
+                self.file_name_at.get_or_insert(value_at);
+            }
             Ok(())
         }
     }
@@ -165,7 +171,7 @@ impl Head {
             .content_type
             .and_then(|(is_plain, at)| (!is_plain).then_some(at));
         let checks = [
-            (Reason::ModelParameter, other_at),
+            (Reason::ModelParameter, other_at.or(self.file_name_at)),
             (Reason::ModelType, type_at),
             (Reason::ModelEncoding, self.encoding_at),
         ];

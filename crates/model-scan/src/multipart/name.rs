@@ -35,16 +35,17 @@ impl Name {
     }
 }
 
-/// Returns the whole name, and each stretch of it between quotes: formidable ends the name at the
-/// first quote, escaped or not; PHP reads single quotes as quotes; and Python's `email` reads
-/// `utf-8''model` by RFC 2231, even if the parameter is not `name*`.
+/// Returns the whole name, and each stretch of it between quotes and semicolons: formidable ends the
+/// name at the first quote, escaped or not; PHP reads single quotes as quotes; Python's `email` reads
+/// `utf-8''model` by RFC 2231, even if the parameter is not `name*`; and Perl's HTTP::Body and dicer
+/// end the name at the first semicolon.
 ///
 /// Backslashes are removed (RFC 9110 removes them before any character, Go before some, formidable
 /// nowhere), and percent-encoding is decoded (browsers encode quotes and line ends so; servers
 /// decode those or nothing, and one that decodes all of it is conceivable).
 fn readings(raw: &str) -> impl Iterator<Item = String> {
     std::iter::once(raw)
-        .chain(raw.split(['"', '\'']))
+        .chain(raw.split(['"', '\'', ';']))
         .map(|part| {
             let part = part.replace('\\', "");
             percent_decode_str(&part).decode_utf8_lossy().into_owned()

@@ -211,7 +211,10 @@ fn head(headers: &[(String, &str)]) -> Option<(bool, Option<usize>)> {
         let coded = headers
             .iter()
             .any(|h| h.0 == "content-encoding" || h.0 == "transfer-encoding");
-        return (extra.is_empty() && plain && !coded).then_some((true, length));
+        let is_file = headers
+            .iter()
+            .any(|h| !known.contains(&&*h.0) && h.1.to_ascii_lowercase().contains("filename"));
+        return (extra.is_empty() && plain && !coded && !is_file).then_some((true, length));
     }
     let near = |name: &str| {
         let plain = name.replace('\\', "");
@@ -223,7 +226,7 @@ fn head(headers: &[(String, &str)]) -> Option<(bool, Option<usize>)> {
             || trimmed.starts_with("model.")
             || trimmed == "_charset_"
     };
-    let near = near(name) || name.split(['"', '\'']).any(near);
+    let near = near(name) || name.split(['"', '\'', ';']).any(near);
     (!near).then_some((false, length))
 }
 

@@ -129,6 +129,8 @@ fn name_that_some_server_reads_as_model_is_ambiguous() {
         "model.",
         "utf-8''model",
         "utf-8'en'model",
+        "model;i",
+        "a;model",
     ] {
         let form = disposition(&format!("form-data; name=\"{name}\""));
         let offset = form.find("name=\"").unwrap() + 6;

@@ -222,6 +222,15 @@ fn encoded_model_is_rejected() {
     }
 }
 
+#[test]
+fn model_with_a_file_name_in_another_header_is_rejected() {
+    for value in [";filename=x", "a; FileName*=utf-8''x", "\"; filename=\""] {
+        let header = format!("X: {value}");
+        assert_invalid_at(model_with(&header), Reason::ModelParameter, value);
+        assert_model(file_with(&header), "whisper-1");
+    }
+}
+
 /// Returns a form with a part of this type, then a model.
 fn typed(kind: &str) -> String {
     let head = format!("Content-Disposition: form-data; name=\"x\"\r\nContent-Type: {kind}");

@@ -39,6 +39,7 @@ fn disposition() -> impl Strategy<Value = &'static str> {
         "form-data; name=\"a[]\"",
         "form-data; name=\"Model\"",
         "form-data; name=\"mod%65l\"",
+        "form-data; name=\"model;x\"",
         "form-data; name=\"x\"; name=\"model\"",
         "form-data; name=\"\"; filename=\"model\"",
         "form-data; name=\"file\"; filename=\"a\\\"; name=\\\"model\"",
@@ -63,6 +64,7 @@ fn header() -> impl Strategy<Value = &'static str> {
         "Content-Length: 3",
         "X: y",
         "X: gr\u{f6}\u{df}e",
+        "X: y; filename=x",
         " folded",
         "Content-Disposition: form-data; name=\"x\"",
     ])
