@@ -61,10 +61,18 @@ fn has_lookalike(content: &[u8], boundary: &[u8], is_model: bool) -> bool {
     let begins_line = content
         .split(|byte| b"\r\n".contains(byte))
         .any(|line| line.starts_with(boundary));
-    let pieces = split(content, boundary);
-    let after = pieces.get(1).map_or(content.len(), |piece| piece.0);
+    let is_line_end = |i: &usize| b"\r\n".contains(&content[*i]);
+    let others: Vec<usize> = (0..content.len()).filter(|i| !is_line_end(i)).collect();
+    let mut windows = others.windows(boundary.len());
+    let broken = windows.find(|window| {
+        window
+            .iter()
+            .map(|&i| content[i])
+            .eq(boundary.iter().copied())
+    });
+    let after = broken.map_or(content.len(), |window| window[window.len() - 1] + 1);
     let after = content[after..].to_ascii_lowercase();
-    let splits_model = is_model && boundary.len() > 1 && pieces.len() > 1;
+    let splits_model = is_model && boundary.len() > 1 && split(content, boundary).len() > 1;
     begins_line || splits_model || split(&after, b"content-disposition").len() > 1
 }
 

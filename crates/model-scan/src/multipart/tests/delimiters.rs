@@ -154,7 +154,7 @@ fn line_that_begins_with_the_boundary_is_rejected() {
 
 #[test]
 fn part_after_a_boundary_without_dashes_is_rejected() {
-    // Sanic splits a form at the boundary alone.
+    // Sanic splits a form at the boundary alone, parse-multipart-data where line ends are in it.
     let part = "Content-Disposition: form-data; name=\"model\"\r\n\r\nother\r\n--";
     for (content, place) in [
         (
@@ -168,6 +168,10 @@ fn part_after_a_boundary_without_dashes_is_rejected() {
         (
             format!("abcXyZXyZ{}content-DISPOSITION", "x".repeat(300)),
             "content-DISPOSITION",
+        ),
+        (
+            format!("--XX\ry\n\nZ\r\n{part}"),
+            "Content-Disposition: form-data; name=\"model\"\r\n\r\nother",
         ),
     ] {
         assert_invalid_at(
@@ -184,6 +188,8 @@ fn boundary_within_a_line_is_content() {
         "abcXyZ",
         " XyZ\r\n-XyZ",
         "content-disposition: XyZ content-type:",
+        "content-disposition: X\nyZ",
+        "Xy\rX\nZcontent-disposition:",
     ] {
         assert_model(
             form(&[(FILE.0, content), MODEL, (FILE.0, "Content-Disposition:")]),

@@ -17,7 +17,7 @@ fn assert_disposition(value: &str, reason: Reason, place: &str) {
 fn name_may_be_quoted_or_a_token() {
     for value in [
         "form-data; name=\"model\"",
-        // As .NET sends it, and all readers read it.
+        // As .NET sends it; Mojolicious finds no name in it.
         "form-data; name=model",
     ] {
         assert_model(disposition(value), "whisper-1");

@@ -74,8 +74,9 @@ fn header() -> impl Strategy<Value = &'static str> {
 fn content(boundary: &'static str) -> impl Strategy<Value = String> {
     let near = format!("\r\n--{boundary}");
     let bare = format!("x{boundary}");
+    let broken = format!("x{}\r{}", &boundary[..1], &boundary[1..]);
     let piece = prop_oneof![
-        1 => select(vec![bare, "..Content-disposition:".to_owned()]),
+        1 => select(vec![bare, broken, "..Content-disposition:".to_owned()]),
         6 => select(vec!["\r", "\n", "\r\n", "-", "--", "abc", "\0", "x", "a", "ab", "\r\n--"])
             .prop_map(str::to_owned),
         4 => (0..near.len()).prop_map(move |len| near[..len].to_owned()),
