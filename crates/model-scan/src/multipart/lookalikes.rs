@@ -1,7 +1,8 @@
 //! Finds what readers that look for the boundary without its dashes take for a delimiter.
 
-use memchr::{memchr, memmem};
+use memchr::memmem;
 
+use super::broken_boundary::BrokenBoundary;
 use super::head::{DISPOSITION, find_ignoring_case};
 
 /// A search of one part's content for its boundary without the `--` of a delimiter.
@@ -14,10 +15,10 @@ use super::head::{DISPOSITION, find_ignoring_case};
 #[derive(Debug)]
 pub(super) struct Lookalikes {
     boundary: memmem::Finder<'static>,
-    broken: BrokenBoundary,
     may_have_boundary: bool,
     /// The end of the content in earlier frames, as far as a match may begin in it or after it.
     carry: Vec<u8>,
+    broken: BrokenBoundary,
     /// The offset after the first boundary in the content, with or without line ends within it.
     split_at: Option<u64>,
 }
@@ -26,9 +27,9 @@ impl Lookalikes {
     pub(super) fn new(boundary: &[u8]) -> Self {
         Self {
             boundary: memmem::Finder::new(boundary).into_owned(),
-            broken: BrokenBoundary::new(boundary),
             may_have_boundary: false,
             carry: Vec::new(),
+            broken: BrokenBoundary::new(boundary),
             split_at: None,
         }
     }
@@ -50,7 +51,7 @@ impl Lookalikes {
         self.carry.clear();
         // The end of the head.
         self.carry.push(b'\n');
-        self.broken.matched = 0;
+        self.broken.reset();
         self.split_at = None;
     }
 
@@ -82,74 +83,29 @@ impl Lookalikes {
 
     /// Searches a stretch of the content. A match at its very start, of which the byte before is
     /// not known, is no line's.
-    fn find_in(&self, text: &[u8], at: u64) -> Option<u64> {
-        let begins_line = |i: usize| i > 0 && matches!(text[i - 1], b'\r' | b'\n');
-        let mut boundaries = self.boundary.find_iter(text);
-        let boundary = boundaries.find(|&i| !self.may_have_boundary || begins_line(i));
-        let disposition = self.split_at.and_then(|split| {
-            let split = split.saturating_sub(at) as usize;
-            Some(split + find_ignoring_case(text.get(split..)?, DISPOSITION)?)
-        });
+    fn find_in(&mut self, text: &[u8], at: u64) -> Option<u64> {
         let len = self.boundary.needle().len();
-        let found = [(boundary, len), (disposition, DISPOSITION.len())];
+        let begins_line = |i: usize| i > 0 && matches!(text[i - 1], b'\r' | b'\n');
+        let mut boundary = None;
+        for i in self.boundary.find_iter(text) {
+            let split = at + (i + len) as u64;
+            self.split_at = Some(self.split_at.map_or(split, |first| first.min(split)));
+            if !self.may_have_boundary || begins_line(i) {
+                boundary = Some(i);
+                break;
+            }
+        }
+        let split = self.split_at?.saturating_sub(at) as usize;
+        let disposition = text
+            .get(split..)
+            .and_then(|rest| find_ignoring_case(rest, DISPOSITION))
+            .map(|i| split + i);
         // The one that ends first.
-        let ends = found
-            .into_iter()
-            .filter_map(|(i, len)| Some((i? + len, i?)));
-        let (_, first) = ends.min()?;
-        Some(at + first as u64)
-    }
-}
-
-/// A search for the boundary in which line ends do not count, over any frames.
-///
-/// The method is Knuth, Morris and Pratt's: after a mismatch it goes on with the longest beginning
-/// of the boundary that the bytes so far end with.
-#[derive(Debug)]
-struct BrokenBoundary {
-    boundary: Box<[u8]>,
-    /// For each beginning of the boundary, the length of the longest shorter one that it ends with.
-    borders: Box<[usize]>,
-    /// The number of bytes that match so far.
-    matched: usize,
-}
-
-impl BrokenBoundary {
-    fn new(boundary: &[u8]) -> Self {
-        let mut search = Self {
-            boundary: boundary.into(),
-            borders: vec![0; boundary.len()].into(),
-            matched: 0,
+        let first = match (boundary, disposition) {
+            (Some(b), Some(d)) if b + len > d + DISPOSITION.len() => d,
+            (Some(first), _) | (None, Some(first)) => first,
+            (None, None) => return None,
         };
-        for (i, &byte) in boundary.iter().enumerate().skip(1) {
-            search.step(byte);
-            search.borders[i] = search.matched;
-        }
-        search.matched = 0;
-        search
-    }
-
-    /// Matches the next byte.
-    fn step(&mut self, byte: u8) {
-        while self.matched > 0 && self.boundary[self.matched] != byte {
-            self.matched = self.borders[self.matched - 1];
-        }
-        self.matched += usize::from(self.boundary[self.matched] == byte);
-    }
-
-    /// Searches the next bytes, and returns the index after the first match.
-    fn find(&mut self, bytes: &[u8]) -> Option<usize> {
-        let mut at = 0;
-        while self.matched < self.boundary.len() {
-            if self.matched == 0 {
-                at += memchr(self.boundary[0], &bytes[at..])?;
-            }
-            let byte = *bytes.get(at)?;
-            at += 1;
-            if !matches!(byte, b'\r' | b'\n') {
-                self.step(byte);
-            }
-        }
-        Some(at)
+        Some(at + first as u64)
     }
 }

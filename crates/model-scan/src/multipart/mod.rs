@@ -4,8 +4,9 @@
 //! Where parsers are known to differ the form is rejected, and a comment names the parsers:
 //!
 //! - Delimiters: CRLF, `--boundary`, CRLF, without padding; `--boundary` occurs nowhere else,
-//!   neither in content nor in heads, no other line begins with the boundary, and neither heads nor
-//!   the model contain one of two characters or more. Only one empty line may come before the first
+//!   neither in content nor in heads, no other line begins with the boundary, no Content-Disposition
+//!   follows it in content, and neither heads nor the model contain one of two characters or more.
+//!   Only one empty line may come before the first
 //!   delimiter, and only CRLF after the close delimiter, which is required.
 //! - Heads: lines end in CRLF and are UTF-8 without control characters, each `Name: value`, not
 //!   folded, at most 4 KiB and 8 headers. A Content-Length must be right, a charset UTF-8, the type
@@ -16,8 +17,10 @@
 //!   parameter is encoded or continued, except `filename*` in UTF-8, which .NET sends. A name that
 //!   some server might read as `model` is an
 //!   [`AmbiguousModel`](MultipartErrorKind::AmbiguousModel).
-//! - The `model` part: once, plain text in UTF-8, at most 64 KiB, not a file, not encoded.
+//! - The `model` part: once, plain text in UTF-8, at most 64 KiB, not a file, not encoded, and no
+//!   header mentions a file name.
 
+mod broken_boundary;
 mod edits;
 mod error;
 mod head;
