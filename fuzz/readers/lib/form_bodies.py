@@ -136,11 +136,12 @@ class FormBodies:
             f" --{boundary}", f"x--{boundary}", f"--{boundary} x", f"--b", f"--x", f"--{boundary[1:]}", f"---{boundary}", "--",
             f"--{boundary}".replace("\\", ""), f"--{boundary}".strip(), f"--{boundary}".replace("'", ""), f"--{boundary.split(',')[0]}",
             f"--{boundary.split(chr(39) * 2)[-1]}", f"--{boundary.split('=')[-1]}", f"--{boundary.split(';')[0]}", f"--{boundary.split(' ')[0]}",
-            f"--'{boundary}'", f"--\"{boundary}\"", f"--{boundary}--x",
+            f"--'{boundary}'", f"--\"{boundary}\"", f"--{boundary}--x", f"--{boundary[:1]}\r{boundary[1:]}", f"-\n-{boundary}",
         ))
         before = random.choice(("x\r\n", "x\r\n", "x\n", "x\r", "x", "", "\r\n", "\n"))
         line = random.choice(("\r\n", "\r\n", "\r\n", "\n", "\r"))
-        hidden = f'{line}Content-Disposition: form-data; name="model"{line}{line}EVIL'
+        header = random.choice(("Content-Disposition", "Content-Disposition", "Con\rtent-Disposition"))
+        hidden = f'{line}{header}: form-data; name="model"{line}{line}EVIL'
         after = random.choice(("", line, f"{line}{near}--", f"{line}{near}--{line}", f"{line}{near}{line}"))
         return before + near + hidden + after
 

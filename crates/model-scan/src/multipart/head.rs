@@ -19,7 +19,7 @@ pub(super) struct Head {
     transfer_encoding: Option<Identity>,
     /// The offset of a header by which some server would decode the content.
     encoding_at: Option<u64>,
-    /// The offset of a header other than these that mentions a file name.
+    /// The offset of any other header that mentions a file name.
     file_name_at: Option<u64>,
     content_length: Option<ContentLength>,
 }
@@ -96,11 +96,13 @@ impl Head {
         value_at: u64,
     ) -> Result<(), MultipartError> {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
-        let has_disposition =
-            |text: &str| find_ignoring_case(text.as_bytes(), DISPOSITION).is_some();
-        // Rack searches the whole head for `Content-Disposition:`, so it also finds one in another
-        // header's value, or at the end of its name.
-        if has_disposition(name) || has_disposition(value) {
+        // Rack searches the whole head for `Content-Disposition:` and `Content-Type:`, so it also
+        // finds one in another header's value, or at the end of its name.
+        let is_hidden = |known: &str| {
+            contains_ignoring_case(value, known)
+                || contains_ignoring_case(name, known) && !is(known)
+        };
+        if is_hidden("content-disposition") || is_hidden("content-type") {
             return Err(repeated(at));
         }
         if is("content-length") {

@@ -1,25 +1,24 @@
 //! Finds what readers that look for the boundary without its dashes take for a delimiter.
 
+use std::ops::Range;
+
 use memchr::memmem;
 
-use super::broken_boundary::BrokenBoundary;
 use super::head::{DISPOSITION, find_ignoring_case};
 
 /// A search of one part's content for its boundary without the `--` of a delimiter.
 ///
 /// Sanic splits a form at the boundary alone, wherever it is, and reads a part where a
-/// Content-Disposition follows; parse-multipart-data for Node does not see single line ends within
-/// it. So content has no line that begins with the boundary, no Content-Disposition anywhere after
-/// it, and neither heads nor the model contain one of two characters or more. Anything stricter
-/// would reject what contains a short boundary by chance.
+/// Content-Disposition follows. So content has no line that begins with the boundary, no
+/// Content-Disposition anywhere after it, and neither heads nor the model contain one of two
+/// characters or more. Anything stricter would reject what contains a short boundary by chance.
 #[derive(Debug)]
 pub(super) struct Lookalikes {
     boundary: memmem::Finder<'static>,
     may_have_boundary: bool,
     /// The end of the content in earlier frames, as far as a match may begin in it or after it.
     carry: Vec<u8>,
-    broken: BrokenBoundary,
-    /// The offset after the first boundary in the content, with or without line ends within it.
+    /// The offset after the first boundary in the content.
     split_at: Option<u64>,
 }
 
@@ -29,7 +28,6 @@ impl Lookalikes {
             boundary: memmem::Finder::new(boundary).into_owned(),
             may_have_boundary: false,
             carry: Vec::new(),
-            broken: BrokenBoundary::new(boundary),
             split_at: None,
         }
     }
@@ -51,16 +49,12 @@ impl Lookalikes {
         self.carry.clear();
         // The end of the head.
         self.carry.push(b'\n');
-        self.broken.reset();
         self.split_at = None;
     }
 
     /// Searches the next bytes of the content, which begin at offset `at` of the form. Returns the
-    /// offset of the first match.
-    pub(super) fn find(&mut self, bytes: &[u8], at: u64) -> Option<u64> {
-        if self.split_at.is_none() {
-            self.split_at = self.broken.find(bytes).map(|end| at + end as u64);
-        }
+    /// offsets of the match that ends first.
+    pub(super) fn find(&mut self, bytes: &[u8], at: u64) -> Option<Range<u64>> {
         let reach = self.boundary.needle().len().max(DISPOSITION.len());
         let carried = self.carry.len();
         let across = bytes.len().min(reach - 1);
@@ -83,15 +77,14 @@ impl Lookalikes {
 
     /// Searches a stretch of the content. A match at its very start, of which the byte before is
     /// not known, is no line's.
-    fn find_in(&mut self, text: &[u8], at: u64) -> Option<u64> {
+    fn find_in(&mut self, text: &[u8], at: u64) -> Option<Range<u64>> {
         let len = self.boundary.needle().len();
         let begins_line = |i: usize| i > 0 && matches!(text[i - 1], b'\r' | b'\n');
         let mut boundary = None;
         for i in self.boundary.find_iter(text) {
-            let split = at + (i + len) as u64;
-            self.split_at = Some(self.split_at.map_or(split, |first| first.min(split)));
+            self.split_at.get_or_insert(at + (i + len) as u64);
             if !self.may_have_boundary || begins_line(i) {
-                boundary = Some(i);
+                boundary = Some(i..i + len);
                 break;
             }
         }
@@ -99,13 +92,9 @@ impl Lookalikes {
         let disposition = text
             .get(split..)
             .and_then(|rest| find_ignoring_case(rest, DISPOSITION))
-            .map(|i| split + i);
-        // The one that ends first.
-        let first = match (boundary, disposition) {
-            (Some(b), Some(d)) if b + len > d + DISPOSITION.len() => d,
-            (Some(first), _) | (None, Some(first)) => first,
-            (None, None) => return None,
-        };
-        Some(at + first as u64)
+            .map(|i| split + i..split + i + DISPOSITION.len());
+        let found = [boundary, disposition].into_iter().flatten();
+        let first = found.min_by_key(|found| found.end)?;
+        Some(at + first.start as u64..at + first.end as u64)
     }
 }

@@ -4,9 +4,9 @@
 //! Where parsers are known to differ the form is rejected, and a comment names the parsers:
 //!
 //! - Delimiters: CRLF, `--boundary`, CRLF, without padding; `--boundary` occurs nowhere else,
-//!   neither in content nor in heads, no other line begins with the boundary, no Content-Disposition
-//!   follows it in content, and neither heads nor the model contain one of two characters or more.
-//!   Only one empty line may come before the first
+//!   neither in content, where a CR or an LF may be within it, nor in heads. No other line begins
+//!   with the boundary, no Content-Disposition follows one in content, and neither heads nor the
+//!   model contain one of two characters or more. Only one empty line may come before the first
 //!   delimiter, and only CRLF after the close delimiter, which is required.
 //! - Heads: lines end in CRLF and are UTF-8 without control characters, each `Name: value`, not
 //!   folded, at most 4 KiB and 8 headers. A Content-Length must be right, a charset UTF-8, the type
@@ -17,10 +17,10 @@
 //!   parameter is encoded or continued, except `filename*` in UTF-8, which .NET sends. A name that
 //!   some server might read as `model` is an
 //!   [`AmbiguousModel`](MultipartErrorKind::AmbiguousModel).
-//! - The `model` part: once, plain text in UTF-8, at most 64 KiB, not a file, not encoded, and no
-//!   header mentions a file name.
+//! - The `model` part: once, plain text in UTF-8, at most 64 KiB, not encoded, and without a file
+//!   name, which is not in any other header either.
 
-mod broken_boundary;
+mod broken_delimiter;
 mod edits;
 mod error;
 mod head;

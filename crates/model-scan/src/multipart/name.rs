@@ -35,10 +35,10 @@ impl Name {
     }
 }
 
-/// Returns the whole name, and each stretch of it between quotes and semicolons: formidable ends the
-/// name at the first quote, escaped or not; PHP reads single quotes as quotes; Python's `email` reads
-/// `utf-8''model` by RFC 2231, even if the parameter is not `name*`; and Perl's HTTP::Body and dicer
-/// end the name at the first semicolon.
+/// Returns the whole name, and each stretch of it between quotes and semicolons: formidable ends
+/// the name at the first quote, escaped or not, and Perl's HTTP::Body and dicer end it at the first
+/// semicolon; PHP reads single quotes as quotes; and Python's `email` reads `utf-8''model` by RFC
+/// 2231, even if the parameter is not `name*`.
 ///
 /// Backslashes are removed (RFC 9110 removes them before any character, Go before some, formidable
 /// nowhere), and percent-encoding is decoded (browsers encode quotes and line ends so; servers

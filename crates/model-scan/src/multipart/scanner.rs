@@ -2,6 +2,7 @@
 
 use memchr::{memchr, memmem};
 
+use super::broken_delimiter::BrokenDelimiter;
 use super::head::{ContentLength, Head};
 use super::lookalikes::Lookalikes;
 use super::{MultipartError, MultipartErrorKind, Reason};
@@ -25,7 +26,7 @@ pub(crate) enum Model {
 /// An incremental scanner that finds the `model` part of a form.
 ///
 /// Memory: the boundary, at most 4 KiB of an unfinished header line, and twice as many bytes of
-/// content as the boundary has. Time: linear; that of two substring searches for content.
+/// content as the boundary has. Time: linear; that of three searches for content.
 #[derive(Debug)]
 pub(crate) struct MultipartScanner {
     /// Searches for `--boundary`.
@@ -36,6 +37,7 @@ pub(crate) struct MultipartScanner {
     /// A header line, or the end of the content, that began in an earlier frame.
     carry: Vec<u8>,
     pub(super) lookalikes: Lookalikes,
+    broken: BrokenDelimiter,
     part: CurrentPart,
     model: Model,
     model_length: Option<ContentLength>,
@@ -87,6 +89,7 @@ impl MultipartScanner {
             at: 0,
             carry: Vec::new(),
             lookalikes: Lookalikes::new(boundary),
+            broken: BrokenDelimiter::new(&delimiter),
             part: CurrentPart::default(),
             model: Model::Unseen,
             model_length: None,
@@ -275,6 +278,7 @@ impl MultipartScanner {
                 content_length: part.content_length,
             };
             self.lookalikes.begin(part.is_model);
+            self.broken.reset();
             self.state = State::Content;
         }
         self.carry.clear();
@@ -354,9 +358,19 @@ impl MultipartScanner {
             end = end.min(self.model_search_end() - 1);
         }
         let len = (bytes.len() as u64).min(end.saturating_sub(self.at));
-        match self.lookalikes.find(&bytes[..len as usize], self.at) {
+        let content = &bytes[..len as usize];
+        let lookalike = self.lookalikes.find(content, self.at);
+        let broken = self.broken.find(content).map(|end| {
+            let end = self.at + end as u64;
+            end - 1..end
+        });
+        let found = [lookalike, broken].into_iter().flatten();
+        match found.min_by_key(|found| found.end) {
             None => Ok(()),
-            Some(at) => Err(MultipartError::invalid(Reason::DelimiterInContent, at)),
+            Some(found) => {
+                let error = MultipartError::invalid(Reason::DelimiterInContent, found.start);
+                Err(error)
+            }
         }
     }
 

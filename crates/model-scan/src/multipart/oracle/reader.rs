@@ -24,6 +24,7 @@ pub(super) fn model(boundary: &str, form: &[u8]) -> Result<Option<(u64, u64)>, (
         };
         ensure(length.is_none_or(|l| l == content.len()))?;
         ensure(!has_lookalike(content, boundary.as_bytes(), is_model))?;
+        ensure(!has_broken_delimiter(content, boundary.as_bytes()))?;
         if is_model {
             ensure(found.is_none() && content.len() <= 65536)?;
             let end = (at + piece.len() - 2) as u64;
@@ -61,19 +62,22 @@ fn has_lookalike(content: &[u8], boundary: &[u8], is_model: bool) -> bool {
     let begins_line = content
         .split(|byte| b"\r\n".contains(byte))
         .any(|line| line.starts_with(boundary));
-    let is_line_end = |i: &usize| b"\r\n".contains(&content[*i]);
-    let others: Vec<usize> = (0..content.len()).filter(|i| !is_line_end(i)).collect();
-    let mut windows = others.windows(boundary.len());
-    let broken = windows.find(|window| {
-        window
-            .iter()
-            .map(|&i| content[i])
-            .eq(boundary.iter().copied())
-    });
-    let after = broken.map_or(content.len(), |window| window[window.len() - 1] + 1);
+    let pieces = split(content, boundary);
+    let after = pieces.get(1).map_or(content.len(), |piece| piece.0);
     let after = content[after..].to_ascii_lowercase();
-    let splits_model = is_model && boundary.len() > 1 && split(content, boundary).len() > 1;
+    let splits_model = is_model && boundary.len() > 1 && pieces.len() > 1;
     begins_line || splits_model || split(&after, b"content-disposition").len() > 1
+}
+
+/// Returns whether the delimiter is in this content for a reader that overlooks a CR or an LF by
+/// itself.
+fn has_broken_delimiter(content: &[u8], boundary: &[u8]) -> bool {
+    let delimiter = [b"--", boundary].concat();
+    split(content, b"\r\n").into_iter().any(|(_, line)| {
+        let is_other = |byte: &u8| !b"\r\n".contains(byte);
+        let line: Vec<u8> = line.iter().copied().filter(is_other).collect();
+        split(&line, &delimiter).len() > 1
+    })
 }
 
 /// Reads a part between two delimiters: CRLF, the head, an empty line, the content, CRLF.
@@ -138,9 +142,12 @@ fn head(headers: &[(String, &str)]) -> Option<(bool, Option<usize>)> {
         "content-length",
     ];
     for (name, value) in headers {
-        let disposition = |text: &str| text.to_ascii_lowercase().contains("content-disposition");
-        if name != "content-disposition" && (disposition(value) || disposition(name)) {
-            return None;
+        for hidden in ["content-disposition", "content-type"] {
+            let contains = |text: &str| text.to_ascii_lowercase().contains(hidden);
+            let is_other = name != "content-disposition" && name != hidden;
+            if is_other && contains(name) || name != "content-disposition" && contains(value) {
+                return None;
+            }
         }
     }
     if known.iter().any(|name| all(name).len() > 1) {

@@ -57,11 +57,13 @@ fn headers_given_twice_are_rejected() {
 }
 
 #[test]
-fn disposition_within_another_header_is_rejected() {
-    // Rack searches the whole head for it.
+fn disposition_or_type_within_another_header_is_rejected() {
+    // Rack searches the whole head for them.
     for header in [
         "X: Content-Disposition: form-data; name=\"model\"",
         "X-content-disposition: form-data; name=\"model\"",
+        "X: content-type: text/plain; charset=utf-16",
+        "X-Content-Type: text/plain; charset=utf-16",
     ] {
         assert_invalid_at(file_with(header), Reason::RepeatedHeader, header);
     }

@@ -65,6 +65,7 @@ fn header() -> impl Strategy<Value = &'static str> {
         "X: y",
         "X: gr\u{f6}\u{df}e",
         "X: y; filename=x",
+        "X-Content-Type: y",
         " folded",
         "Content-Disposition: form-data; name=\"x\"",
     ])
@@ -74,7 +75,7 @@ fn header() -> impl Strategy<Value = &'static str> {
 fn content(boundary: &'static str) -> impl Strategy<Value = String> {
     let near = format!("\r\n--{boundary}");
     let bare = format!("x{boundary}");
-    let broken = format!("x{}\r{}", &boundary[..1], &boundary[1..]);
+    let broken = format!("x--{}\r{}", &boundary[..1], &boundary[1..]);
     let piece = prop_oneof![
         1 => select(vec![bare, broken, "..Content-disposition:".to_owned()]),
         6 => select(vec!["\r", "\n", "\r\n", "-", "--", "abc", "\0", "x", "a", "ab", "\r\n--"])
