@@ -367,10 +367,10 @@ impl MultipartScanner {
         let found = [lookalike, broken].into_iter().flatten();
         match found.min_by_key(|found| found.end) {
             None => Ok(()),
-            Some(found) => {
-                let error = MultipartError::invalid(Reason::DelimiterInContent, found.start);
-                Err(error)
-            }
+            Some(found) => Err(MultipartError::invalid(
+                Reason::DelimiterInContent,
+                found.start,
+            )),
         }
     }
 
