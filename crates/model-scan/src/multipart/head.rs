@@ -66,7 +66,12 @@ impl Head {
             // python-multipart and formidable reject them.
             return Err(MultipartError::invalid(Reason::FoldedHeader, at));
         }
-        let colon = text.bytes().take_while(|&b| is_header_name(b)).count();
+        // blacksheep takes dashes at the start of a line for those of a delimiter.
+        let begins_name = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+        let name = text
+            .bytes()
+            .take_while(|&b| begins_name && is_header_name(b));
+        let colon = name.count();
         if colon == 0 || text.as_bytes().get(colon) != Some(&b':') {
             return Err(MultipartError::invalid(
                 Reason::HeaderSyntax,

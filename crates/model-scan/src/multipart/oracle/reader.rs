@@ -101,7 +101,7 @@ fn part<'a>(piece: &'a [u8], boundary: &[u8]) -> Option<(bool, &'a [u8], Option<
             return None;
         }
         let (name, value) = line.split_once(':')?;
-        if name.is_empty()
+        if !name.starts_with(|c: char| c.is_ascii_alphanumeric())
             || !name
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))

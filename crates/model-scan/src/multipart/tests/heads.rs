@@ -132,6 +132,9 @@ fn line_that_is_not_a_header_is_rejected() {
         // multipart for Python reads no part after these.
         ("': y", 0),
         ("X.Y: z", 1),
+        // blacksheep reads no part after these.
+        ("--: y", 0),
+        ("_X: y", 0),
     ] {
         let form = file_with(header);
         let offset = form.find(header).unwrap() + rest;
