@@ -35,17 +35,18 @@ impl Name {
     }
 }
 
-/// Returns the whole name, and each stretch of it between quotes and semicolons: formidable ends
-/// the name at the first quote, escaped or not, and Perl's HTTP::Body and dicer end it at the first
-/// semicolon; PHP reads single quotes as quotes; and Python's `email` reads `utf-8''model` by RFC
-/// 2231, even if the parameter is not `name*`.
+/// Returns the whole name, and each stretch of it between quotes, semicolons and equals signs:
+/// formidable ends the name at the first quote, escaped or not, Perl's HTTP::Body and dicer end it
+/// at the first semicolon, and parse-multipart-data at the first `=`; PHP reads single quotes as
+/// quotes; and Python's `email` reads `utf-8''model` by RFC 2231, even if the parameter is not
+/// `name*`.
 ///
 /// Backslashes are removed (RFC 9110 removes them before any character, Go before some, formidable
 /// nowhere), and percent-encoding is decoded (browsers encode quotes and line ends so; servers
 /// decode those or nothing, and one that decodes all of it is conceivable).
 fn readings(raw: &str) -> impl Iterator<Item = String> {
     std::iter::once(raw)
-        .chain(raw.split(['"', '\'', ';']))
+        .chain(raw.split(['"', '\'', ';', '=']))
         .map(|part| {
             let part = part.replace('\\', "");
             percent_decode_str(&part).decode_utf8_lossy().into_owned()

@@ -241,7 +241,7 @@ fn head(headers: &[(String, &str)]) -> Option<(bool, Option<usize>)> {
             || trimmed.starts_with("model.")
             || trimmed == "_charset_"
     };
-    let near = near(name) || name.split(['"', '\'', ';']).any(near);
+    let near = near(name) || name.split(['"', '\'', ';', '=']).any(near);
     (!near).then_some((false, length))
 }
 

@@ -131,6 +131,7 @@ fn name_that_some_server_reads_as_model_is_ambiguous() {
         "utf-8'en'model",
         "model;i",
         "a;model",
+        "model=a",
     ] {
         let form = disposition(&format!("form-data; name=\"{name}\""));
         let offset = form.find("name=\"").unwrap() + 6;
