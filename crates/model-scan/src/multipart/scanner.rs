@@ -347,13 +347,15 @@ impl MultipartScanner {
         }
     }
 
-    /// Rejects content, before the delimiter if there is one, with what some reader takes for one.
+    /// Rejects content with what some reader takes for a delimiter. If there is one, what ends before
+    /// its last byte comes first, as it does if the form is cut there.
     fn check_lookalikes(
         &mut self,
         bytes: &[u8],
         found: Option<(u64, [u8; 2])>,
     ) -> Result<(), MultipartError> {
-        let mut end = found.map_or(u64::MAX, |(dashes, _)| dashes);
+        let before_last = self.delimiter.needle().len() as u64 - 1;
+        let mut end = found.map_or(u64::MAX, |(dashes, _)| dashes + before_last);
         if self.part.is_model {
             end = end.min(self.model_search_end() - 1);
         }

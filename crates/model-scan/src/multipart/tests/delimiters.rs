@@ -199,6 +199,21 @@ fn delimiter_with_line_ends_within_it_is_rejected() {
 }
 
 #[test]
+fn first_of_two_errors_that_overlap_is_reported_however_the_form_is_cut() {
+    for (boundary, content, place) in [
+        // A broken delimiter, and a delimiter within a line.
+        ("b--", "x--b\r--b--", "-b--\r\n--b----"),
+        // A line that begins with the boundary, and a delimiter within it.
+        ("a--a", "x\na--a--a", "a--a--a"),
+    ] {
+        let form = form(&[(FILE.0, content)]).replace(BOUNDARY, boundary);
+        let offset = form.find(place).unwrap() as u64;
+        let error = MultipartError::invalid(Reason::DelimiterInContent, offset);
+        assert_eq!(scan_with(boundary, form), Err(error));
+    }
+}
+
+#[test]
 fn boundary_within_a_line_is_content() {
     for content in [
         "abcXyZ",
