@@ -1,6 +1,6 @@
 //! Finds delimiters with line ends within them.
 
-use memchr::memchr2_iter;
+use memchr::memchr2;
 
 /// A search of content for a `--boundary` with a CR or an LF within it, over any frames.
 ///
@@ -11,8 +11,6 @@ use memchr::memchr2_iter;
 #[derive(Debug)]
 pub(super) struct BrokenDelimiter {
     delimiter: Box<[u8]>,
-    /// The characters of the delimiter, which are ASCII: a bit each.
-    chars: u128,
     /// For each beginning of the delimiter, the length of the longest shorter one that it ends
     /// with.
     borders: Box<[usize]>,
@@ -26,9 +24,6 @@ impl BrokenDelimiter {
     pub(super) fn new(delimiter: &[u8]) -> Self {
         let mut search = Self {
             delimiter: delimiter.into(),
-            chars: delimiter
-                .iter()
-                .fold(0, |chars, &byte| chars | char_bit(byte)),
             borders: vec![0; delimiter.len()].into(),
             matched: 0,
             is_after_cr: false,
@@ -88,22 +83,20 @@ impl BrokenDelimiter {
     /// Returns the index of the first line end that may be within a delimiter which begins at
     /// `from` or later.
     fn next_line_end(&self, bytes: &[u8], from: usize) -> Option<usize> {
-        let rest = &bytes[from..];
-        let is_in = |byte: u8| self.chars & char_bit(byte) != 0;
-        let found = memchr2_iter(b'\r', b'\n', rest).find(|&i| {
-            if rest[i..].starts_with(b"\r\n") || !rest[..i].last().is_some_and(|&byte| is_in(byte))
-            {
-                return false;
-            }
+        let mut at = from;
+        loop {
+            let begin = at + memchr2(b'\r', b'\n', &bytes[at..])?;
             // If the frame ends first, the bytes before are matched at its end.
-            let after = rest[i..].iter().find(|byte| !is_line_end(**byte));
-            let is_pair = |&after: &u8| {
-                let mut pairs = self.delimiter.windows(2);
-                is_in(after) && pairs.any(|pair| pair == [rest[i - 1], after])
-            };
-            after.is_some_and(is_pair)
-        });
-        found.map(|i| from + i)
+            at = begin + bytes[begin..].iter().position(|&byte| !is_line_end(byte))?;
+            let mut pairs = self.delimiter.windows(2);
+            // Most line ends have no neighbour of the delimiter before them.
+            if let Some(before) = bytes[from..begin].last()
+                && self.delimiter.contains(before)
+                && pairs.any(|pair| pair == [*before, bytes[at]])
+            {
+                return Some(begin);
+            }
+        }
     }
 }
 
@@ -112,10 +105,6 @@ fn last_others(bytes: &[u8], count: usize) -> &[u8] {
     let mut others = (0..bytes.len()).rev().filter(|&i| !is_line_end(bytes[i]));
     let start = others.nth(count - 1).unwrap_or_default();
     &bytes[start..]
-}
-
-fn char_bit(byte: u8) -> u128 {
-    1_u128.checked_shl(byte.into()).unwrap_or(0)
 }
 
 fn is_line_end(byte: u8) -> bool {
