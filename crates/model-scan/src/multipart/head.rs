@@ -7,7 +7,7 @@ use super::{MultipartError, MultipartErrorKind, Reason};
 /// multipart for Python, unless it is strict, reads no part of a form in which one has more.
 const MAX_HEADERS: usize = 8;
 
-pub(super) const DISPOSITION: &[u8] = b"content-disposition";
+pub(super) const DISPOSITION: &str = "content-disposition";
 
 /// The head of one part, fed line by line.
 #[derive(Debug, Default)]
@@ -67,11 +67,10 @@ impl Head {
             return Err(MultipartError::invalid(Reason::FoldedHeader, at));
         }
         // blacksheep takes dashes at the start of a line for those of a delimiter.
-        let begins_name = text.starts_with(|c: char| c.is_ascii_alphanumeric());
-        let name = text
-            .bytes()
-            .take_while(|&b| begins_name && is_header_name(b));
-        let colon = name.count();
+        let colon = match text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+            true => text.bytes().take_while(|&b| is_header_name(b)).count(),
+            false => 0,
+        };
         if colon == 0 || text.as_bytes().get(colon) != Some(&b':') {
             return Err(MultipartError::invalid(
                 Reason::HeaderSyntax,
@@ -79,7 +78,7 @@ impl Head {
             ));
         }
         let (name, value) = (&text[..colon], &text[colon + 1..]);
-        if name.as_bytes().eq_ignore_ascii_case(DISPOSITION) {
+        if name.eq_ignore_ascii_case(DISPOSITION) {
             // Perl's CGI and HTTP::Body find no other spellings.
             if has_inner_capital(name) {
                 return Err(MultipartError::invalid(Reason::DispositionSyntax, at));
@@ -107,7 +106,7 @@ impl Head {
             contains_ignoring_case(value, known)
                 || contains_ignoring_case(name, known) && !is(known)
         };
-        if is_hidden("content-disposition") || is_hidden("content-type") {
+        if is_hidden(DISPOSITION) || is_hidden("content-type") {
             return Err(repeated(at));
         }
         if is("content-length") {

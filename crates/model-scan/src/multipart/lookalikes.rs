@@ -91,7 +91,7 @@ impl Lookalikes {
         let split = self.split_at?.saturating_sub(at) as usize;
         let disposition = text
             .get(split..)
-            .and_then(|rest| find_ignoring_case(rest, DISPOSITION))
+            .and_then(|rest| find_ignoring_case(rest, DISPOSITION.as_bytes()))
             .map(|i| split + i..split + i + DISPOSITION.len());
         let found = [boundary, disposition].into_iter().flatten();
         let first = found.min_by_key(|found| found.end)?;
