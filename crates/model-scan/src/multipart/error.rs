@@ -79,8 +79,8 @@ pub(crate) enum Reason {
     DelimiterLine,
     /// White space between a delimiter and its line end.
     DelimiterPadding,
-    /// The boundary within a part's content, not as a delimiter: after `--`, also where a CR or an
-    /// LF is within them, at the start of a line, in the model, or before a Content-Disposition.
+    /// The boundary within a part's content, not as a delimiter: after `--`, at the start of a line,
+    /// in the model, before a Content-Disposition, or after `--` with a CR or an LF within it.
     DelimiterInContent,
     /// The boundary within a part's head.
     DelimiterInHead,
