@@ -40,7 +40,7 @@ DISPOSITIONS = [
     'form-data; name="x;name=model"', 'form-data; name="file"; filename="a\\"; name=\\"model\\"; b"',
     'form-data; name="file"; filename="a%22; name=%22model%22; b"', 'form-data; name=""; filename="model"',
     'form-data; name="file"; filename="; filename=x; name=y"', 'form-data; name="a"; filename*=utf-8\'\'%22%3B%20name%3Dmodel',
-    'form-data; name="model;a"', 'form-data; name="a;model"', 'form-data; name="a;b"', 'form-data; name="model,a"',
+    'form-data; name="model;a"', 'form-data; name="a;model"', 'form-data; name="a;b"', 'form-data; name="model,a"', 'form-data; name="model=a"',
     'form-data; xname="model"; name="a"', 'form-data; x-name=model; name="a"', 'form-data; filename="; name=model"; name="a"',
 ]
 HEADS = [
@@ -53,7 +53,7 @@ HEADS = [
     "X: y", "X", ": x", "X : y", " folded", "\tfolded", "Content-ID: <a>", 'content-disposition: form-data; name="model"',
     'Content-Disposition : form-data; name="model"', 'Content-Disposition: form-data; name="a"', "MIME-Version: 1.0", "Content-Type:",
     "Content-Type: \u00e9", "X: " + "a" * 300, 'Content-Type: text/plain; name="model"', "Content-Type: text/html", "Transfer-Encoding: chunked",
-    "X: ;filename=x", 'X: ;filename="', 'X: ;x="', "X: ;name=a", "X: ;name=model", 'X: "', "X: ;filename*0=x",
+    "X: ;filename=x", 'X: ;filename="', 'X: ;x="', "X: ;name=a", "X: ;name=model", 'X: "', "X: ;filename*0=x", "--: x", "-X: x",
 ]
 CONTENTS = [
     "V", "V", "EVIL", "", "x", "hello\r\nworld", "\r\n", "\n", "\r", "-", "--", "\r\n-", "\r\n--", "&model=EVIL&", "model=EVIL", "RVZJTA==",
