@@ -425,9 +425,9 @@ impl MultipartScanner {
 /// Checks the boundary: 1 to 70 `bchars` (RFC 2046, section 5.1.1), but no space, comma, single quote
 /// or equals sign, and not only dashes.
 ///
-/// aiohttp, Jetty, Rack, CGI.pm, Mojolicious and Python's `email` each read a boundary with one of these in their
-/// own way, such as `utf-8''xyz` by RFC 2231, and Sanic finds a boundary of dashes within the dashes
-/// of its delimiters.
+/// aiohttp, Jetty, Rack, CGI.pm, Mojolicious and Python's `email` each read a boundary with one of
+/// these in their own way, such as `utf-8''xyz` by RFC 2231, and Sanic finds a boundary of dashes
+/// within the dashes of its delimiters.
 fn check_boundary(boundary: &[u8]) -> Result<(), MultipartError> {
     let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"()+_-./:?".contains(b);
     let bad = match boundary.iter().position(|b| !allowed(b)) {
