@@ -59,8 +59,8 @@ public class Readers {
         readers.put("json-smart strict", (type, body) -> modelOf(
             new net.minidev.json.parser.JSONParser(net.minidev.json.parser.JSONParser.MODE_RFC4627).parse(text(body))));
         readers.put("jettison", (type, body) -> {
-            Object value = new org.codehaus.jettison.json.JSONObject(text(body)).opt("model");
-            return value == null || value == org.codehaus.jettison.json.JSONObject.NULL ? ABSENT : value;
+            var object = new org.codehaus.jettison.json.JSONObject(text(body));
+            return object.isNull("model") ? ABSENT : object.opt("model");
         });
         readers.put("snakeyaml", (type, body) -> modelOf(
             new org.yaml.snakeyaml.Yaml(new org.yaml.snakeyaml.constructor.SafeConstructor()).load(text(body))));
