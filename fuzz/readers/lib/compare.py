@@ -58,8 +58,9 @@ class Finding:
 def difference(outcome, request, forwarded):
     """Returns what a reader reads otherwise, `None` if it agrees or has an error."""
     kind, value, id = outcome[:1], outcome[1:], forwarded.id
-    # A blank model is none, and these paths also take models that are not in the catalog.
-    is_blank = not value.decode(errors="replace").strip()
+    # A blank model is none, some readers read null as text, and these paths also take models that are
+    # not in the catalog.
+    is_blank = value.decode(errors="replace").strip() in ("", "null")
     if not id and (is_blank or request.target in OTHER and value not in CATALOG):
         return None
     if kind == b"V" and value != id:
