@@ -71,6 +71,13 @@ function show(value) {
 
 const PENDING = Symbol("pending");
 
+/** Takes back what a reader gave to all objects, also those of later calls, and returns its model. */
+function takePrototypeModel() {
+  const { model } = Object.prototype;
+  for (const key of Object.keys(Object.prototype)) delete Object.prototype[key];
+  return model;
+}
+
 async function outcome(read, contentType, body) {
   try {
     let value = read(contentType, body);
@@ -127,6 +134,8 @@ export async function serve(makers) {
       const [contentType, body] = batch[at];
       // Some readers change what they are given.
       outcomes[at] = await outcome(read, contentType, Buffer.from(body));
+      const later = takePrototypeModel();
+      if (later !== undefined) outcomes[at] = `Vfor all objects: ${show(later)}`;
       if (performance.now() > end) break;
     }
     writeFields(outcomes);
