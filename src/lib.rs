@@ -176,7 +176,7 @@
 //! | `reqwest` | yes | `registry::ReqwestSource`: the registry over HTTP |
 //! | `rustls` | yes | HTTPS for it, by reqwest's feature `rustls`: see [TLS](#tls) |
 //! | `rustls-no-provider` | no | HTTPS for it, by reqwest's feature `rustls-no-provider` |
-//! | `simd` | yes | vector instructions in the JSON scanner, chosen at run time; without them it is 4 to 100 times slower |
+//! | `simd` | yes | vector instructions in the JSON scanner, chosen at run time; without them, or with `lto = "off"`, it is 4 to 100 times slower |
 //!
 //! # TLS
 //!
