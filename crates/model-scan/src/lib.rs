@@ -53,7 +53,7 @@
 //!   | top-level key | reader, for example |
 //!   |---|---|
 //!   | `Model`: another letter case | Go's encoding/json, Gson |
-//!   | `_model`, `mo-del`, `"model "`, U+FEFF before it: `model` once white space (White_Space), invisible characters (Cf), `_` and `-` are dropped, in any letter case | fastjson, @streamparser/json |
+//!   | `_model`, `mo-del`, `"model "`, `mode\u0000l`, U+FEFF before it: `model` once white space (White_Space), control characters, invisible characters (Cf), `_` and `-` are dropped, in any letter case | fastjson, @streamparser/json, Jackson 1 |
 //!   | `model\u0000…`: the same before an escaped NUL | readers in C, fastjson2 |
 //!   | `"mod\u0065l"`, `"mod\u0065"`, `"a\u0026b"`: a `\u` escape of printable ASCII anywhere in any key | goccy/go-json, simdjson |
 //!   | the hash of `model` | json-iterator/go, fastjson2 |

@@ -198,7 +198,7 @@ mod tests {
             "proto",
             "id",
             "a\0b",
-            "\0model",
+            "mode\0s",
         ] {
             assert_eq!(key_match(key), KeyMatch::Different, "{key}");
         }
@@ -222,6 +222,9 @@ mod tests {
             "mod\u{ad}el",
             "model\u{feff}",
             "\u{e0001}model",
+            "mode\0l",
+            "mode\0\0\0l",
+            "\x1fmodel",
             "model\0",
             "model\0x",
             "_model\0",

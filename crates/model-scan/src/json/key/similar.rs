@@ -37,9 +37,10 @@ impl Similar {
 }
 
 /// Returns whether some readers drop the character from keys: fastjson drops `_` and `-`,
-/// `cJSON_Minify` and others white space, @streamparser/json U+FEFF.
+/// `cJSON_Minify` and others white space, @streamparser/json U+FEFF. Jackson 1 compares keys as
+/// integers of four bytes, in which NULs before the last letters vanish.
 pub(in super::super) fn is_dropped(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '_' | '-') || is_format(c)
+    c < ' ' || c.is_whitespace() || matches!(c, '_' | '-') || is_format(c)
 }
 
 /// Returns whether the character is of Unicode's general category Cf, which is invisible.
