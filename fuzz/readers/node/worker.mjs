@@ -71,7 +71,7 @@ function show(value) {
 
 const PENDING = Symbol("pending");
 
-/** Takes back what a reader gave to all objects, also those of later calls, and returns its model. */
+/** Removes what a reader wrote into the prototype of all objects, and returns its `model`. */
 function takePrototypeModel() {
   const { model } = Object.prototype;
   for (const key of Object.keys(Object.prototype)) delete Object.prototype[key];
@@ -134,8 +134,9 @@ export async function serve(makers) {
       const [contentType, body] = batch[at];
       // Some readers change what they are given.
       outcomes[at] = await outcome(read, contentType, Buffer.from(body));
-      const later = takePrototypeModel();
-      if (later !== undefined) outcomes[at] = `Vfor all objects: ${show(later)}`;
+      // Later requests without a model would get it.
+      const model = takePrototypeModel();
+      if (model !== undefined) outcomes[at] = `Vfor all objects: ${show(model).slice(1)}`;
       if (performance.now() > end) break;
     }
     writeFields(outcomes);
