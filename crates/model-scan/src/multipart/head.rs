@@ -346,12 +346,15 @@ fn is_utf_8_charset(parameter: &str) -> bool {
 }
 
 /// Returns whether the type is `text/plain` with no parameter except a charset of UTF-8 or ASCII.
+///
+/// Letter case should not matter (RFC 2045, section 5.1), but every client sends it in lower case,
+/// and Falcon reads no text from a part whose type is in capitals.
 fn is_plain_text(content_type: &str) -> bool {
     let (essence, parameter) = match content_type.split_once(';') {
         Some((essence, parameter)) => (essence, Some(parameter)),
         None => (content_type, None),
     };
-    essence.eq_ignore_ascii_case("text/plain") && parameter.is_none_or(is_utf_8_charset)
+    essence == "text/plain" && parameter.is_none_or(is_utf_8_charset)
 }
 
 /// Returns whether the value of a `filename*` is in UTF-8 (RFC 8187).

@@ -167,7 +167,6 @@ fn head_is_limited_to_8_headers() {
 fn model_may_be_plain_text_in_utf_8() {
     for kind in [
         "text/plain",
-        "Text/Plain",
         "text/plain;charset=UTF-8",
         "text/plain; charset=\"utf-8\"",
         "text/plain; Charset=US-ASCII",
@@ -184,6 +183,7 @@ fn model_of_any_other_type_is_rejected() {
         "application/json",
         "text/html",
         "text/plainer",
+        "Text/plain",
         "",
         "text/plain; format=flowed",
         "text/plain;",
