@@ -31,6 +31,8 @@ KNOWN_BAD = {
         b'--XyZ\r\nContent-Disposition: form-data; name="Model"\r\n\r\n0xb603\r\n--XyZ--\r\n',
     ],
 }
+# jsonic merges this into the prototype of all objects, so that every later request has the model.
+FOR_ALL_OBJECTS = b'{"a":1,"a":{"__proto__":{"model":"EVIL"},"constructor":1}}'
 OTHER = {"/v1/images/edits"}
 CATALOG = {b"V", b"EVIL"}
 SHOWN_FINDINGS = 2
@@ -138,8 +140,20 @@ class Comparison:
             if kind == "json" and refused != ["duplicate_model"]:
                 print(f"the layer responds with {refused} to a duplicate model")
                 failed = True
+        failed |= not self.prototype_is_restored()
         print("self-test: failed" if failed else "self-test: passed")
         return int(failed)
+
+    def prototype_is_restored(self):
+        """Returns whether what a reader gives to all objects is its own finding and nobody else's."""
+        worker = next(worker for worker, readers in self.readers.items() if "jsonic" in readers)
+        content_type = PLAIN["json"][0]
+        worker.set_batch([(content_type, FOR_ALL_OBJECTS), (content_type, b"{}")])
+        outcomes = worker.read("jsonic", budget_ms=5_000)
+        is_right = outcomes == [b"Vfor all objects: EVIL", b"A"]
+        if not is_right:
+            print(f"jsonic reads {outcomes} of a model for all objects, and of none after it")
+        return is_right
 
     def run(self, bodies, sizes, until):
         """Generates a batch of accepted bodies of each kind, and compares the readers."""
