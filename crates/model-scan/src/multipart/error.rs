@@ -96,7 +96,7 @@ pub(crate) enum Reason {
     HeadEncoding,
     /// A header continued on the next line.
     FoldedHeader,
-    /// A line of a part's head that is not a header.
+    /// A line of a part's head that is not a header with a value.
     HeaderSyntax,
     /// A part's head of more than 4 KiB or more than 8 headers.
     HeadTooLong,
@@ -192,7 +192,7 @@ impl Reason {
                 "write each header on one line",
             ),
             Self::HeaderSyntax => (
-                "a line of a part's head is not a header",
+                "a line of a part's head is not a header with a value",
                 "write `Name: value`, with a name of letters, digits, `-` and `_`",
             ),
             Self::HeadTooLong => (

@@ -88,6 +88,10 @@ impl Head {
         }
         let value = value.trim_start_matches([' ', '\t']);
         let value_at = at + (line.len() - value.len()) as u64;
+        if value.is_empty() {
+            // Perl's CGI takes the next line for the value.
+            return Err(MultipartError::invalid(Reason::HeaderSyntax, value_at));
+        }
         self.header(name, value, at, value_at)
     }
 

@@ -17,12 +17,25 @@ fn other_headers_are_accepted() {
     for header in [
         "X-Anything: \"; name=model",
         "X:y",
-        "Date:",
         "Content-ID: <a@b>",
         "a:\tb\tc",
     ] {
         assert_model(file_with(header), "whisper-1");
         assert_model(model_with(header), "whisper-1");
+    }
+}
+
+#[test]
+fn header_without_a_value_is_rejected() {
+    for header in [
+        "X:",
+        "Content-Type: ",
+        "Content-Length:\t",
+        "Content-Transfer-Encoding:",
+    ] {
+        let form = file_with(header);
+        let offset = form.find(&format!("{header}\r\n")).unwrap() + header.len();
+        assert_invalid(form, Reason::HeaderSyntax, offset);
     }
 }
 
@@ -157,7 +170,11 @@ fn head_is_limited_to_4_kib() {
 
 #[test]
 fn head_is_limited_to_8_headers() {
-    let headers = |count: usize| (1..count).map(|i| format!("X{i}:\r\n")).collect::<String>();
+    let headers = |count: usize| {
+        (1..count)
+            .map(|i| format!("X{i}:y\r\n"))
+            .collect::<String>()
+    };
     let form = |count| form(&[(&(headers(count) + MODEL.0), "whisper-1")]);
     assert_model(form(8), "whisper-1");
     assert_invalid_at(form(9), Reason::HeadTooLong, "Content-Disposition");
@@ -184,7 +201,6 @@ fn model_of_any_other_type_is_rejected() {
         "text/html",
         "text/plainer",
         "Text/plain",
-        "",
         "text/plain; format=flowed",
         "text/plain;",
         "text/plain ; charset=utf-8",
@@ -209,7 +225,7 @@ fn part_may_have_an_identity_transfer_encoding() {
 
 #[test]
 fn other_transfer_encodings_are_rejected() {
-    for encoding in ["quoted-printable", "Quoted-Printable", "base64", "x", ""] {
+    for encoding in ["quoted-printable", "Quoted-Printable", "base64", "x"] {
         let header = format!("Content-Transfer-Encoding: {encoding}");
         for form in [model_with(&header), file_with(&header)] {
             let offset = form.find("ncoding: ").unwrap() + 9;
@@ -280,7 +296,6 @@ fn part_may_have_any_other_type() {
         "text/csv;header=present;charset=\"UTF-8\"",
         "audio/webm;codecs=opus",
         "application/json",
-        "",
         "x",
     ] {
         assert_model(typed(kind), "whisper-1");
@@ -298,7 +313,6 @@ fn content_length_must_be_right() {
         "0",
         "5",
         "100000",
-        "",
         "-1",
         "+5",
         "5 5",
