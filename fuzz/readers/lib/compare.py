@@ -33,7 +33,6 @@ KNOWN_BAD = {
 }
 # jsonic merges this into the prototype of all objects, so that every later request has the model.
 FOR_ALL_OBJECTS = b'{"a":1,"a":{"__proto__":{"model":"EVIL"},"constructor":1}}'
-OTHER = {"/v1/images/edits"}
 CATALOG = {b"V", b"EVIL"}
 SHOWN_FINDINGS = 2
 MAX_CRASHES = 5
@@ -57,13 +56,11 @@ class Finding:
         )
 
 
-def difference(outcome, request, forwarded):
+def difference(outcome, forwarded):
     """Returns what a reader reads otherwise, `None` if it agrees or has an error."""
     kind, value, id = outcome[:1], outcome[1:], forwarded.id
-    # A blank model is none, some readers read null as text, and these paths also take models that are
-    # not in the catalog.
-    is_blank = value.decode(errors="replace").strip() in ("", "null")
-    if not id and (is_blank or request.target in OTHER and value not in CATALOG):
+    # The layer forwarded no model, or a blank one, which readers spell in many ways.
+    if not id and value not in CATALOG:
         return None
     if kind == b"V" and value != id:
         return repr(value[:200])[1:]
@@ -195,7 +192,7 @@ class Comparison:
         counts.update(outcome[:1] for outcome in outcomes)
         found = []
         for outcome, (request, forwarded) in zip(outcomes, pairs):
-            read = difference(outcome, request, forwarded)
+            read = difference(outcome, forwarded)
             if read is None:
                 continue
             if self.excluded(worker, reader, read, forwarded):
@@ -268,7 +265,7 @@ class Comparison:
         worker, reader = finding.worker, finding.reader
         worker.set_batch([(forwarded.content_type, forwarded.body)])
         try:
-            read = difference(worker.read(reader, budget_ms=5_000)[0], request, forwarded)
+            read = difference(worker.read(reader, budget_ms=5_000)[0], forwarded)
         except Ended:
             return None
         if read is None or (read == "none") != (finding.read == "none"):
