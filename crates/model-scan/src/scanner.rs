@@ -170,7 +170,9 @@ impl ModelScanner {
 
     /// Decodes the bytes at the span of a [`ModelField::String`] with this `escaped`.
     ///
-    /// Copies only if there are escapes.
+    /// Copies only if there are escapes. A byte order mark is not part of a form's model: readers
+    /// that decode by the [Encoding Standard](https://encoding.spec.whatwg.org/#utf-8-decode) drop
+    /// it.
     ///
     /// # Errors
     ///
@@ -179,7 +181,9 @@ impl ModelScanner {
     pub fn decode<'a>(&self, raw: &'a [u8], escaped: bool) -> Result<Cow<'a, str>, ScanError> {
         match &self.0 {
             Scanner::Json(_) => json::decode_string(raw, escaped),
-            Scanner::Multipart(_) => str::from_utf8(raw).ok().map(Cow::Borrowed),
+            Scanner::Multipart(_) => str::from_utf8(raw)
+                .ok()
+                .map(|text| text.strip_prefix('\u{feff}').unwrap_or(text).into()),
         }
         .ok_or(ScanError::INVALID_MODEL)
     }
@@ -338,6 +342,11 @@ mod tests {
         let (json, form) = (json("{"), form(b"--XyZ"));
         assert_eq!(json.decode(br#""a\n""#, true).unwrap(), "a\n");
         assert_eq!(form.decode(br#""a\n""#, false).unwrap(), r#""a\n""#);
+        assert_eq!(form.decode("\u{feff}a".as_bytes(), false).unwrap(), "a");
+        assert_eq!(
+            json.decode("\"\u{feff}a\"".as_bytes(), false).unwrap(),
+            "\u{feff}a"
+        );
         for error in [json.decode(b"a", false), form.decode(b"\xff", false)] {
             let error = error.unwrap_err();
             assert_eq!(error.kind(), ScanErrorKind::InvalidModel);
