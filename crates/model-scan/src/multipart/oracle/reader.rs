@@ -121,6 +121,9 @@ fn part<'a>(piece: &'a [u8], boundary: &[u8]) -> Option<(bool, &'a [u8], Option<
             "content-length" => value.trim_start_matches([' ', '\t']),
             _ => value.trim_matches([' ', '\t']),
         };
+        if value.is_empty() {
+            return None;
+        }
         headers.push((name, value));
     }
     let (is_model, length) = head(&headers)?;
@@ -186,9 +189,8 @@ fn head(headers: &[(String, &str)]) -> Option<(bool, Option<usize>)> {
     {
         return None;
     }
-    let kind = all("content-type")
-        .first()
-        .map_or(String::new(), |t| t.to_ascii_lowercase());
+    let raw_kind = all("content-type").first().copied().unwrap_or_default();
+    let kind = raw_kind.to_ascii_lowercase();
     let is_utf_8 = |part: &str| {
         ["utf-8", "utf8", "us-ascii"].iter().any(|known| {
             let plain = format!("charset={known}");
@@ -220,9 +222,9 @@ fn head(headers: &[(String, &str)]) -> Option<(bool, Option<usize>)> {
         return None;
     }
     if name == "model" {
-        let plain = all("content-type").is_empty()
-            || kind == "text/plain"
-            || kind.strip_prefix("text/plain;").is_some_and(is_utf_8);
+        let plain = raw_kind.is_empty()
+            || raw_kind == "text/plain"
+            || raw_kind.starts_with("text/plain;") && is_utf_8(&kind["text/plain;".len()..]);
         let coded = headers
             .iter()
             .any(|h| h.0 == "content-encoding" || h.0 == "transfer-encoding");

@@ -55,6 +55,8 @@ fn header() -> impl Strategy<Value = &'static str> {
     select(vec![
         "Content-Type: text/plain",
         "content-type: text/plain; charset=utf-8",
+        "Content-Type: Text/plain",
+        "Content-Type:",
         "Content-Type: application/octet-stream",
         "Content-Type: multipart/mixed",
         "Content-Type: application/x-www-form-urlencoded",
@@ -63,6 +65,7 @@ fn header() -> impl Strategy<Value = &'static str> {
         "Content-Transfer-Encoding: base64",
         "Content-Length: 3",
         "X: y",
+        "X:",
         "X: gr\u{f6}\u{df}e",
         "X: y; filename=x",
         "X-Content-Type: y",
