@@ -369,6 +369,7 @@ mod tests {
             );
         }
         assert_eq!(form.is_blank(b" \t", false), Ok(true));
+        assert_eq!(form.is_blank("\u{feff}".as_bytes(), false), Ok(true));
         assert_eq!(form.is_blank(b" a", false), Ok(false));
         assert!(form.is_blank(b" \xff", false).is_err());
     }

@@ -246,7 +246,7 @@ impl Reason {
             ),
             Self::ModelType => (
                 "the `model` part is not plain text in UTF-8",
-                "send it without a Content-Type, or as `text/plain; charset=utf-8`",
+                "send it without a Content-Type, or as `text/plain; charset=utf-8` in lower case",
             ),
             Self::ModelEncoding => (
                 "the `model` part is encoded",

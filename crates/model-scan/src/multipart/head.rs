@@ -352,7 +352,7 @@ fn is_utf_8_charset(parameter: &str) -> bool {
 /// Returns whether the type is `text/plain` with no parameter except a charset of UTF-8 or ASCII.
 ///
 /// Letter case should not matter (RFC 2045, section 5.1), but every client sends it in lower case,
-/// and Falcon reads no text from a part whose type is in capitals.
+/// and Falcon reads no text from a part whose type has a capital letter.
 fn is_plain_text(content_type: &str) -> bool {
     let (essence, parameter) = match content_type.split_once(';') {
         Some((essence, parameter)) => (essence, Some(parameter)),
